@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/base/codec.h"
+#include <errno.h>
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void base64_encode(struct buf *out, struct bytes in)
+{
+	if (out->overflow || buf_space(out) < BASE64_LEN(in.n)) {
+		out->overflow = true;
+		return;
+	}
+	for (size_t i = 0; i < in.n; i += 3) {
+		size_t left = in.n - i;
+		uint32_t v = (uint32_t)in.p[i] << 16;
+		if (left > 1)
+			v |= (uint32_t)in.p[i + 1] << 8;
+		if (left > 2)
+			v |= in.p[i + 2];
+		buf_byte(out, (uint8_t)alphabet[v >> 18]);
+		buf_byte(out, (uint8_t)alphabet[(v >> 12) & 63]);
+		buf_byte(out, left > 1 ? (uint8_t)alphabet[(v >> 6) & 63] : '=');
+		buf_byte(out, left > 2 ? (uint8_t)alphabet[v & 63] : '=');
+	}
+}
+
+static int base64_value(uint8_t c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	if (c == '+')
+		return 62;
+	return c == '/' ? 63 : -1;
+}
+
+/* One group of four with `pad` padding characters. */
+static int base64_group(struct buf *out, const uint8_t *p, unsigned pad)
+{
+	uint32_t v = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		int d = i < 4 - pad ? base64_value(p[i]) : 0;
+		if (d < 0)
+			return -EINVAL;
+		v = v << 6 | (uint32_t)d;
+	}
+	/* Bits that the padding cuts off must be 0, or two texts decode alike. */
+	if ((pad == 1 && (v & 0xff)) || (pad == 2 && (v & 0xffff)))
+		return -EINVAL;
+	if (buf_space(out) < 3 - pad)
+		return -ENOSPC;
+	for (unsigned i = 0; i < 3 - pad; i++)
+		buf_byte(out, (uint8_t)(v >> (16 - 8 * i)));
+	return 0;
+}
+
+int base64_decode(struct buf *out, struct bytes in)
+{
+	if (in.n % 4)
+		return -EINVAL;
+	for (size_t i = 0; i < in.n; i += 4) {
+		unsigned pad = 0;
+		if (i + 4 == in.n && in.p[i + 3] == '=')
+			pad = in.p[i + 2] == '=' ? 2 : 1;
+		int err = base64_group(out, in.p + i, pad);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+void hex_u64(struct buf *out, uint64_t v)
+{
+	for (int shift = 60; shift >= 0; shift -= 4)
+		buf_byte(out, (uint8_t) "0123456789abcdef"[(v >> shift) & 15]);
+}
+
+int hex_to_u64(struct bytes in, uint64_t *v)
+{
+	uint64_t r = 0;
+
+	if (in.n == 0 || in.n > 16)
+		return -EINVAL;
+	for (size_t i = 0; i < in.n; i++) {
+		uint8_t c = ascii_lower(in.p[i]);
+		if (ascii_is_digit(c))
+			r = r << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			r = r << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return -EINVAL;
+	}
+	*v = r;
+	return 0;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/base/netaddr.h"
+#include <arpa/inet.h>
+#include <errno.h>
+
+static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+bool ip_is_v4(const struct ip_addr *a)
+{
+	return memcmp(a->octets, mapped_prefix, sizeof(mapped_prefix)) == 0;
+}
+
+struct ip_addr ip_from_v4(uint32_t be)
+{
+	struct ip_addr a;
+
+	memcpy(a.octets, mapped_prefix, sizeof(mapped_prefix));
+	memcpy(a.octets + 12, &be, 4);
+	return a;
+}
+
+uint32_t ip_to_v4(const struct ip_addr *a)
+{
+	uint32_t be;
+
+	memcpy(&be, a->octets + 12, 4);
+	return be;
+}
+
+bool ip_eq(const struct ip_addr *a, const struct ip_addr *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+int ip_parse(struct bytes text, struct ip_addr *out)
+{
+	char s[IP_TEXT_MAX];
+	uint32_t v4;
+
+	if (text.n == 0 || text.n >= sizeof(s) || bytes_find(text, 0, 0) >= 0)
+		return -EINVAL;
+	memcpy(s, text.p, text.n);
+	s[text.n] = '\0';
+	if (inet_pton(AF_INET, s, &v4) == 1) {
+		*out = ip_from_v4(v4);
+		return 0;
+	}
+	return inet_pton(AF_INET6, s, out->octets) == 1 ? 0 : -EINVAL;
+}
+
+static void ip_mask(struct ip_addr *a, unsigned prefix)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned bits = prefix > i * 8 ? MIN(prefix - i * 8, 8u) : 0;
+		a->octets[i] &= (uint8_t)(0xff00u >> bits);
+	}
+}
+
+int ip_net_parse(struct bytes text, struct ip_net *out)
+{
+	ptrdiff_t slash = bytes_find(text, '/', 0);
+	struct bytes address = slash < 0 ? text : bytes_first(text, (size_t)slash);
+	uint64_t prefix;
+	struct ip_addr masked;
+
+	if (ip_parse(address, &out->ip) < 0)
+		return -EINVAL;
+	unsigned base = ip_is_v4(&out->ip) ? 96 : 0;
+	if (slash < 0)
+		prefix = 128 - base;
+	else if (bytes_to_u64(bytes_skip(text, (size_t)slash + 1), &prefix) < 0 ||
+		 prefix > 128 - base)
+		return -EINVAL;
+	out->prefix = (uint8_t)(prefix + base);
+	masked = out->ip;
+	ip_mask(&masked, out->prefix);
+	return ip_eq(&masked, &out->ip) ? 0 : -EINVAL;
+}
+
+bool ip_net_has(const struct ip_net *net, const struct ip_addr *a)
+{
+	struct ip_addr masked = *a;
+
+	ip_mask(&masked, net->prefix);
+	return ip_eq(&masked, &net->ip);
+}
+
+const char *ip_format(const struct ip_addr *a, char text[IP_TEXT_MAX])
+{
+	if (ip_is_v4(a))
+		inet_ntop(AF_INET, a->octets + 12, text, IP_TEXT_MAX);
+	else
+		inet_ntop(AF_INET6, a->octets, text, IP_TEXT_MAX);
+	return text;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * IP addresses, networks and endpoints.  IPv4 is kept as an IPv4-mapped IPv6 address, so that
+ * comparing and masking have one form.  Ports are in host byte order.  Any thread. */
+#pragma once
+#include "dataplane/base/buf.h"
+
+struct ip_addr {
+	uint8_t octets[16]; /* network byte order; ::ffff:a.b.c.d for IPv4 */
+};
+
+struct endpoint {
+	struct ip_addr ip;
+	uint16_t port; /* host byte order */
+};
+
+struct ip_net {
+	struct ip_addr ip;
+	uint8_t prefix; /* 0..128, counted over the mapped form */
+};
+
+#define IP_TEXT_MAX 46 /* INET6_ADDRSTRLEN */
+
+bool ip_is_v4(const struct ip_addr *a);
+/* From the four octets in network byte order, as they stand in an IPv4 header. */
+struct ip_addr ip_from_v4(uint32_t be);
+/* The four octets in network byte order; a must be IPv4. */
+uint32_t ip_to_v4(const struct ip_addr *a);
+bool ip_eq(const struct ip_addr *a, const struct ip_addr *b);
+/* Returns 0 or -EINVAL. */
+int ip_parse(struct bytes text, struct ip_addr *out) WARN_UNUSED;
+/* "a.b.c.d" or "a.b.c.d/24" or IPv6; bits beyond the prefix must be 0.  Returns 0 or -EINVAL. */
+int ip_net_parse(struct bytes text, struct ip_net *out) WARN_UNUSED;
+bool ip_net_has(const struct ip_net *net, const struct ip_addr *a);
+/* Writes a NUL-terminated text and returns text. */
+const char *ip_format(const struct ip_addr *a, char text[IP_TEXT_MAX]);

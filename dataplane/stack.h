@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The TCP/IP stack of one core, as its driver sees it (core.c, the simulator, fuzzers).  Time,
+ * randomness, the wire and the memory of frames are injected, so that the same sources run under
+ * DPDK, in the simulator and under a fuzzer.  Applications use dataplane.h instead.
+ *
+ * Frames: who calls stack_input gives the mbufs away.  env.tx takes the mbuf it is given; payload
+ * segments stay on the retransmission queue with a reference of their own, so a driver may hold a
+ * frame as long as it likes and the stack rewrites a header only when nobody else holds it. */
+#pragma once
+#include "dataplane/base/siphash.h"
+#include "dataplane/dataplane.h"
+
+struct rte_mbuf;
+struct rte_mempool;
+
+#define STACK_PORTS_MAX     8
+#define STACK_ADDRESSES_MAX 8
+
+/* What the stack needs to know about one port. */
+struct stack_port {
+	uint8_t mac[6];
+	uint16_t mtu;
+	struct ip_net address[STACK_ADDRESSES_MAX]; /* ours; ip is the host, prefix the on-link network */
+	unsigned address_count;
+	struct ip_addr gateway;
+	bool has_gateway;
+	bool tx_csum_ip, tx_csum_tcp; /* the port computes them: set mbuf ol_flags */
+	bool rx_csum;                 /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
+	bool trust_rx_csum;           /* do not verify at all (af_packet, peers on the same host) */
+};
+
+struct stack_env {
+	void *ctx;
+	/* Queue one frame for transmission at the end of the lap.  Takes m, also when it must drop. */
+	void (*tx)(void *ctx, unsigned port, struct rte_mbuf *m);
+	uint64_t (*random64)(void *ctx);
+	/* A neighbour was learned on this core: tell the others (NULL: there are none). */
+	void (*neigh_learned)(
+		void *ctx, unsigned port, const struct ip_addr *ip, const uint8_t mac[6]);
+	struct rte_mempool *tx_pool;      /* payload segments: private area >= STACK_TX_PRIV */
+	struct rte_mempool *control_pool; /* ACK, RST, ARP, ICMP: small, never used for payload */
+	struct timer_wheel *wheel;        /* run by the driver */
+	uint64_t now_us;                  /* at creation */
+};
+
+#define STACK_TX_PRIV 64 /* octets of mbuf private area in tx_pool */
+
+struct stack_conf {
+	uint32_t core_index;      /* owner bits of our ephemeral ports */
+	uint32_t connections_max;
+	uint32_t rcv_buffer_bytes, snd_buffer_bytes; /* per connection, at most; 0: 256 KiB */
+	struct stack_port ports[STACK_PORTS_MAX];
+	unsigned port_count;
+};
+
+/* Main thread.  Memory from rte_malloc on socket; NULL: none. */
+struct stack *stack_create(const struct stack_conf *conf, const struct stack_env *env, int socket);
+/* Drops all connections without a packet and frees every mbuf. */
+void stack_destroy(struct stack **st);
+
+/* Process received frames (Ethernet header first).  Takes the mbufs. */
+void stack_input(struct stack *st, unsigned port, struct rte_mbuf **frames, unsigned n,
+	uint64_t now_us);
+/* End of lap: segments, ACKs and window updates of the flows touched in this lap; pending upcalls
+ * (resume, writable).  Returns work done; 0: nothing was due. */
+unsigned stack_flush(struct stack *st, uint64_t now_us);
+/* Another core learned it. */
+void stack_neigh_add(
+	struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t mac[6]);
+
+/* ---- steering: which core owns a frame; a pure function of the frame and the table ---- */
+
+#define STACK_EPHEMERAL_FIRST 32768
+#define STACK_EPHEMERAL_SHIFT 11 /* 2048 local ports per core and remote endpoint */
+
+/* Built by main before the cores run; read-only afterwards. */
+struct steer_table {
+	unsigned core_count;
+	struct {
+		uint16_t port;       /* service port */
+		uint16_t cores_n;
+		uint8_t cores[16];   /* by hash of the 4-tuple among them */
+	} service[32];
+	unsigned service_count;
+	struct siphash_key *key; /* of the 4-tuple hash */
+};
+/* Returns the owner's core index; `here` for everything that is handled where it arrives (ARP, ICMP
+ * echo, malformed frames, unknown ports). */
+unsigned steer_owner(const struct steer_table *t, const struct rte_mbuf *frame, unsigned here);
+
+/* A human line per connection, for `tcp list`; returns connections visited from index *from_r on. */
+struct stack_conn_info {
+	struct conn_id id;
+	struct endpoint local, peer;
+	const char *state;
+	uint32_t cwnd, srtt_us, retransmits, snd_queued, rcv_queued;
+};
+unsigned stack_list(const struct stack *st, uint32_t *from_r, struct stack_conn_info *out,
+	unsigned max);

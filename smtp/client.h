@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * SMTP client engine (RFC 5321): no I/O, no clock, no allocation.  Its user feeds received octets,
+ * sends what the engine puts into `out`, and supplies the message content when asked.  One message
+ * at a time; a connection is kept for the next one.  Used by delivery workers and bypost-bench.
+ *
+ * OWNER: one core's thread. */
+#pragma once
+#include "dataplane/base/buf.h"
+
+#define SMTP_REPLY_LINE_MAX 512  /* RFC 5321 4.5.3.1.5; longer lines are cut, 8 kB ends it */
+#define SMTP_REPLY_LINES_MAX 64  /* chosen: a longer reply is hostile, treated as 421 */
+#define SMTP_REPLY_TEXT_MAX 240  /* kept for `queue list` and DSNs; escaped to printable ASCII */
+
+/* What a peer said, already made safe to print and store. */
+struct smtp_reply_info {
+	uint16_t code;        /* 0: none (the connection failed) */
+	uint8_t enhanced[3];  /* class 0: none given */
+	uint8_t text_n;
+	char text[SMTP_REPLY_TEXT_MAX];
+};
+
+enum smtp_rcpt_result { SMTP_RCPT_PENDING, SMTP_RCPT_DELIVERED, SMTP_RCPT_DEFER, SMTP_RCPT_FAIL };
+
+struct smtp_client;
+
+/* The user's side of one engine. */
+struct smtp_client_ops {
+	/* The session is ready for a message (after EHLO, or after the previous message). */
+	void (*on_ready)(void *ctx);
+	/* The verdict on recipient i of the current message; each recipient exactly once. */
+	void (*on_rcpt)(void *ctx, uint32_t i, enum smtp_rcpt_result result,
+		const struct smtp_reply_info *reply);
+	/* All recipients have their verdicts; on_ready or on_end follows. */
+	void (*on_message_end)(void *ctx);
+	/* The session is over, in order (QUIT) or not; unfinished recipients have been deferred with
+	 * `reply`.  Close the connection. */
+	void (*on_end)(void *ctx, const struct smtp_reply_info *reply);
+	/* Recipient i's forward-path without brackets.  Valid until the next call. */
+	struct bytes (*rcpt)(void *ctx, uint32_t i);
+	/* The next octets of the content, at most want; an empty view with *end_r false: none yet, call
+	 * smtp_client_content_ready later.  Content uses CRLF only (the server side made sure). */
+	struct bytes (*content)(void *ctx, size_t want, bool *end_r);
+};
+
+struct smtp_client_message {
+	struct bytes sender;   /* reverse-path without brackets; empty: <> */
+	uint32_t rcpt_count;
+	uint64_t size;         /* octets of content, for SIZE= */
+	bool eight_bit;        /* BODY=8BITMIME when offered */
+};
+
+/* The engine is a plain struct (smtp/client_priv layout is below so that users can embed it). */
+enum smtp_client_state {
+	SMTP_CLIENT_GREETING, SMTP_CLIENT_EHLO, SMTP_CLIENT_HELO, SMTP_CLIENT_READY,
+	SMTP_CLIENT_ENVELOPE, SMTP_CLIENT_DATA, SMTP_CLIENT_CONTENT, SMTP_CLIENT_FINAL,
+	SMTP_CLIENT_RSET, SMTP_CLIENT_QUIT, SMTP_CLIENT_ENDED
+};
+
+enum smtp_client_ext {
+	SMTP_EXT_PIPELINING = 1 << 0,
+	SMTP_EXT_SIZE = 1 << 1,
+	SMTP_EXT_8BITMIME = 1 << 2,
+};
+
+/* ---- calls ---- */
+
+/* hostname: for EHLO, borrowed.  Waits for the greeting. */
+void smtp_client_init(struct smtp_client *c, const struct smtp_client_ops *ops, void *ctx,
+	const char *hostname);
+/* Received octets.  Takes all of them. */
+void smtp_client_input(struct smtp_client *c, struct bytes data);
+/* Start a message; only when ready.  The struct is copied; what it points to lives until the
+ * message's end. */
+void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m);
+/* Fill out with what is to be sent now; call after input, send, content_ready, and whenever the
+ * connection is writable.  Appends at most the buffer's space; returns octets appended. */
+size_t smtp_client_output(struct smtp_client *c, struct buf *out);
+void smtp_client_content_ready(struct smtp_client *c);
+/* Say QUIT when ready (no message under way). */
+void smtp_client_quit(struct smtp_client *c);
+/* The connection is gone: unfinished recipients are deferred with this text, on_end follows. */
+void smtp_client_disconnected(struct smtp_client *c, const char *why);
+/* The content cannot be supplied (store error): ends the session without completing the message. */
+void smtp_client_content_failed(struct smtp_client *c);
+enum smtp_client_state smtp_client_state(const struct smtp_client *c);
+/* The timeout in microseconds that RFC 5321 4.5.3.2 gives for what the engine waits for now. */
+uint64_t smtp_client_timeout_us(const struct smtp_client *c);

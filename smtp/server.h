@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The SMTP server of a core: binds connections of the stack to smtp/session engines, bodies to the
+ * chunk pool, accepted messages to the writer's channel.  One per core that has CORE_DATAPLANE. */
+#pragma once
+#include "dataplane/core.h"
+#include "dataplane/dataplane.h"
+#include "smtp/handoff.h"
+#include "smtp/policy.h"
+
+struct smtp_server;
+
+struct smtp_server_conf {
+	uint32_t sessions_max;
+	uint16_t port;
+	/* Measuring only: answer 250 without the store.  `discard` mode. */
+	bool discard;
+	/* Test of the crash campaign: answer 250 before the commit.  Set only by a hidden flag of test
+	 * builds (meson -Dmutants=true). */
+	bool ack_early;
+};
+
+/* Main thread, before the core runs.  writer: channel from this core to the store writer, already
+ * added to the core; its on_credit belongs to the server.  policy: borrowed, may be replaced between
+ * laps by smtp_server_set_policy.  Returns NULL on want of memory. */
+struct smtp_server *smtp_server_create(struct core *core, struct channel *writer,
+	const struct smtp_policy *policy, const struct smtp_server_conf *conf);
+/* Start listening; 0 or -errno. */
+int smtp_server_listen(struct smtp_server *s) WARN_UNUSED;
+/* Core's thread: no new connections; idle sessions get 421, busy ones finish their transaction. */
+void smtp_server_drain(struct smtp_server *s);
+uint32_t smtp_server_sessions(const struct smtp_server *s);
+void smtp_server_destroy(struct smtp_server **s);
