@@ -95,11 +95,28 @@ struct queue_admin_op {
 	uint32_t changed; /* out: recipients touched */
 };
 
-/* Ready hint, writer -> delivery core: a new message, or one whose schedule an operator changed. */
-struct ready_hint {
-	uint64_t id;
-	struct message *message; /* with a reference that passes; NULL: read it from the store */
-};
+/* Ready hint, writer -> delivery core, as the void * of a hints ring (rank: the queue id).  Either a
+ * new message with a reference that passes to the consumer, or the tagged id of a message whose
+ * schedule an operator changed, to be read from the store.  No memory of its own. */
+static inline void *ready_hint_of_message(struct message *m)
+{
+	return m;
+}
+
+static inline void *ready_hint_of_id(uint64_t id)
+{
+	BUG_ON(id >> 63); /* 47 bits of milliseconds last until the year 6429 */
+	return (void *)(uintptr_t)(id << 1 | 1);
+}
+
+/* Returns the id; *message_r is the message (its reference is now the caller's) or NULL. */
+static inline uint64_t ready_hint_take(void *hint, struct message **message_r)
+{
+	uintptr_t v = (uintptr_t)hint;
+
+	*message_r = v & 1 ? NULL : (struct message *)hint;
+	return v & 1 ? (uint64_t)v >> 1 : (*message_r)->id;
+}
 
 /* A recipient of the schedule, 24 octets and then the domain. */
 struct schedule_row {
