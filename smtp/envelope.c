@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Messages: heads from a pool that every thread may free into, everything of a peer's size in
+ * chunks.  Building: the core that owns the message.  Reading: whoever holds a reference. */
+#include "smtp/envelope.h"
+#include <errno.h>
+#include <rte_mempool.h>
+
+#define MESSAGE_POOL_CACHE 64 /* heads an lcore keeps for itself */
+
+static struct rte_mempool *pool;
+
+int message_pool_init(uint32_t messages, int socket)
+{
+	struct rte_mempool *mp =
+		rte_mempool_create_empty("messages", messages, sizeof(struct message),
+			messages > 4 * MESSAGE_POOL_CACHE ? MESSAGE_POOL_CACHE : 0, 0, socket, 0);
+
+	if (!mp)
+		return -ENOMEM;
+	/* Freed by writer and delivery threads that may be preempted: ring_mp_mc would stall all.
+	 */
+	if (rte_mempool_set_ops_byname(mp, "ring_mt_rts", NULL) < 0 ||
+		rte_mempool_populate_default(mp) < 0) {
+		rte_mempool_free(mp);
+		return -ENOMEM;
+	}
+	pool = mp;
+	return 0;
+}
+
+void message_pool_fini(void)
+{
+	rte_mempool_free(pool);
+	pool = NULL;
+}
+
+struct message *message_new(void)
+{
+	void *obj;
+
+	if (rte_mempool_get(pool, &obj) < 0)
+		return NULL;
+	struct message *m = obj;
+	memset(m, 0, sizeof(*m));
+	atomic_init(&m->refs, 1);
+	return m;
+}
+
+void message_unref(struct message *m)
+{
+	if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (m->sender)
+		chunk_put(m->sender);
+	chain_free(&m->rcpts);
+	chain_free(&m->text);
+	chain_free(&m->prefix);
+	chain_free(&m->body);
+	rte_mempool_put(pool, m);
+}
+
+int message_set_sender(struct message *m, struct bytes path)
+{
+	BUG_ON(path.n > ADDRESS_MAX);
+	if (path.n && !m->sender) {
+		m->sender = chunk_get();
+		if (!m->sender)
+			return -ENOBUFS;
+	}
+	if (path.n) {
+		memcpy(m->sender->data, path.p, path.n);
+		m->sender->n = (uint32_t)path.n;
+	}
+	m->sender_n = (uint32_t)path.n;
+	return 0;
+}
+
+/* The chain's tail with room for n octets, a fresh chunk if need be. */
+static struct chunk *tail_with_room(struct chain *c, size_t n)
+{
+	if (c->tail && CHUNK_DATA - c->tail->n >= n)
+		return c->tail;
+	struct chunk *k = chunk_get();
+	if (k)
+		chain_push(c, k);
+	return k;
+}
+
+/* A text offset counts every chunk before the last as full, so that it names chunk and place even
+ * though no address straddles two chunks. */
+static uint32_t chunks_before_tail(const struct chain *c)
+{
+	uint32_t n = 0;
+
+	for (const struct chunk *k = c->head; k != c->tail; k = k->next)
+		n++;
+	return n;
+}
+
+int message_add_rcpt(
+	struct message *m, struct bytes address, enum rcpt_route route, uint32_t account)
+{
+	BUG_ON(address.n > ADDRESS_MAX);
+	if (m->rcpt_count == MESSAGE_RCPT_MAX)
+		return -ENOSPC;
+	struct chunk *text = tail_with_room(&m->text, address.n);
+	struct chunk *records = tail_with_room(&m->rcpts, sizeof(struct rcpt));
+	if (!text || !records)
+		return -ENOBUFS;
+	ptrdiff_t at = bytes_rfind(address, '@');
+	struct rcpt r = {
+		.text_offset = chunks_before_tail(&m->text) * CHUNK_DATA + text->n,
+		.n = (uint16_t)address.n,
+		.domain_at = at < 0 ? (uint16_t)address.n : (uint16_t)(at + 1),
+		.route = (uint8_t)route,
+		.account = account,
+	};
+	if (address.n)
+		memcpy(text->data + text->n, address.p, address.n);
+	text->n += (uint32_t)address.n;
+	m->text.bytes += address.n;
+	memcpy(records->data + records->n, &r, sizeof(r));
+	records->n += sizeof(r);
+	m->rcpts.bytes += sizeof(r);
+	m->rcpt_count++;
+	return 0;
+}
+
+int message_prepend(struct message *m, struct bytes text, bool local)
+{
+	static_assert(MESSAGE_PREFIX_MAX <= CHUNK_DATA, "the prefix lies in one chunk");
+	if (m->prefix.bytes + text.n > MESSAGE_PREFIX_MAX)
+		return -ENOBUFS;
+	struct chunk *k = tail_with_room(&m->prefix, text.n);
+	if (!k)
+		return -ENOBUFS;
+	/* A field that is relayed goes behind those that only mailboxes see. */
+	uint32_t at = local ? 0 : m->prefix_local;
+	memmove(k->data + at + text.n, k->data + at, k->n - at);
+	if (text.n)
+		memcpy(k->data + at, text.p, text.n);
+	k->n += (uint32_t)text.n;
+	m->prefix.bytes += text.n;
+	if (local)
+		m->prefix_local += (uint32_t)text.n;
+	return 0;
+}
+
+struct bytes message_sender(const struct message *m)
+{
+	return m->sender_n ? bytes_make(m->sender->data, m->sender_n) : BYTES_NONE;
+}
+
+static const struct chunk *chunk_at(const struct chain *c, uint32_t i)
+{
+	const struct chunk *k = c->head;
+
+	while (i-- && k)
+		k = k->next;
+	return k;
+}
+
+const struct rcpt *message_rcpt(const struct message *m, uint32_t i)
+{
+	BUG_ON(i >= m->rcpt_count);
+	const struct chunk *k = chunk_at(&m->rcpts, (uint32_t)(i / RCPT_PER_CHUNK));
+	return (const struct rcpt *)(const void *)(k->data +
+						   i % RCPT_PER_CHUNK * sizeof(struct rcpt));
+}
+
+struct bytes message_rcpt_address(const struct message *m, const struct rcpt *r)
+{
+	const struct chunk *k = chunk_at(&m->text, r->text_offset / CHUNK_DATA);
+
+	return bytes_make(k->data + r->text_offset % CHUNK_DATA, r->n);
+}
+
+struct bytes message_rcpt_domain(const struct message *m, const struct rcpt *r)
+{
+	return bytes_skip(message_rcpt_address(m, r), r->domain_at);
+}
