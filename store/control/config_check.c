@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What one key alone cannot tell: required keys, and keys that must fit together. */
+#include "store/control/config_priv.h"
+#include <errno.h>
+#include "dataplane/port.h"
+
+struct check {
+	char *path;
+	char *problem;
+	size_t problem_n;
+};
+
+static int PRINTF(3, 4) fail(struct check *k, const char *problem, const char *path, ...)
+{
+	va_list ap;
+
+	va_start(ap, path);
+	vsnprintf(k->path, CONFIG_PATH_MAX, path, ap);
+	va_end(ap);
+	snprintf(k->problem, k->problem_n, "%s", problem);
+	return -EINVAL;
+}
+
+static int check_port(struct check *k, const struct config_root *c, unsigned i)
+{
+	const struct config_port *p = &c->ports[i];
+
+	if (!p->name[0])
+		return fail(k, "is required", "ports[%u].name", i);
+	for (unsigned j = 0; j < i; j++) {
+		if (strcmp(c->ports[j].name, p->name) == 0)
+			return fail(k, "is the name of another port", "ports[%u].name", i);
+	}
+	if (!p->device[0])
+		return fail(k, "is required", "ports[%u].device", i);
+	if (p->kind != PORT_MEMIF && p->kind != PORT_PCI && strlen(p->device) > 15)
+		return fail(
+			k, "is longer than an interface name can be (15)", "ports[%u].device", i);
+	if (p->addresses.n == 0)
+		return fail(k, "needs at least one address", "ports[%u].addresses", i);
+	return 0;
+}
+
+/* The gateway must be a neighbour, or nothing could be sent to it. */
+static int check_gateway(struct check *k, const struct config_port *p, unsigned i)
+{
+	for (unsigned j = 0; p->gateway.given && j < p->addresses.n; j++) {
+		uint8_t prefix = p->addresses.v[j].prefix;
+		unsigned octets = prefix / 8, bits = prefix % 8;
+		const uint8_t *a = p->addresses.v[j].ip.octets, *g = p->gateway.ip.octets;
+		if (memcmp(a, g, octets) == 0 &&
+			(bits == 0 || (a[octets] ^ g[octets]) >> (8 - bits) == 0))
+			return 0;
+	}
+	if (!p->gateway.given)
+		return 0;
+	return fail(k, "is not in a network of the port's addresses", "ports[%u].gateway", i);
+}
+
+static int check_cores(struct check *k, const struct config_root *c)
+{
+	uint32_t all = c->cores.layout_n ? 0 : UINT32_MAX;
+
+	for (unsigned i = 0; i < c->cores.layout_n; i++) {
+		if (!c->cores.layout[i].roles)
+			return fail(k, "is required", "cores.layout[%u].roles", i);
+		all |= c->cores.layout[i].roles;
+	}
+	if (!(all & CORE_DELIVERY))
+		return fail(k, "no core has the role delivery", "cores.layout");
+	if (c->listen.smtp && !(all & CORE_DATAPLANE))
+		return fail(k, "no core has the role dataplane, which listen.smtp needs",
+			"cores.layout");
+	if ((c->listen.pop3 || c->listen.imap) && !(all & CORE_CONTROL))
+		return fail(k,
+			"no core has the role control, which listen.pop3 and listen.imap need",
+			"cores.layout");
+	return 0;
+}
+
+static int check_listen(struct check *k, const struct config_root *c)
+{
+	if (c->listen.pop3 && c->listen.pop3 == c->listen.smtp)
+		return fail(k, "is the port of listen.smtp", "listen.pop3");
+	if (c->listen.imap &&
+		(c->listen.imap == c->listen.smtp || c->listen.imap == c->listen.pop3))
+		return fail(k, "is the port of another service", "listen.imap");
+	return 0;
+}
+
+int config_check(
+	const struct config_root *c, char path[CONFIG_PATH_MAX], char *problem, size_t problem_n)
+{
+	struct check k = {.path = path, .problem = problem, .problem_n = problem_n};
+	int err = 0;
+
+	if (!c->node.hostname[0])
+		return fail(&k, "is required", "node.hostname");
+	if (c->ports_n == 0)
+		return fail(&k, "needs at least one port", "ports");
+	for (unsigned i = 0; i < c->ports_n && err == 0; i++) {
+		err = check_port(&k, c, i);
+		if (err == 0)
+			err = check_gateway(&k, &c->ports[i], i);
+	}
+	if (err == 0)
+		err = check_cores(&k, c);
+	if (err == 0)
+		err = check_listen(&k, c);
+	return err;
+}
