@@ -12,7 +12,7 @@
 #include "dataplane/timer.h"
 
 struct stack;
-struct port;
+struct core_io;
 
 enum core_role {
 	CORE_DATAPLANE = 1 << 0, /* SMTP in */
@@ -20,9 +20,10 @@ enum core_role {
 	CORE_CONTROL = 1 << 2,   /* POP3 and IMAP */
 };
 
-#define CORES_MAX          16
-#define CORE_CHANNELS_MAX  16
-#define CORE_POLLERS_MAX   8
+#define CORES_MAX         16
+#define CORE_CHANNELS_MAX 16
+#define CORE_POLLERS_MAX  8
+#define CORE_LONG_LAP_US  1000 /* chosen: a lap that long delays every connection of the core */
 
 /* Work of a role in each lap.  Returns how much it did; 0 lets the core go idle. */
 struct poller {
@@ -32,6 +33,18 @@ struct poller {
 
 enum core_idle { CORE_IDLE_ADAPTIVE, CORE_IDLE_SPIN };
 
+/* What a lap is made of; a long lap is counted under the stage that took most of it. */
+enum core_stage {
+	CORE_STAGE_RX,
+	CORE_STAGE_CHANNELS,
+	CORE_STAGE_POLLERS,
+	CORE_STAGE_TIMERS,
+	CORE_STAGE_TX,
+	CORE_STAGE_N
+};
+/* "rx", "channels" ... */
+const char *core_stage_text(enum core_stage stage);
+
 struct core {
 	/* read-only after start */
 	uint32_t index; /* 0.. among the polling cores; also the ids' and steering's core number */
@@ -39,8 +52,9 @@ struct core {
 	uint32_t roles; /* enum core_role */
 	int socket;
 	enum core_idle idle;
-	bool shares_cpu; /* with another thread of ours: spin at most 50 us */
-	struct stack *stack;
+	bool shares_cpu;     /* with another thread of ours: spin at most 50 us */
+	struct stack *stack; /* NULL: the core has no ports (tests) */
+	struct core_io *io;  /* its side of the ports and of the other cores; NULL with stack */
 	struct channel *channels[CORE_CHANNELS_MAX];
 	unsigned channel_count;
 	struct poller pollers[CORE_POLLERS_MAX];
@@ -51,13 +65,17 @@ struct core {
 	struct ids ids;
 	struct timer_wheel wheel;
 	/* shared */
-	struct waker waker;             /* who has something for this core kicks it */
+	struct waker waker; /* who has something for this core kicks it */
 	alignas(CACHE_LINE) _Atomic uint64_t lap_at_us; /* main's watchdog reads it */
+	_Atomic uint64_t worst_lap_us;                  /* since start, without sleeps */
+	_Atomic uint64_t long_laps[CORE_STAGE_N];       /* laps over CORE_LONG_LAP_US, by stage */
 	atomic_bool stop;
 };
 
-/* Before start, from main. */
+/* Before start, from main (dataplane_start does it).  waker.fd < 0 afterwards: no descriptors. */
 void core_init(struct core *c, uint32_t index, uint32_t lcore, uint32_t roles);
+void core_fini(struct core *c);
+/* -ENOSPC when there are too many. */
 int core_add_channel(struct core *c, struct channel *ch) WARN_UNUSED;
 int core_add_poller(struct core *c, struct poller p) WARN_UNUSED;
 /* The loop; returns when core_stop was called.  lcore function: arg is the struct core. */

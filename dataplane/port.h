@@ -10,15 +10,18 @@
 #define PORT_ADDRESSES_MAX 8
 #define EAL_ARGS_MAX       64
 
+/* PORT_RING is for tests: device is the name of an existing ethdev, or empty for a loop. */
 enum port_kind { PORT_TAP, PORT_AF_PACKET, PORT_AF_XDP, PORT_MEMIF, PORT_PCI, PORT_RING };
 
 struct port_conf {
-	char name[32];      /* key in the configuration; also in every error message */
+	char name[32]; /* key in the configuration; also in every error message */
 	enum port_kind kind;
-	char device[64];    /* interface name, memif socket, or PCI address */
-	uint8_t mac[6];     /* all 0: the driver's */
-	uint16_t mtu;       /* 0: 1500 */
-	struct ip_net address[PORT_ADDRESSES_MAX]; /* our addresses with their prefix; ip is the host */
+	char device[64]; /* interface name, memif socket (driver options may follow a comma), or
+			  * PCI address */
+	uint8_t mac[6];  /* all 0: the driver's */
+	uint16_t mtu;    /* 0: 1500 */
+	struct ip_net
+		address[PORT_ADDRESSES_MAX]; /* our addresses with their prefix; ip is the host */
 	unsigned address_count;
 	struct ip_addr gateway; /* default router; has_gateway */
 	bool has_gateway;
@@ -45,14 +48,19 @@ struct dataplane_conf {
 	char file_prefix[32];
 };
 
-/* Start EAL from conf: picks hugepages when enough are free, else --no-huge; prints the arguments to
- * the log.  Returns 0, or -errno with error[] naming the key. */
+/* Start EAL from conf: picks hugepages when enough are free, else --no-huge; prints the arguments
+ * to the log.  Returns 0, or -errno with error[] naming the key. */
 int dataplane_eal_start(const struct dataplane_conf *conf, char *error, size_t error_n) WARN_UNUSED;
 /* Probe and start the ports, create pools, stacks and the steering between cores; fill cores[].
  * A port that did not probe is an error that names it. */
 int dataplane_start(const struct dataplane_conf *conf, struct core cores[CORES_MAX], char *error,
 	size_t error_n) WARN_UNUSED;
-/* Launch the cores' loops on their lcores; dataplane_join waits until all have ended. */
+/* After dataplane_start, before dataplane_launch: connections to port belong to the cores that have
+ * role, by hash among them.  Calling it again for a port replaces its cores.  Returns 0; -ENOENT:
+ * no core has the role; -ENOSPC: table full. */
+int dataplane_add_service(uint16_t port, uint32_t role) WARN_UNUSED;
+/* Launch the cores' loops on their lcores; dataplane_join waits until all have ended (call
+ * core_stop on each before). */
 int dataplane_launch(struct core cores[CORES_MAX], unsigned n) WARN_UNUSED;
 void dataplane_join(void);
 /* Stop ports, free pools, clean up EAL and its run directory. */

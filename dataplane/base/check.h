@@ -20,7 +20,9 @@
 #define ARRAY_LEN(a)         (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)            ((a) < (b) ? (a) : (b))
 #define MAX(a, b)            ((a) > (b) ? (a) : (b))
+#ifndef container_of /* DPDK has one as well */
 #define container_of(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
+#endif
 
 #define BUG_ON(cond)                                                                             \
 	do {                                                                                     \

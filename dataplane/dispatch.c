@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The packet rings between cores. */
+#include <errno.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+#include "dataplane/base/counters.h"
+#include "dataplane/io.h"
+
+#define NEIGH_RING_SIZE 64 /* chosen: what is lost is asked again */
+#define SMALL_RING      64 /* below this the configured size is a test's, and holds here too */
+#define RING_FLAGS      (RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ)
+
+static struct rte_ring *ring_new(
+	const char *what, unsigned from, unsigned to, unsigned size, int socket)
+{
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof(name), "%s.%u.%u", what, from, to);
+	return rte_ring_create(name, size, socket, RING_FLAGS);
+}
+
+static int rings_of_pair(struct net *net, unsigned from, unsigned to, unsigned size)
+{
+	int socket = net->cores[to].socket;
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof(name), "neigh.%u.%u", from, to);
+	net->frames[from][to] = ring_new("frames", from, to, size, socket);
+	net->neighs[from][to] = rte_ring_create_elem(
+		name, sizeof(struct neigh_msg), MIN(size, NEIGH_RING_SIZE), socket, RING_FLAGS);
+	return net->frames[from][to] && net->neighs[from][to] ? 0 : -ENOMEM;
+}
+
+int dispatch_init(struct net *net, uint32_t ring_size)
+{
+	unsigned size = ring_size >= 1 && ring_size < SMALL_RING ? ring_size : PACKET_RING_SIZE;
+
+	for (unsigned from = 0; from < net->core_count; from++) {
+		for (unsigned to = 0; to < net->core_count; to++) {
+			if (from != to && rings_of_pair(net, from, to, size) < 0)
+				return -ENOMEM;
+		}
+		for (unsigned p = 0; p < net->port_count; p++) {
+			if (net->ports[p].owner == from)
+				continue;
+			net->sends[from][p] =
+				ring_new("sends", from, p, size, net->ports[p].socket);
+			if (!net->sends[from][p])
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static void ring_drain(struct rte_ring *r)
+{
+	void *m;
+
+	while (r && rte_ring_sc_dequeue(r, &m) == 0)
+		rte_pktmbuf_free(m);
+	rte_ring_free(r);
+}
+
+void dispatch_fini(struct net *net)
+{
+	for (unsigned from = 0; from < CORES_MAX; from++) {
+		for (unsigned to = 0; to < CORES_MAX; to++) {
+			ring_drain(net->frames[from][to]);
+			rte_ring_free(net->neighs[from][to]);
+		}
+		for (unsigned p = 0; p < PORTS_MAX; p++)
+			ring_drain(net->sends[from][p]);
+	}
+	memset(net->frames, 0, sizeof(net->frames));
+	memset(net->neighs, 0, sizeof(net->neighs));
+	memset(net->sends, 0, sizeof(net->sends));
+}
+
+unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n)
+{
+	struct net *net = io->net;
+	unsigned here = io->core->index, ours = 0, away = 0, dropped = 0;
+	bool kick[CORES_MAX] = {false};
+
+	if (net->core_count == 1)
+		return n;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned to = steer_owner(&net->steer, frames[i], here);
+		if (to == here || to >= net->core_count) {
+			frames[ours++] = frames[i];
+			continue;
+		}
+		frames[i]->port = (uint16_t)port;
+		if (rte_ring_sp_enqueue(net->frames[here][to], frames[i]) == 0) {
+			away++;
+			kick[to] = true;
+		} else {
+			rte_pktmbuf_free(frames[i]);
+			dropped++;
+		}
+	}
+	counter_add(CTR_STEER_OUT, away);
+	counter_add(CTR_STEER_DROPPED, dropped);
+	for (unsigned to = 0; away && to < net->core_count; to++) {
+		if (kick[to])
+			waker_kick(&net->cores[to].waker);
+	}
+	return ours;
+}
+
+/* Frames of one ring to the stack, in runs of one port. */
+static unsigned receive_frames(struct core_io *io, struct rte_ring *r, uint64_t now_us)
+{
+	struct rte_mbuf *frames[IO_BURST];
+	unsigned n = rte_ring_sc_dequeue_burst(r, (void **)frames, IO_BURST, NULL), first = 0;
+
+	for (unsigned i = 1; i <= n; i++) {
+		if (i < n && frames[i]->port == frames[first]->port)
+			continue;
+		stack_input(
+			io->core->stack, frames[first]->port, frames + first, i - first, now_us);
+		first = i;
+	}
+	return n;
+}
+
+static unsigned receive_neighs(struct core_io *io, struct rte_ring *r)
+{
+	struct neigh_msg m;
+	unsigned n = 0;
+
+	while (n < NEIGH_RING_SIZE && rte_ring_sc_dequeue_elem(r, &m, sizeof(m)) == 0) {
+		stack_neigh_add(io->core->stack, m.port, &m.ip, m.mac);
+		n++;
+	}
+	return n;
+}
+
+/* What other cores want to send on our ports, as far as the backlog has room; what stays in a ring
+ * is the back-pressure. */
+static unsigned receive_sends(struct core_io *io, unsigned port)
+{
+	struct net *net = io->net;
+	struct rte_mbuf *frames[IO_BURST];
+	unsigned work = 0;
+
+	for (unsigned from = 0; from < net->core_count; from++) {
+		if (from == io->core->index)
+			continue;
+		unsigned max = MIN((unsigned)IO_BURST, tx_backlog_room(io, port));
+		unsigned n = rte_ring_sc_dequeue_burst(
+			net->sends[from][port], (void **)frames, max, NULL);
+		for (unsigned i = 0; i < n; i++)
+			tx_backlog_push(io, port, frames[i]);
+		work += n;
+	}
+	return work;
+}
+
+unsigned dispatch_receive(struct core_io *io, uint64_t now_us)
+{
+	struct net *net = io->net;
+	unsigned here = io->core->index, work = 0;
+
+	if (net->core_count == 1)
+		return 0;
+	for (unsigned from = 0; from < net->core_count; from++) {
+		if (from == here)
+			continue;
+		work += receive_neighs(io, net->neighs[from][here]);
+		work += receive_frames(io, net->frames[from][here], now_us);
+	}
+	for (unsigned p = 0; p < net->port_count; p++) {
+		if (net->ports[p].owner == here)
+			work += receive_sends(io, p);
+	}
+	return work;
+}
+
+unsigned dispatch_send(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n)
+{
+	struct net *net = io->net;
+	unsigned done = rte_ring_sp_enqueue_burst(
+		net->sends[io->core->index][port], (void **)frames, n, NULL);
+
+	if (done)
+		waker_kick(&net->cores[net->ports[port].owner].waker);
+	return done;
+}
+
+void dispatch_neigh(
+	struct core_io *io, unsigned port, const struct ip_addr *ip, const uint8_t mac[6])
+{
+	struct net *net = io->net;
+	struct neigh_msg m = {.ip = *ip, .port = (uint16_t)port};
+
+	memcpy(m.mac, mac, sizeof(m.mac));
+	for (unsigned to = 0; to < net->core_count; to++) {
+		if (to == io->core->index)
+			continue;
+		if (rte_ring_sp_enqueue_elem(net->neighs[io->core->index][to], &m, sizeof(m)) == 0)
+			waker_kick(&net->cores[to].waker);
+		else
+			counter_inc(CTR_STEER_DROPPED);
+	}
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Probing, configuring and starting one port.  Main thread. */
+#include "dataplane/port.h"
+#include <errno.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include "dataplane/base/log.h"
+#include "dataplane/eal_args.h"
+#include "dataplane/io.h"
+#include "dataplane/pools.h"
+
+#define MTU_DEFAULT 1500
+#define MTU_MIN     576 /* RFC 1122 3.3.3: what every host takes */
+#define TAP_IOVECS  2   /* the driver hands this many buffers to each readv() */
+
+#define RX_CSUM (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
+#define TX_CSUM (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
+
+static int port_probe(
+	struct port *p, const struct dataplane_conf *conf, unsigned i, char *error, size_t error_n)
+{
+	char name[80], why[160];
+
+	eal_port_name(conf, i, name, sizeof(name));
+	if (rte_eth_dev_get_port_by_name(name, &p->id) == 0)
+		return 0;
+	port_explain(&p->conf, why, sizeof(why));
+	snprintf(error, error_n, "ports.%s.device: \"%s\" did not start: %s", p->conf.name,
+		p->conf.device, why);
+	return -ENODEV;
+}
+
+/* Checksums in hardware are used where the device is hardware; a software driver would compute them
+ * as slowly as the stack does, behind one copy more. */
+static void port_choose_offloads(
+	struct port *p, const struct rte_eth_dev_info *info, struct rte_eth_conf *ec)
+{
+	struct buf b;
+
+	p->multi_segs = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	if (p->multi_segs)
+		ec->txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	if (p->conf.kind == PORT_PCI) {
+		ec->rxmode.offloads |= info->rx_offload_capa & RX_CSUM;
+		ec->txmode.offloads |= info->tx_offload_capa & TX_CSUM;
+	}
+	p->rx_csum = (ec->rxmode.offloads & RX_CSUM) == RX_CSUM;
+	p->csum_ip = ec->txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+	p->csum_tcp = ec->txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+	buf_init(&b, p->offloads, sizeof(p->offloads) - 1);
+	buf_printf(&b, "rx checksums %s, tx checksums %s%s",
+		p->conf.trust_rx_checksum ? "trusted"
+		: p->rx_csum              ? "by device"
+					  : "in software",
+		p->csum_tcp ? "by device" : "in software", p->multi_segs ? ", chained frames" : "");
+}
+
+static int failed(const struct port *p, const char *what, int rc, char *error, size_t error_n)
+{
+	snprintf(error, error_n, "ports.%s: %s: %s", p->conf.name, what, rte_strerror(-rc));
+	return rc < 0 ? rc : -EIO;
+}
+
+/* The mtu asked for, if the device can; the default is cut to what it can. */
+static int port_set_mtu(
+	struct port *p, const struct rte_eth_dev_info *info, char *error, size_t error_n)
+{
+	uint16_t most = info->max_mtu ? info->max_mtu : MTU_DEFAULT;
+	uint16_t now;
+	int rc;
+
+	p->mtu = p->conf.mtu ? p->conf.mtu : MIN(most, (uint16_t)MTU_DEFAULT);
+	if (p->mtu < MTU_MIN || p->mtu > most) {
+		snprintf(error, error_n, "ports.%s.mtu: %u is not in %u..%u", p->conf.name, p->mtu,
+			MTU_MIN, most);
+		return -EINVAL;
+	}
+	if (rte_eth_dev_get_mtu(p->id, &now) == 0 && now == p->mtu)
+		return 0;
+	rc = rte_eth_dev_set_mtu(p->id, p->mtu);
+	/* Drivers that cannot set it have what the interface has. */
+	if (rc == -ENOTSUP && (!p->conf.mtu || p->conf.kind == PORT_RING))
+		return 0;
+	return rc == 0 ? 0 : failed(p, "mtu cannot be set", rc, error, error_n);
+}
+
+static int port_set_queues(struct port *p, const struct dataplane_conf *conf, unsigned i,
+	const struct rte_eth_dev_info *info, char *error, size_t error_n)
+{
+	uint16_t rx = RX_DESCRIPTORS, tx = TX_DESCRIPTORS;
+	struct rte_eth_rxconf rxconf = info->default_rxconf;
+	struct rte_eth_txconf txconf = info->default_txconf;
+	int rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &rx, &tx);
+
+	if (rc < 0)
+		return failed(p, "queues", rc, error, error_n);
+	if (p->conf.kind == PORT_TAP)
+		rx = (uint16_t)(TAP_IOVECS + p->mtu / POOL_FRAME_BYTES);
+	p->rx_pool = pool_create_rx(conf, i, p->socket);
+	if (!p->rx_pool) {
+		snprintf(error, error_n, "ports.%s: no memory for frames: raise memory_mb",
+			p->conf.name);
+		return -ENOMEM;
+	}
+	rc = rte_eth_rx_queue_setup(p->id, 0, rx, (unsigned)p->socket, &rxconf, p->rx_pool);
+	if (rc < 0)
+		return failed(p, "receive queue", rc, error, error_n);
+	rc = rte_eth_tx_queue_setup(p->id, 0, tx, (unsigned)p->socket, &txconf);
+	return rc < 0 ? failed(p, "transmit queue", rc, error, error_n) : 0;
+}
+
+static bool mac_is_set(const uint8_t mac[6])
+{
+	static const uint8_t none[6];
+
+	return memcmp(mac, none, 6) != 0;
+}
+
+/* A TAP is a cable with the kernel at the other end, and the driver's address is the kernel's: ours
+ * is another one, the same at each start, so that neighbours need not learn it anew. */
+static void mac_of_cable(const struct port *p, uint8_t mac[6])
+{
+	static const struct siphash_key key = {0x6279706f73740001u, 0x7461706d61630001u};
+	uint8_t text[sizeof(p->conf.device) + sizeof(struct ip_addr)] = {0};
+	uint64_t h;
+
+	memcpy(text, p->conf.device, strlen(p->conf.device));
+	memcpy(text + sizeof(p->conf.device), &p->conf.address[0].ip, sizeof(struct ip_addr));
+	h = siphash24(&key, text, sizeof(text));
+	memcpy(mac, &h, 6);
+	mac[0] = (uint8_t)((mac[0] & 0xfc) | 0x02); /* locally administered, unicast */
+}
+
+static int port_set_mac(struct port *p, char *error, size_t error_n)
+{
+	struct rte_ether_addr mac;
+	int rc;
+
+	if (mac_is_set(p->conf.mac)) {
+		memcpy(p->mac, p->conf.mac, 6);
+	} else if (p->conf.kind == PORT_TAP) {
+		mac_of_cable(p, p->mac);
+	} else {
+		rc = rte_eth_macaddr_get(p->id, &mac);
+		if (rc < 0)
+			return failed(p, "address", rc, error, error_n);
+		memcpy(p->mac, mac.addr_bytes, 6);
+		return 0;
+	}
+	if (p->mac[0] & 1) {
+		snprintf(error, error_n, "ports.%s.mac: is a group address", p->conf.name);
+		return -EINVAL;
+	}
+	/* Frames to an address that is not the interface's; a TAP gets all anyway. */
+	rc = p->conf.kind == PORT_TAP || p->conf.kind == PORT_RING
+		     ? 0
+		     : rte_eth_promiscuous_enable(p->id);
+	return rc < 0 ? failed(p, "mac: promiscuous mode", rc, error, error_n) : 0;
+}
+
+static int port_configure(
+	struct port *p, const struct dataplane_conf *conf, unsigned i, char *error, size_t error_n)
+{
+	struct rte_eth_dev_info info;
+	struct rte_eth_conf ec = {0};
+	int rc = rte_eth_dev_info_get(p->id, &info);
+
+	if (rc < 0)
+		return failed(p, "device", rc, error, error_n);
+	snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
+	p->socket = rte_eth_dev_socket_id(p->id);
+	port_choose_offloads(p, &info, &ec);
+	rc = rte_eth_dev_configure(p->id, 1, 1, &ec);
+	if (rc < 0)
+		return failed(p, "configuring", rc, error, error_n);
+	rc = port_set_mtu(p, &info, error, error_n);
+	return rc < 0 ? rc : port_set_queues(p, conf, i, &info, error, error_n);
+}
+
+int port_open(
+	struct port *p, const struct dataplane_conf *conf, unsigned i, char *error, size_t error_n)
+{
+	int rc;
+
+	*p = (struct port){.conf = conf->ports[i], .fd = -1};
+	rc = port_probe(p, conf, i, error, error_n);
+	if (rc < 0)
+		return rc;
+	rc = port_configure(p, conf, i, error, error_n);
+	if (rc < 0)
+		return rc;
+	rc = rte_eth_dev_start(p->id);
+	if (rc < 0)
+		return failed(p, "starting", rc, error, error_n);
+	p->started = true;
+	rc = port_set_mac(p, error, error_n);
+	if (rc < 0)
+		return rc;
+	p->fd = port_find_fd(&p->conf);
+	log_info("port", "started name=%s driver=%s device=%s mtu=%u idle=%s %s", p->conf.name,
+		p->driver, p->conf.device, p->mtu, p->fd >= 0 ? "descriptor" : "naps", p->offloads);
+	return 0;
+}
+
+void port_close(struct port *p)
+{
+	if (!p->started)
+		return;
+	rte_eth_dev_stop(p->id);
+	rte_eth_dev_close(p->id);
+	p->started = false;
+	p->fd = -1;
+}

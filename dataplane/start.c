@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Life of the dataplane: EAL, ports, pools, stacks, cores; and back.  Main thread. */
+#include <dirent.h>
+#include <errno.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <signal.h>
+#include <unistd.h>
+#include "dataplane/base/log.h"
+#include "dataplane/base/rt/chunk.h"
+#include "dataplane/base/rt/eal.h"
+#include "dataplane/cpus.h"
+#include "dataplane/eal_args.h"
+#include "dataplane/io.h"
+#include "dataplane/pools.h"
+
+#define JOIN_STEP_US 1000
+
+static struct net net;
+static struct eal_host host;
+static bool eal_started, chunks_started;
+
+/* The TAP driver asks the kernel for a real-time signal per frame, and SIGIO when too many wait;
+ * blocked and ignored they do nothing (port_kernel.c then switches them off). */
+static void signals_prepare(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
+		sigaddset(&set, s);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGIO, SIG_IGN);
+}
+
+static void log_args(const struct eal_args *a)
+{
+	char line[LOG_LINE_MAX];
+	struct buf b;
+
+	buf_init(&b, line, sizeof(line));
+	for (int i = 1; i < a->argc; i++) {
+		buf_byte(&b, ' ');
+		buf_str(&b, a->argv[i]);
+	}
+	log_info("eal", "start memory_mb=%u hugepages=%s args:%.*s", a->memory_mb,
+		a->hugepages ? "yes" : "no", (int)b.n, line);
+}
+
+int dataplane_eal_start(const struct dataplane_conf *conf, char *error, size_t error_n)
+{
+	struct eal_args args;
+	char *argv[EAL_ARGS_MAX + 1];
+	int rc;
+
+	eal_host_read(&host);
+	rc = eal_args_build(conf, &host, &args, error, error_n);
+	if (rc < 0)
+		return rc;
+	log_args(&args);
+	signals_prepare();
+	memcpy(argv, args.argv, sizeof(argv)); /* EAL permutes it */
+	if (rte_eal_init(args.argc, argv) < 0) {
+		rc = rte_errno ? -rte_errno : -EINVAL;
+		snprintf(error, error_n,
+			"EAL does not start: %s (see its messages; memory_mb is %u, eal_extra "
+			"\"%s\")",
+			rte_strerror(-rc), args.memory_mb, conf->eal_extra);
+		return rc;
+	}
+	eal_started = true;
+	return 0;
+}
+
+/* ---- start ---- */
+
+/* Ports go round the cores of the dataplane role, which see most of the frames. */
+static void assign_owners(const struct dataplane_conf *conf)
+{
+	unsigned candidates[CORES_MAX], n = 0;
+
+	for (unsigned i = 0; i < conf->core_count; i++) {
+		if (conf->cores[i].roles & CORE_DATAPLANE)
+			candidates[n++] = i;
+	}
+	for (unsigned p = 0; p < conf->port_count; p++)
+		net.ports[p].owner = n ? candidates[p % n] : p % conf->core_count;
+}
+
+static int start_ports(const struct dataplane_conf *conf, char *error, size_t error_n)
+{
+	for (unsigned i = 0; i < conf->port_count; i++) {
+		net.port_count = i + 1;
+		int rc = port_open(&net.ports[i], conf, i, error, error_n);
+		if (rc < 0)
+			return rc;
+	}
+	assign_owners(conf);
+	return 0;
+}
+
+static int start_core(
+	const struct dataplane_conf *conf, struct core *c, unsigned i, char *error, size_t error_n)
+{
+	core_init(c, i, i + 1, conf->cores[i].roles);
+	c->idle = conf->idle;
+	c->shares_cpu = cpus_shared(conf, &host.cpus, i);
+	net.core_count = i + 1;
+	if (c->waker.fd < 0) {
+		snprintf(error, error_n, "cores[%u]: no file descriptor: raise RLIMIT_NOFILE", i);
+		return -EMFILE;
+	}
+	if (!rte_lcore_is_enabled(c->lcore)) {
+		snprintf(error, error_n, "cores[%u]: eal_extra takes lcore %u away", i, c->lcore);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void stack_port_fill(const struct port *p, struct stack_port *out)
+{
+	*out = (struct stack_port){
+		.mtu = p->mtu,
+		.address_count = p->conf.address_count,
+		.gateway = p->conf.gateway,
+		.has_gateway = p->conf.has_gateway,
+		.tx_csum_ip = p->csum_ip,
+		.tx_csum_tcp = p->csum_tcp,
+		.rx_csum = p->rx_csum,
+		.trust_rx_csum = p->conf.trust_rx_checksum,
+	};
+	memcpy(out->mac, p->mac, sizeof(out->mac));
+	for (unsigned a = 0; a < p->conf.address_count; a++)
+		out->address[a] = p->conf.address[a];
+}
+
+static int start_stack(
+	const struct dataplane_conf *conf, struct core *c, char *error, size_t error_n)
+{
+	struct stack_conf sc = {.core_index = c->index,
+		.connections_max = conf->connections_max,
+		.port_count = net.port_count};
+	struct stack_env env = {.wheel = &c->wheel, .now_us = c->now_us};
+
+	for (unsigned p = 0; p < net.port_count; p++)
+		stack_port_fill(&net.ports[p], &sc.ports[p]);
+	c->io = core_io_create(&net, c);
+	env.tx_pool = pool_create_tx(conf, c->index, c->socket);
+	env.control_pool = pool_create_control(c->index, c->socket);
+	if (c->io && env.tx_pool && env.control_pool) {
+		core_io_env(c->io, &env);
+		c->stack = stack_create(&sc, &env, c->socket);
+	}
+	if (c->stack)
+		return 0;
+	snprintf(error, error_n,
+		"cores[%u]: no memory for %u connections: raise memory_mb or lower "
+		"limits.connections",
+		c->index, conf->connections_max);
+	return -ENOMEM;
+}
+
+static int start_cores(const struct dataplane_conf *conf, char *error, size_t error_n)
+{
+	int rc;
+
+	for (unsigned i = 0; i < conf->core_count; i++) {
+		rc = start_core(conf, &net.cores[i], i, error, error_n);
+		if (rc < 0)
+			return rc;
+	}
+	rc = dispatch_init(&net, conf->ring_size);
+	if (rc < 0) {
+		snprintf(error, error_n, "cores: no memory for rings: raise memory_mb");
+		return rc;
+	}
+	for (unsigned i = 0; i < conf->core_count; i++) {
+		rc = start_stack(conf, &net.cores[i], error, error_n);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int start_chunks(const struct dataplane_conf *conf, char *error, size_t error_n)
+{
+	uint32_t n = pools_chunks(conf);
+
+	if (chunk_pool_init(n, -1) < 0) {
+		snprintf(error, error_n,
+			"limits.body_memory: no memory for %u chunks: lower it or raise memory_mb",
+			n);
+		return -ENOMEM;
+	}
+	chunks_started = true;
+	return 0;
+}
+
+int dataplane_start(const struct dataplane_conf *conf, struct core cores[CORES_MAX], char *error,
+	size_t error_n)
+{
+	int rc;
+
+	memset(&net, 0, sizeof(net));
+	net.cores = cores;
+	siphash_key_random(&net.steer_key);
+	net.steer.core_count = conf->core_count;
+	net.steer.key = &net.steer_key;
+	rc = start_chunks(conf, error, error_n);
+	if (rc == 0)
+		rc = start_ports(conf, error, error_n);
+	if (rc == 0)
+		rc = start_cores(conf, error, error_n);
+	if (rc == 0)
+		port_info_register(&net);
+	return rc;
+}
+
+int dataplane_add_service(uint16_t port, uint32_t role)
+{
+	struct steer_table *t = &net.steer;
+	unsigned slot = 0, n = 0;
+
+	while (slot < t->service_count && t->service[slot].port != port)
+		slot++;
+	if (slot == ARRAY_LEN(t->service))
+		return -ENOSPC;
+	for (unsigned i = 0; i < net.core_count; i++) {
+		if ((net.cores[i].roles & role) && n < ARRAY_LEN(t->service[slot].cores))
+			t->service[slot].cores[n++] = (uint8_t)i;
+	}
+	if (n == 0)
+		return -ENOENT;
+	t->service[slot].port = port;
+	t->service[slot].cores_n = (uint16_t)n;
+	t->service_count = MAX(t->service_count, slot + 1);
+	return 0;
+}
+
+/* ---- run ---- */
+
+int dataplane_launch(struct core cores[CORES_MAX], unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		int rc = rte_eal_remote_launch(core_run, &cores[i], cores[i].lcore);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+void dataplane_join(void)
+{
+	unsigned lcore;
+
+	/* Asleep in between: rte_eal_mp_wait_lcore() would spin on a CPU the cores need. */
+	RTE_LCORE_FOREACH_WORKER(lcore)
+	{
+		while (rte_eal_get_lcore_state(lcore) == RUNNING)
+			usleep(JOIN_STEP_US);
+		rte_eal_wait_lcore(lcore);
+	}
+}
+
+void dataplane_stop(void)
+{
+	char runtime_dir[256] = "";
+
+	port_info_register(NULL);
+	for (unsigned i = 0; i < net.core_count; i++) {
+		struct core *c = &net.cores[i];
+		stack_destroy(&c->stack);
+		core_io_destroy(&c->io);
+		core_fini(c);
+	}
+	dispatch_fini(&net);
+	for (unsigned p = 0; p < net.port_count; p++)
+		port_close(&net.ports[p]);
+	net.core_count = net.port_count = 0;
+	pools_free();
+	if (chunks_started)
+		chunk_pool_fini();
+	chunks_started = false;
+	if (!eal_started)
+		return;
+	snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
+	rte_eal_cleanup();
+	eal_started = false;
+	eal_remove_runtime_dir(runtime_dir);
+}
