@@ -8,6 +8,29 @@
 #include "store/password.h"
 #include "store/store.h"
 
+/* An op that waits for credit.  Embedded in the requester, which has one op under way at most. */
+struct access_waiter {
+	struct list node;
+	struct op *op;
+};
+
+struct access_lane {
+	struct channel *channel;
+	struct list waiters; /* in order of arrival */
+};
+
+/* Somebody who is told that something happened in a mailbox. */
+struct access_watch {
+	struct list node;
+	uint64_t event; /* mbox_event(); 0: not watching */
+	void (*changed)(struct access_watch *w);
+};
+
+#define ACCESS_LANES_MAX     (STORE_READERS_MAX + 2)
+#define ACCESS_WATCH_BUCKETS 256
+
+/* The first part is filled in by the composition before servers are created; on_credit of these
+ * channels belongs to access from then on, and the events ring is drained by it. */
 struct access {
 	struct core *core;
 	struct channel *writer;
@@ -18,9 +41,26 @@ struct access {
 	const struct directory *directory;
 	char hostname[256];
 	uint64_t message_bytes_max; /* APPEND limit */
-	uint64_t idle_timeout_us;   /* POP3: 10 min (RFC 1939), IMAP: 30 min (RFC 3501 5.4) at least */
-	bool plaintext_login;       /* logins without TLS are allowed */
+	uint64_t
+		idle_timeout_us; /* POP3: 10 min (RFC 1939), IMAP: 30 min (RFC 3501 5.4) at least */
+	bool plaintext_login;    /* logins without TLS are allowed */
+	/* access.c's own; zero before access_prepare */
+	bool prepared;
+	struct access_lane lanes[ACCESS_LANES_MAX];
+	unsigned lane_count;
+	struct list watches[ACCESS_WATCH_BUCKETS];
 };
+
+/* Sets up what the servers share; called by their _create, once is enough.  Main thread, before the
+ * core runs.  Returns 0, or -ENOSPC: the core has no room for another poller. */
+int access_prepare(struct access *a) WARN_UNUSED;
+
+/* Submit op on one of the access's channels, now or as soon as there is credit: w waits in line.  w
+ * is zeroed by its owner before first use and must stay until op's done(). */
+void access_submit(struct access *a, struct channel *ch, struct op *op, struct access_waiter *w);
+
+/* Watch one mailbox; moves a watch that is set.  event 0 ends it.  w is zeroed before first use. */
+void access_watch_set(struct access *a, struct access_watch *w, uint64_t event);
 
 enum login_result { LOGIN_OK, LOGIN_WRONG, LOGIN_BUSY };
 
@@ -31,6 +71,7 @@ struct login {
 	void (*done)(struct login *l, enum login_result result, uint32_t account);
 	void *ctx;
 	bool busy;
+	struct access_waiter waiter;
 	struct credentials_op credentials;
 	struct password_op password;
 	char address[ADDRESS_MAX];

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * OWNER: the control core's thread. */
+#include "store/access.h"
+#include <errno.h>
+
+#define EVENTS_PER_LAP 64 /* hints looked at in one lap; chosen */
+
+/* ---- credit ---- */
+
+static void lane_on_credit(void *ctx)
+{
+	struct access_lane *lane = ctx;
+
+	while (!list_empty(&lane->waiters)) {
+		struct access_waiter *w =
+			list_entry(lane->waiters.next, struct access_waiter, node);
+		if (channel_submit(lane->channel, w->op) < 0)
+			return; /* told again by the channel */
+		list_remove(&w->node);
+		w->op = NULL;
+	}
+}
+
+static struct access_lane *lane_of(struct access *a, const struct channel *ch)
+{
+	for (unsigned i = 0; i < a->lane_count; i++) {
+		if (a->lanes[i].channel == ch)
+			return &a->lanes[i];
+	}
+	return NULL;
+}
+
+void access_submit(struct access *a, struct channel *ch, struct op *op, struct access_waiter *w)
+{
+	struct access_lane *lane = lane_of(a, ch);
+
+	BUG_ON(!lane || w->op);
+	if (list_empty(&lane->waiters) && channel_submit(ch, op) == 0)
+		return;
+	w->op = op;
+	list_push_tail(&lane->waiters, &w->node);
+}
+
+static void lane_add(struct access *a, struct channel *ch)
+{
+	if (!ch || lane_of(a, ch))
+		return;
+	struct access_lane *lane = &a->lanes[a->lane_count++];
+	lane->channel = ch;
+	list_init(&lane->waiters);
+	ch->on_credit = lane_on_credit;
+	ch->ctx = lane;
+}
+
+struct channel *access_reader(struct access *a, uint32_t account)
+{
+	return a->readers[account % a->reader_count];
+}
+
+/* ---- events ---- */
+
+static struct list *bucket_of(struct access *a, uint64_t event)
+{
+	return &a->watches[(event ^ event >> 32) * 0x9e3779b97f4a7c15ull >> 56];
+}
+
+void access_watch_set(struct access *a, struct access_watch *w, uint64_t event)
+{
+	if (w->event)
+		list_remove(&w->node);
+	w->event = event;
+	if (event)
+		list_push_tail(bucket_of(a, event), &w->node);
+}
+
+/* event 0: everybody (hints were dropped). */
+static void tell(struct access *a, struct list *bucket, uint64_t event)
+{
+	(void)a;
+	list_for_each_safe(it, tmp, bucket)
+	{
+		struct access_watch *w = list_entry(it, struct access_watch, node);
+		if (!event || w->event == event)
+			w->changed(w);
+	}
+}
+
+static unsigned events_poll(void *ctx, uint64_t now_us)
+{
+	struct access *a = ctx;
+	void *events[EVENTS_PER_LAP];
+	unsigned n = hints_take(a->events, events, EVENTS_PER_LAP);
+
+	(void)now_us;
+	for (unsigned i = 0; i < n; i++)
+		tell(a, bucket_of(a, (uintptr_t)events[i]), (uintptr_t)events[i]);
+	if (hints_overflow_take(a->events) != UINT64_MAX) {
+		for (unsigned i = 0; i < ACCESS_WATCH_BUCKETS; i++)
+			tell(a, &a->watches[i], 0);
+	}
+	return n;
+}
+
+int access_prepare(struct access *a)
+{
+	if (a->prepared)
+		return 0;
+	for (unsigned i = 0; i < ACCESS_WATCH_BUCKETS; i++)
+		list_init(&a->watches[i]);
+	lane_add(a, a->writer);
+	for (unsigned i = 0; i < a->reader_count; i++)
+		lane_add(a, a->readers[i]);
+	lane_add(a, a->passwords);
+	a->prepared = true;
+	if (!a->events)
+		return 0;
+	return core_add_poller(a->core, (struct poller){.poll = events_poll, .ctx = a});
+}
+
+/* ---- login ---- */
+
+static void login_end(struct login *l, enum login_result result)
+{
+	l->busy = false;
+	explicit_bzero(l->password.password, sizeof(l->password.password));
+	explicit_bzero(l->password.hash, sizeof(l->password.hash));
+	explicit_bzero(l->credentials.hash, sizeof(l->credentials.hash));
+	l->done(l, result, result == LOGIN_OK ? l->credentials.account : 0);
+}
+
+static void password_done(struct op *op)
+{
+	struct login *l = container_of(op, struct login, password.op);
+
+	if (op->status == 0 && l->credentials.op.status == 0)
+		login_end(l, LOGIN_OK);
+	else
+		login_end(l, op->status == 0 || op->status == -EACCES ? LOGIN_WRONG : LOGIN_BUSY);
+}
+
+static void credentials_done(struct op *op)
+{
+	struct login *l = container_of(op, struct login, credentials.op);
+
+	if (op->status != 0 && op->status != -ENOENT) {
+		login_end(l, LOGIN_BUSY);
+		return;
+	}
+	/* An unknown user goes the same way with an empty hash: the helper takes its time. */
+	l->password.hash[0] = 0;
+	if (op->status == 0 && l->credentials.hash_n < sizeof(l->password.hash)) {
+		memcpy(l->password.hash, l->credentials.hash, l->credentials.hash_n);
+		l->password.hash[l->credentials.hash_n] = 0;
+	}
+	l->password.op = (struct op){.done = password_done, .kind = PASSWORD_VERIFY};
+	if (channel_submit(l->access->passwords, &l->password.op) < 0)
+		login_end(l, LOGIN_BUSY);
+}
+
+/* Mailboxes are found whatever the case of the name: the directory's keys are lower case. */
+static void address_fold(struct login *l, struct bytes user)
+{
+	l->address_n = MIN(user.n, sizeof(l->address));
+	for (size_t i = 0; i < l->address_n; i++)
+		l->address[i] = (char)ascii_lower(user.p[i]);
+}
+
+void login_start(struct login *l, struct access *a, struct bytes user, struct bytes password)
+{
+	BUG_ON(l->busy);
+	l->busy = true;
+	l->access = a;
+	address_fold(l, user);
+	/* Too long for any account, or a NUL that crypt(3) would stop at: fails like a wrong one.
+	 */
+	bool usable = user.n <= sizeof(l->address) && password.n <= PASSWORD_MAX &&
+		      bytes_find(password, 0, 0) < 0;
+	size_t n = usable ? password.n : 0;
+	if (n)
+		memcpy(l->password.password, password.p, n);
+	l->password.password[n] = 0;
+	l->credentials.op = (struct op){.done = credentials_done, .kind = STORE_READ_CREDENTIALS};
+	l->credentials.address = usable ? bytes_make(l->address, l->address_n) : BYTES_NONE;
+	l->credentials.account = 0;
+	l->credentials.hash_n = 0;
+	access_submit(a, access_reader(a, (uint32_t)l->address_n), &l->credentials.op, &l->waiter);
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * OWNER: the core's thread. */
+#include "store/access_conn.h"
+
+#define ROUNDS_PER_SERVICE                                                                         \
+	8 /* times an engine may fill the send buffer before others have a turn */
+
+static uint64_t now_us(const struct access_conn *c)
+{
+	return c->server->access->core->now_us;
+}
+
+static struct timer_wheel *wheel(const struct access_conn *c)
+{
+	return &c->server->access->core->wheel;
+}
+
+static void idle_arm(struct access_conn *c)
+{
+	uint64_t limit = ACCESS_ANONYMOUS_TIMEOUT_US;
+
+	if (c->engine->logged_in)
+		limit = MAX(c->server->access->idle_timeout_us, c->server->proto->idle_min_us);
+	timer_arm(wheel(c), &c->idle, now_us(c) + limit);
+}
+
+static void runnable_add(struct access_conn *c)
+{
+	if (list_empty(&c->run_node))
+		list_push_tail(&c->server->runnable, &c->run_node);
+}
+
+/* ---- the engine's host ---- */
+
+static void host_submit(void *ctx, enum access_server_kind to, uint32_t account, struct op *op)
+{
+	struct access_conn *c = ctx;
+	struct access *a = c->server->access;
+	struct channel *ch = to == ACCESS_WRITER ? a->writer : access_reader(a, account);
+
+	access_submit(a, ch, op, &c->waiter);
+}
+
+static void login_over(struct login *l, enum login_result result, uint32_t account)
+{
+	struct access_conn *c = l->ctx;
+
+	counter_inc(result == LOGIN_OK ? CTR_AUTH_OK : CTR_AUTH_FAILED);
+	c->engine->busy = false;
+	c->engine->ops->login_done(c->engine, result, account);
+	if (c->open)
+		idle_arm(c);
+	access_conn_service(c);
+}
+
+static void host_login(void *ctx, struct bytes user, struct bytes password)
+{
+	struct access_conn *c = ctx;
+
+	c->engine->busy = true;
+	c->login.done = login_over;
+	c->login.ctx = c;
+	login_start(&c->login, c->server->access, user, password);
+}
+
+static void host_timer(void *ctx, uint64_t delay_us)
+{
+	struct access_conn *c = ctx;
+
+	timer_arm(wheel(c), &c->timer, now_us(c) + delay_us);
+}
+
+static void host_again(void *ctx)
+{
+	runnable_add(ctx);
+}
+
+static void host_ready(void *ctx)
+{
+	access_conn_service(ctx);
+}
+
+static void watch_changed(struct access_watch *w)
+{
+	struct access_conn *c = container_of(w, struct access_conn, watch);
+
+	c->engine->ops->changed(c->engine);
+	runnable_add(c);
+}
+
+static void host_watch(void *ctx, uint32_t account, uint32_t box)
+{
+	struct access_conn *c = ctx;
+
+	c->watch.changed = watch_changed;
+	access_watch_set(c->server->access, &c->watch, account ? mbox_event(account, box) : 0);
+}
+
+static void host_unlock(void *ctx)
+{
+	struct access_conn *c = ctx;
+
+	list_remove(&c->lock_node);
+	c->locked = 0;
+}
+
+static bool host_lock(void *ctx, uint32_t account)
+{
+	struct access_conn *c = ctx;
+	struct list *bucket = &c->server->locks[account % ACCESS_LOCK_BUCKETS];
+
+	list_for_each(it, bucket)
+	{
+		if (list_entry(it, struct access_conn, lock_node)->locked == account)
+			return false;
+	}
+	host_unlock(c);
+	c->locked = account;
+	list_push_tail(bucket, &c->lock_node);
+	return true;
+}
+
+static void *host_space_get(void *ctx, enum access_space kind)
+{
+	struct access_conn *c = ctx;
+	void *space = c->server->spaces[kind];
+
+	if (space)
+		c->server->spaces[kind] = *(void **)space;
+	return space;
+}
+
+static void host_space_put(void *ctx, enum access_space kind, void *space)
+{
+	struct access_conn *c = ctx;
+
+	*(void **)space = c->server->spaces[kind];
+	c->server->spaces[kind] = space;
+}
+
+static uint64_t host_now_ms(void *ctx)
+{
+	struct access_conn *c = ctx;
+
+	return c->server->access->core->now_ms;
+}
+
+static uint64_t host_new_id(void *ctx)
+{
+	struct access_conn *c = ctx;
+	struct core *core = c->server->access->core;
+
+	return ids_next(&core->ids, core->now_ms);
+}
+
+const struct access_host_ops access_conn_host = {
+	.submit = host_submit,
+	.login = host_login,
+	.timer = host_timer,
+	.again = host_again,
+	.ready = host_ready,
+	.watch = host_watch,
+	.lock = host_lock,
+	.unlock = host_unlock,
+	.space_get = host_space_get,
+	.space_put = host_space_put,
+	.now_ms = host_now_ms,
+	.new_id = host_new_id,
+};
+
+/* ---- life ---- */
+
+static void conn_release(struct access_conn *c)
+{
+	access_out_free(&c->engine->out);
+	host_unlock(c);
+	list_remove(&c->run_node);
+	list_remove(&c->node);
+	list_push_head(&c->server->idle, &c->node);
+	c->server->sessions--;
+}
+
+/* The stream is not ours any more; the session stays while an op of it is under way. */
+static void conn_hangup(struct access_conn *c)
+{
+	c->open = false;
+	timer_cancel(wheel(c), &c->idle);
+	timer_cancel(wheel(c), &c->timer);
+	access_watch_set(c->server->access, &c->watch, 0);
+	c->engine->hung_up = true;
+	c->engine->ops->hangup(c->engine);
+	access_out_free(&c->engine->out);
+}
+
+static bool conn_send(struct access_conn *c)
+{
+	struct access_out *out = &c->engine->out;
+	bool progress = false;
+
+	for (struct bytes b = access_out_peek(out); b.n; b = access_out_peek(out)) {
+		size_t n = stream_send(&c->stream, b);
+		access_out_consume(out, n);
+		progress = progress || n;
+		if (n < b.n)
+			break;
+	}
+	if (progress)
+		idle_arm(c);
+	return progress;
+}
+
+static void conn_end(struct access_conn *c)
+{
+	if (c->engine->aborted || c->engine->out.failed)
+		stream_abort(&c->stream);
+	else
+		stream_close(&c->stream);
+	conn_hangup(c);
+}
+
+static bool conn_is_over(const struct access_conn *c)
+{
+	const struct access_engine *e = c->engine;
+
+	if (e->aborted || e->out.failed)
+		return true;
+	if (access_out_bytes(&e->out))
+		return false;
+	return e->ended || (c->eof && !e->busy && e->ops->wants_input(e));
+}
+
+static void conn_rounds(struct access_conn *c)
+{
+	bool progress = true;
+
+	for (unsigned i = 0; i < ROUNDS_PER_SERVICE && progress; i++) {
+		c->engine->ops->run(c->engine);
+		progress = conn_send(c);
+		if (conn_is_over(c)) {
+			conn_end(c);
+			return;
+		}
+	}
+	if (progress)
+		runnable_add(c);
+	if (!access_out_bytes(&c->engine->out) && c->engine->ops->wants_input(c->engine))
+		access_out_relax(&c->engine->out);
+	if (c->held && c->engine->ops->wants_input(c->engine)) {
+		c->held = false;
+		stream_resume(&c->stream);
+	}
+}
+
+void access_conn_service(struct access_conn *c)
+{
+	if (c->in_service) {
+		runnable_add(c);
+		return;
+	}
+	c->in_service = true;
+	if (c->open)
+		conn_rounds(c);
+	else
+		c->engine->ops->run(c->engine); /* a dead session may have something to take back */
+	c->in_service = false;
+	if (!c->open && !c->engine->busy)
+		conn_release(c);
+}
+
+/* ---- stream upcalls ---- */
+
+static size_t on_data(struct stream *s, struct bytes data)
+{
+	struct access_conn *c = container_of(s, struct access_conn, stream);
+	size_t taken = 0;
+
+	/* The engine stops at the end of each command: go on while it answers at once. */
+	while (taken < data.n && c->open && c->engine->ops->wants_input(c->engine)) {
+		taken += c->engine->ops->input(c->engine, bytes_skip(data, taken));
+		c->engine->ops->run(c->engine);
+	}
+	c->held = taken < data.n;
+	if (taken)
+		idle_arm(c);
+	runnable_add(
+		c); /* a close from inside on_data would pull the stream from under the stack */
+	return taken;
+}
+
+static void on_eof(struct stream *s)
+{
+	struct access_conn *c = container_of(s, struct access_conn, stream);
+
+	c->eof = true;
+	runnable_add(c);
+}
+
+static void on_writable(struct stream *s)
+{
+	runnable_add(container_of(s, struct access_conn, stream));
+}
+
+static void on_close(struct stream *s, enum stream_reason reason)
+{
+	struct access_conn *c = container_of(s, struct access_conn, stream);
+
+	(void)reason;
+	conn_hangup(c);
+	access_conn_service(c);
+}
+
+const struct stream_ops access_conn_stream_ops = {
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_writable = on_writable,
+	.on_close = on_close,
+};
+
+/* ---- timers ---- */
+
+static void engine_timer(struct timer *t, uint64_t now)
+{
+	struct access_conn *c = container_of(t, struct access_conn, timer);
+
+	(void)now;
+	c->engine->ops->timer(c->engine);
+	access_conn_service(c);
+}
+
+static void idle_timer(struct timer *t, uint64_t now)
+{
+	struct access_conn *c = container_of(t, struct access_conn, idle);
+
+	(void)now;
+	c->engine->ops->timeout(c->engine);
+	conn_send(c);
+	if (access_out_bytes(&c->engine->out))
+		c->engine->aborted = true; /* the peer does not read: nothing more to wait for */
+	conn_end(c);
+	access_conn_service(c);
+}
+
+void access_conn_open(struct access_conn *c)
+{
+	struct access_server *s = c->server;
+	struct access_engine *e = c->engine;
+
+	memset(e, 0, s->proto->engine_bytes);
+	e->host = &access_conn_host;
+	e->host_ctx = c;
+	e->hostname = s->access->hostname;
+	e->message_bytes_max = s->access->message_bytes_max;
+	e->plaintext_login = s->access->plaintext_login;
+	s->proto->init(e);
+	c->stream.ops = &access_conn_stream_ops;
+	c->open = true;
+	c->held = c->eof = c->in_service = false;
+	c->waiter = (struct access_waiter){0};
+	timer_init(&c->timer, engine_timer);
+	timer_init(&c->idle, idle_timer);
+	idle_arm(c);
+	e->ops->start(e);
+	runnable_add(c); /* the stream is not connected before accept returns */
+}

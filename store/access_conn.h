@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * One connection of a mailbox server: stream below, engine above, store ops to the side.
+ * OWNER: the core's thread. */
+#pragma once
+#include "store/access_server.h"
+
+struct access_conn {
+	struct stream stream;
+	struct access_server *server;
+	struct list node;     /* server's active or free list */
+	struct list run_node; /* sessions to be run in the next lap */
+	struct timer timer;   /* the engine's */
+	struct timer idle;
+	struct access_waiter waiter;
+	struct access_watch watch;
+	struct list lock_node;
+	uint32_t locked; /* account, 0: none */
+	bool open;       /* the stream may be used */
+	bool held;       /* input was left in the window */
+	bool eof;
+	bool in_service;
+	struct login login;
+	struct access_engine *engine; /* behind this struct */
+};
+
+#define ACCESS_LOCK_BUCKETS 256
+
+struct access_server {
+	struct access *access;
+	const struct access_proto *proto;
+	struct listener listener;
+	uint16_t port;
+	uint32_t sessions_max, sessions;
+	bool draining;
+	struct list active, idle; /* conns */
+	struct list runnable;
+	struct list locks[ACCESS_LOCK_BUCKETS];
+	void *spaces[ACCESS_SPACE_N]; /* free lists: the first word points to the next */
+	uint8_t *conn_memory, *space_memory;
+};
+
+extern const struct access_host_ops access_conn_host;
+extern const struct stream_ops access_conn_stream_ops;
+
+/* Bind a free conn to a fresh stream and greet in this lap. */
+void access_conn_open(struct access_conn *c);
+/* Run the engine, send, close, release: whatever is possible now. */
+void access_conn_service(struct access_conn *c);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * OWNER: the core's thread, after creation by main. */
+#include "store/access_conn.h"
+#include <rte_malloc.h>
+
+#define RUNS_PER_LAP 64 /* sessions run in one lap by the poller; chosen */
+
+static const size_t space_bytes[ACCESS_SPACE_N] = {
+	[ACCESS_SPACE_COMMAND] = ACCESS_COMMAND_BYTES,
+	[ACCESS_SPACE_UIDS] = ACCESS_UIDS_MAX * sizeof(uint32_t),
+	[ACCESS_SPACE_SCAN] = ACCESS_SCAN_BYTES,
+};
+
+static size_t conn_bytes(const struct access_proto *p)
+{
+	size_t n = sizeof(struct access_conn) + p->engine_bytes;
+
+	return (n + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+}
+
+static struct stream *server_accept(
+	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
+{
+	struct access_server *s = l->ctx;
+	struct list *node = s->draining ? NULL : list_pop_head(&s->idle);
+
+	(void)peer;
+	(void)local;
+	if (!node)
+		return NULL;
+	struct access_conn *c = list_entry(node, struct access_conn, node);
+	list_push_tail(&s->active, &c->node);
+	s->sessions++;
+	counter_inc(s->proto->connections);
+	access_conn_open(c);
+	return &c->stream;
+}
+
+static unsigned server_poll(void *ctx, uint64_t now_us)
+{
+	struct access_server *s = ctx;
+	struct list batch;
+	unsigned n = 0;
+
+	(void)now_us;
+	/* Those that ask for another run meanwhile have it in the next lap. */
+	list_init(&batch);
+	for (struct list *it; n < RUNS_PER_LAP && (it = list_pop_head(&s->runnable)); n++)
+		list_push_tail(&batch, it);
+	for (struct list *it; (it = list_pop_head(&batch));)
+		access_conn_service(list_entry(it, struct access_conn, run_node));
+	return n;
+}
+
+static void conns_init(struct access_server *s)
+{
+	size_t each = conn_bytes(s->proto);
+
+	for (uint32_t i = s->sessions_max; i > 0; i--) {
+		struct access_conn *c =
+			(struct access_conn *)(void *)(s->conn_memory + each * (i - 1));
+		c->server = s;
+		c->engine = (struct access_engine *)(void *)(c + 1);
+		list_init(&c->run_node);
+		list_init(&c->lock_node);
+		list_init(&c->node);
+		list_push_head(&s->idle, &c->node);
+	}
+}
+
+static void spaces_init(struct access_server *s)
+{
+	uint8_t *at = s->space_memory;
+
+	for (unsigned kind = 0; kind < ACCESS_SPACE_N; kind++) {
+		for (unsigned i = 0; i < s->proto->spaces[kind]; i++) {
+			*(void **)(void *)at = s->spaces[kind];
+			s->spaces[kind] = at;
+			at += space_bytes[kind];
+		}
+	}
+}
+
+static bool memory_get(struct access_server *s)
+{
+	size_t n = CACHE_LINE;
+
+	for (unsigned kind = 0; kind < ACCESS_SPACE_N; kind++)
+		n += s->proto->spaces[kind] * space_bytes[kind];
+	s->conn_memory = rte_zmalloc_socket(s->proto->name, conn_bytes(s->proto) * s->sessions_max,
+		CACHE_LINE, s->access->core->socket);
+	s->space_memory =
+		rte_zmalloc_socket(s->proto->name, n, CACHE_LINE, s->access->core->socket);
+	return s->conn_memory && s->space_memory;
+}
+
+struct access_server *access_server_create(
+	struct access *a, const struct access_proto *proto, uint16_t port, uint32_t sessions_max)
+{
+	struct access_server *s =
+		rte_zmalloc_socket(proto->name, sizeof(*s), CACHE_LINE, a->core->socket);
+
+	if (!s)
+		return NULL;
+	s->access = a;
+	s->proto = proto;
+	s->port = port;
+	s->sessions_max = sessions_max;
+	s->listener = (struct listener){.accept = server_accept, .ctx = s};
+	list_init(&s->active);
+	list_init(&s->idle);
+	list_init(&s->runnable);
+	for (unsigned i = 0; i < ACCESS_LOCK_BUCKETS; i++)
+		list_init(&s->locks[i]);
+	if (!memory_get(s) || access_prepare(a) < 0 ||
+		core_add_poller(a->core, (struct poller){.poll = server_poll, .ctx = s}) < 0) {
+		access_server_destroy(&s);
+		return NULL;
+	}
+	conns_init(s);
+	spaces_init(s);
+	return s;
+}
+
+int access_server_listen(struct access_server *s)
+{
+	return stack_listen(s->access->core->stack, s->port, &s->listener);
+}
+
+void access_server_drain(struct access_server *s)
+{
+	s->draining = true;
+	stack_unlisten(s->access->core->stack, s->port);
+	list_for_each_safe(it, tmp, &s->active)
+	{
+		struct access_conn *c = list_entry(it, struct access_conn, node);
+		if (!c->open)
+			continue;
+		c->engine->ops->drain(c->engine);
+		if (list_empty(&c->run_node))
+			list_push_tail(&s->runnable, &c->run_node);
+	}
+}
+
+uint32_t access_server_sessions(const struct access_server *s)
+{
+	return s->sessions;
+}
+
+void access_server_destroy(struct access_server **s)
+{
+	if (!*s)
+		return;
+	list_for_each(it, &(*s)->active)
+	{
+		struct access_conn *c = list_entry(it, struct access_conn, node);
+		access_out_free(&c->engine->out);
+	}
+	rte_free((*s)->conn_memory);
+	rte_free((*s)->space_memory);
+	rte_free(*s);
+	*s = NULL;
+}

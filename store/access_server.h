@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What POP3 and IMAP servers have in common: a listener, a pool of sessions, the binding of streams
+ * and store channels to engines, timeouts, scarce space.  OWNER: the core's thread. */
+#pragma once
+#include "dataplane/base/counters.h"
+#include "store/access_engine.h"
+
+struct access_conn;
+
+/* What makes a protocol of it. */
+struct access_proto {
+	const char *name;
+	size_t engine_bytes; /* the engine struct begins with struct access_engine */
+	enum counter connections;
+	uint64_t idle_min_us; /* timeouts below this are raised to it once logged in */
+	unsigned spaces[ACCESS_SPACE_N];
+	/* Fill in ops and whatever is the engine's own; the rest of the base is set and zeroed. */
+	void (*init)(struct access_engine *e);
+};
+
+/* Before login a peer gets this long, chosen: an anonymous connection is cheap to make. */
+#define ACCESS_ANONYMOUS_TIMEOUT_US (60 * US_PER_SEC)
+
+struct access_server;
+/* Main thread, before the core runs.  NULL on want of memory. */
+struct access_server *access_server_create(
+	struct access *a, const struct access_proto *proto, uint16_t port, uint32_t sessions_max);
+int access_server_listen(struct access_server *s) WARN_UNUSED;
+/* Core's thread: no new connections; sessions end as soon as their protocol lets them. */
+void access_server_drain(struct access_server *s);
+uint32_t access_server_sessions(const struct access_server *s);
+/* Main thread, after the core has stopped. */
+void access_server_destroy(struct access_server **s);
