@@ -5,25 +5,18 @@
  *
  * OWNER: one core's thread. */
 #pragma once
-#include "dataplane/base/buf.h"
+#include "smtp/data.h"
+#include "smtp/reply_parse.h"
 
-#define SMTP_REPLY_LINE_MAX 512  /* RFC 5321 4.5.3.1.5; longer lines are cut, 8 kB ends it */
-#define SMTP_REPLY_LINES_MAX 64  /* chosen: a longer reply is hostile, treated as 421 */
-#define SMTP_REPLY_TEXT_MAX 240  /* kept for `queue list` and DSNs; escaped to printable ASCII */
-
-/* What a peer said, already made safe to print and store. */
-struct smtp_reply_info {
-	uint16_t code;        /* 0: none (the connection failed) */
-	uint8_t enhanced[3];  /* class 0: none given */
-	uint8_t text_n;
-	char text[SMTP_REPLY_TEXT_MAX];
-};
+#define SMTP_CLIENT_RCPT_MAX 1024 /* recipients of one message; MESSAGE_RCPT_MAX is below */
 
 enum smtp_rcpt_result { SMTP_RCPT_PENDING, SMTP_RCPT_DELIVERED, SMTP_RCPT_DEFER, SMTP_RCPT_FAIL };
 
 struct smtp_client;
 
-/* The user's side of one engine. */
+/* The user's side of one engine.  Upcalls come from smtp_client_input, _output, _disconnected and
+ * _content_failed, never from _init, _send and _quit.  From an upcall the user may call _send and
+ * _quit (in on_ready) and nothing else of the engine. */
 struct smtp_client_ops {
 	/* The session is ready for a message (after EHLO, or after the previous message). */
 	void (*on_ready)(void *ctx);
@@ -32,28 +25,36 @@ struct smtp_client_ops {
 		const struct smtp_reply_info *reply);
 	/* All recipients have their verdicts; on_ready or on_end follows. */
 	void (*on_message_end)(void *ctx);
-	/* The session is over, in order (QUIT) or not; unfinished recipients have been deferred with
-	 * `reply`.  Close the connection. */
+	/* The session is over, in order (QUIT) or not; unfinished recipients have been deferred
+	 * with `reply`.  Close the connection. */
 	void (*on_end)(void *ctx, const struct smtp_reply_info *reply);
 	/* Recipient i's forward-path without brackets.  Valid until the next call. */
 	struct bytes (*rcpt)(void *ctx, uint32_t i);
-	/* The next octets of the content, at most want; an empty view with *end_r false: none yet, call
-	 * smtp_client_content_ready later.  Content uses CRLF only (the server side made sure). */
+	/* The next octets of the content, at most want; an empty view with *end_r false: none yet,
+	 * call smtp_client_content_ready later.  Content uses CRLF only (the server side made
+	 * sure). */
 	struct bytes (*content)(void *ctx, size_t want, bool *end_r);
 };
 
 struct smtp_client_message {
-	struct bytes sender;   /* reverse-path without brackets; empty: <> */
+	struct bytes sender; /* reverse-path without brackets; empty: <> */
 	uint32_t rcpt_count;
-	uint64_t size;         /* octets of content, for SIZE= */
-	bool eight_bit;        /* BODY=8BITMIME when offered */
+	uint64_t size;  /* octets of content, for SIZE= */
+	bool eight_bit; /* BODY=8BITMIME when offered */
 };
 
-/* The engine is a plain struct (smtp/client_priv layout is below so that users can embed it). */
 enum smtp_client_state {
-	SMTP_CLIENT_GREETING, SMTP_CLIENT_EHLO, SMTP_CLIENT_HELO, SMTP_CLIENT_READY,
-	SMTP_CLIENT_ENVELOPE, SMTP_CLIENT_DATA, SMTP_CLIENT_CONTENT, SMTP_CLIENT_FINAL,
-	SMTP_CLIENT_RSET, SMTP_CLIENT_QUIT, SMTP_CLIENT_ENDED
+	SMTP_CLIENT_GREETING,
+	SMTP_CLIENT_EHLO,
+	SMTP_CLIENT_HELO,
+	SMTP_CLIENT_READY,
+	SMTP_CLIENT_ENVELOPE,
+	SMTP_CLIENT_DATA,
+	SMTP_CLIENT_CONTENT,
+	SMTP_CLIENT_FINAL,
+	SMTP_CLIENT_RSET,
+	SMTP_CLIENT_QUIT,
+	SMTP_CLIENT_ENDED
 };
 
 enum smtp_client_ext {
@@ -62,18 +63,44 @@ enum smtp_client_ext {
 	SMTP_EXT_8BITMIME = 1 << 2,
 };
 
+/* Users embed it and leave its fields alone. */
+struct smtp_client {
+	const struct smtp_client_ops *ops;
+	void *ctx;
+	const char *hostname;
+	uint8_t state; /* enum smtp_client_state */
+	uint8_t ext;   /* enum smtp_client_ext */
+	bool due;      /* the command of this state (EHLO, HELO, RSET, QUIT) is still to be sent */
+	bool quit;     /* QUIT as soon as nothing is under way */
+	bool mail_ok;  /* the peer has a transaction open */
+	bool refused;  /* MAIL was refused, or the message cannot go to this peer */
+	bool waiting;  /* no content yet: smtp_client_content_ready is due */
+	uint64_t size_max; /* the peer's SIZE; 0: none given */
+	struct smtp_client_message m;
+	/* Commands of the envelope: 0 MAIL, 1..n RCPT, n + 1 DATA. */
+	uint32_t sent, replied;  /* commands sent, replies received */
+	uint32_t accepted, done; /* recipients: taken by the peer, with a verdict */
+	uint64_t accepted_bits[SMTP_CLIENT_RCPT_MAX / 64];
+	uint64_t done_bits[SMTP_CLIENT_RCPT_MAX / 64];
+	struct data_encoder encoder;
+	struct reply_parser parser;
+	struct smtp_reply_info local; /* a verdict of our own on the whole message */
+};
+
 /* ---- calls ---- */
 
 /* hostname: for EHLO, borrowed.  Waits for the greeting. */
-void smtp_client_init(struct smtp_client *c, const struct smtp_client_ops *ops, void *ctx,
-	const char *hostname);
+void smtp_client_init(
+	struct smtp_client *c, const struct smtp_client_ops *ops, void *ctx, const char *hostname);
 /* Received octets.  Takes all of them. */
 void smtp_client_input(struct smtp_client *c, struct bytes data);
-/* Start a message; only when ready.  The struct is copied; what it points to lives until the
- * message's end. */
+/* Start a message with 1..SMTP_CLIENT_RCPT_MAX recipients; only when ready.  The struct is copied;
+ * what it points to lives until the message's end. */
 void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m);
-/* Fill out with what is to be sent now; call after input, send, content_ready, and whenever the
- * connection is writable.  Appends at most the buffer's space; returns octets appended. */
+/* Fill out with what is to be sent now; call after input, send, quit, content_ready, and whenever
+ * the connection is writable.  Appends at most the buffer's space, and nothing when there are less
+ * than SMTP_CLIENT_OUTPUT_MIN octets of it; returns octets appended. */
+#define SMTP_CLIENT_OUTPUT_MIN 512
 size_t smtp_client_output(struct smtp_client *c, struct buf *out);
 void smtp_client_content_ready(struct smtp_client *c);
 /* Say QUIT when ready (no message under way). */

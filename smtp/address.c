@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "smtp/address.h"
+#include <errno.h>
+
+#define LABEL_MAX 63 /* RFC 1035 2.3.4 */
+
+/* What is left to parse; at >= in.n is the end. */
+struct cursor {
+	struct bytes in;
+	size_t at;
+};
+
+static int peek(const struct cursor *c)
+{
+	return c->at < c->in.n ? c->in.p[c->at] : -1;
+}
+
+static bool accept(struct cursor *c, char want)
+{
+	if (peek(c) != (uint8_t)want)
+		return false;
+	c->at++;
+	return true;
+}
+
+static bool is_let_dig(int ch)
+{
+	return ch >= 0 && (ascii_is_alpha((uint8_t)ch) || ascii_is_digit((uint8_t)ch));
+}
+
+/* RFC 5322 3.2.3 */
+static bool is_atext(int ch)
+{
+	return is_let_dig(ch) || (ch > 0 && strchr("!#$%&'*+-/=?^_`{|}~", ch));
+}
+
+/* Domain = sub-domain *("." sub-domain): leaves the cursor behind the last label. */
+static int scan_domain(struct cursor *c, struct bytes *domain_r)
+{
+	size_t start = c->at;
+
+	do {
+		size_t label = c->at;
+		while (is_let_dig(peek(c)) || peek(c) == '-')
+			c->at++;
+		size_t n = c->at - label;
+		if (n == 0 || c->in.p[label] == '-' || c->in.p[c->at - 1] == '-')
+			return -EINVAL;
+		if (n > LABEL_MAX)
+			return -ENAMETOOLONG;
+	} while (accept(c, '.'));
+	*domain_r = bytes_make(c->in.p + start, c->at - start);
+	return domain_r->n > DOMAIN_MAX ? -ENAMETOOLONG : 0;
+}
+
+static void put_lower(struct buf *out, struct bytes in)
+{
+	for (size_t i = 0; i < in.n; i++)
+		buf_byte(out, ascii_lower(in.p[i]));
+}
+
+/* "[" IPv4 or "IPv6:" IPv6 "]" (RFC 5321 4.1.3); other tags are not for mail of today. */
+static int parse_literal(struct cursor *c, struct buf *out)
+{
+	ptrdiff_t end = bytes_find(c->in, ']', c->at);
+	struct ip_addr ip;
+	char text[IP_TEXT_MAX];
+
+	if (end < 0)
+		return -EINVAL;
+	struct bytes inner = bytes_make(c->in.p + c->at + 1, (size_t)end - c->at - 1);
+	bool six = bytes_istarts(inner, BYTES_LIT("IPv6:"));
+	if (six)
+		inner = bytes_skip(inner, 5);
+	if ((bytes_find(inner, ':', 0) >= 0) != six || ip_parse(inner, &ip) < 0)
+		return -EINVAL;
+	c->at = (size_t)end + 1;
+	buf_printf(out, "[%s%s]", ip_is_v4(&ip) ? "" : "IPv6:", ip_format(&ip, text));
+	return 0;
+}
+
+static int parse_domain(struct cursor *c, struct buf *out, bool *literal_r)
+{
+	struct bytes domain;
+
+	*literal_r = peek(c) == '[';
+	if (*literal_r)
+		return parse_literal(c, out);
+	int err = scan_domain(c, &domain);
+	if (err == 0)
+		put_lower(out, domain);
+	return err;
+}
+
+/* Dot-string: atoms with single dots between. */
+static int parse_dot_string(struct cursor *c, struct buf *out)
+{
+	size_t start = c->at;
+
+	do {
+		size_t atom = c->at;
+		while (is_atext(peek(c)))
+			c->at++;
+		if (c->at == atom)
+			return -EINVAL;
+	} while (accept(c, '.'));
+	buf_put(out, bytes_make(c->in.p + start, c->at - start));
+	return 0;
+}
+
+/* Could these octets stand as a Dot-string? */
+static bool is_dot_string(struct bytes local)
+{
+	bool atom = false;
+
+	for (size_t i = 0; i < local.n; i++) {
+		if (local.p[i] != '.' && !is_atext(local.p[i]))
+			return false;
+		if (local.p[i] == '.' && !atom)
+			return false;
+		atom = local.p[i] != '.';
+	}
+	return atom;
+}
+
+static void put_quoted(struct buf *out, struct bytes local)
+{
+	buf_byte(out, '"');
+	for (size_t i = 0; i < local.n; i++) {
+		if (local.p[i] == '"' || local.p[i] == '\\')
+			buf_byte(out, '\\');
+		buf_byte(out, local.p[i]);
+	}
+	buf_byte(out, '"');
+}
+
+/* Quoted-string: qtextSMTP and quoted pairs of printable ASCII. */
+static int parse_quoted(struct cursor *c, struct buf *out)
+{
+	uint8_t memory[PATH_MAX_OCTETS];
+	struct buf local;
+	int ch;
+
+	buf_init(&local, memory, sizeof(memory));
+	c->at++;
+	while ((ch = peek(c)) != '"') {
+		if (ch == '\\') {
+			c->at++;
+			ch = peek(c);
+		}
+		if (ch < ' ' || ch > '~')
+			return -EINVAL;
+		buf_byte(&local, (uint8_t)ch);
+		c->at++;
+	}
+	c->at++;
+	if (local.overflow)
+		return -ENAMETOOLONG;
+	if (is_dot_string(buf_view(&local)))
+		buf_put(out, buf_view(&local));
+	else
+		put_quoted(out, buf_view(&local));
+	return 0;
+}
+
+static int parse_local(struct cursor *c, struct buf *out)
+{
+	size_t start = out->n;
+	int err = peek(c) == '"' ? parse_quoted(c, out) : parse_dot_string(c, out);
+
+	if (err == 0 && out->n - start > LOCAL_PART_MAX)
+		err = -ENAMETOOLONG;
+	return err;
+}
+
+/* A-d-l ":": checked and ignored (RFC 5321 appendix C). */
+static int skip_source_route(struct cursor *c)
+{
+	struct bytes domain;
+	int err;
+
+	do {
+		if (!accept(c, '@'))
+			return -EINVAL;
+		err = scan_domain(c, &domain);
+		if (err < 0)
+			return err;
+	} while (accept(c, ','));
+	return accept(c, ':') ? 0 : -EINVAL;
+}
+
+static int parse_mailbox(struct cursor *c, struct buf *out, size_t start, struct address *a)
+{
+	int err = parse_local(c, out);
+
+	if (err < 0)
+		return err;
+	if (!accept(c, '@'))
+		return -EINVAL;
+	buf_byte(out, '@');
+	size_t domain_at = out->n;
+	err = parse_domain(c, out, &a->literal);
+	if (err < 0)
+		return err;
+	if (out->n - domain_at > DOMAIN_MAX)
+		return -ENAMETOOLONG;
+	a->domain_at = (uint16_t)(domain_at - start);
+	return 0;
+}
+
+/* <postmaster>, the one path without a domain (RFC 5321 4.1.1.3). */
+static bool accept_postmaster(struct cursor *c, struct buf *out, struct address *a)
+{
+	struct bytes rest = bytes_skip(c->in, c->at);
+
+	if (!bytes_istarts(rest, BYTES_LIT("postmaster>")))
+		return false;
+	c->at += 10;
+	buf_str(out, "postmaster");
+	a->domain_at = 10;
+	return true;
+}
+
+static int parse_path(
+	struct cursor *c, enum address_kind kind, struct buf *out, size_t start, struct address *a)
+{
+	int err = 0;
+
+	if (!accept(c, '<'))
+		return -EINVAL;
+	if (kind == ADDRESS_REVERSE && accept(c, '>'))
+		return 0;
+	if (peek(c) == '@')
+		err = skip_source_route(c);
+	if (err == 0 && !(kind == ADDRESS_FORWARD && accept_postmaster(c, out, a)))
+		err = parse_mailbox(c, out, start, a);
+	if (err < 0)
+		return err;
+	if (!accept(c, '>'))
+		return -EINVAL;
+	return c->at > PATH_MAX_OCTETS ? -ENAMETOOLONG : 0;
+}
+
+static int finish(struct buf *out, size_t start, bool overflow, int err, struct address *a)
+{
+	if (err == 0 && out->overflow)
+		err = -ENOSPC;
+	if (err < 0) {
+		out->n = start;
+		out->overflow = overflow;
+		return err;
+	}
+	a->text = bytes_make(out->p + start, out->n - start);
+	return 0;
+}
+
+int address_parse_path(struct bytes in, enum address_kind kind, struct buf *out,
+	struct address *address_r, size_t *used_r)
+{
+	struct cursor c = {.in = in};
+	size_t start = out->n;
+	bool overflow = out->overflow;
+
+	*address_r = (struct address){0};
+	int err = parse_path(&c, kind, out, start, address_r);
+	*used_r = c.at;
+	return finish(out, start, overflow, err, address_r);
+}
+
+int address_parse_mailbox(struct bytes in, struct buf *out, struct address *address_r)
+{
+	struct cursor c = {.in = in};
+	size_t start = out->n;
+	bool overflow = out->overflow;
+
+	*address_r = (struct address){0};
+	int err = parse_mailbox(&c, out, start, address_r);
+	if (err == 0 && c.at != in.n)
+		err = -EINVAL;
+	return finish(out, start, overflow, err, address_r);
+}
+
+bool address_domain_valid(struct bytes domain)
+{
+	struct cursor c = {.in = domain};
+	struct bytes whole;
+
+	return scan_domain(&c, &whole) == 0 && c.at == domain.n;
+}

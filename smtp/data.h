@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The content of DATA (RFC 5321 4.5.2) in both directions: dot-unstuffing with what a receiver has
+ * to know about the content, and dot-stuffing.  Streaming, equal at every split, no allocation. One
+ * owner. */
+#pragma once
+#include "dataplane/base/buf.h"
+
+/* What is wrong with the content; the message is refused after its end. */
+enum data_fault {
+	DATA_BARE_CR = 1 << 0,
+	DATA_BARE_LF = 1 << 1,
+	DATA_NUL = 1 << 2,
+	DATA_TOO_BIG = 1 << 3,
+	DATA_LOOP = 1 << 4, /* more Received fields than the limit */
+};
+
+/* Runs of content, in order; views into the input.  Nothing comes any more after the first fault,
+ * and of a message that is too big at most the limit. */
+typedef void (*data_sink)(void *ctx, struct bytes run);
+
+struct data_decoder {
+	uint8_t state;     /* enum of data.c */
+	uint8_t faults;    /* enum data_fault */
+	bool in_header;    /* the empty line has not come */
+	uint8_t match;     /* octets of "received:" the header line agrees with */
+	uint32_t received; /* Received fields */
+	uint32_t received_max;
+	uint32_t crc;  /* CRC-32C of what went to the sink */
+	uint64_t size; /* octets of content */
+	uint64_t size_max;
+	uint64_t header_bytes; /* see struct message; final after DATA_END */
+};
+
+enum data_verdict { DATA_MORE, DATA_END };
+
+/* received_max: fields allowed. */
+void data_decoder_init(struct data_decoder *d, uint64_t size_max, uint32_t received_max);
+/* Decode in; *used_r: octets taken, all of them with DATA_MORE, else up to and including the end of
+ * data.  Emits at most in.n + 1 octets. */
+enum data_verdict data_decode(
+	struct data_decoder *d, struct bytes in, data_sink sink, void *ctx, size_t *used_r);
+
+/* Dot-stuffing.  Zero it before each message. */
+struct data_encoder {
+	bool in_line; /* the last octet was not an LF */
+	bool cr;      /* the last octet was a CR */
+};
+
+/* Room that data_encode needs for n octets at most, and data_encode_end. */
+#define DATA_ENCODED_MAX(n) ((n) + ((n) + 2) / 3 + 1)
+#define DATA_ENCODED_END    5
+/* Append in to out, which has DATA_ENCODED_MAX(in.n) octets of room.  Returns 0; -EINVAL: a CR or
+ * LF stands alone, which must never leave this host. */
+int data_encode(struct data_encoder *e, struct bytes in, struct buf *out) WARN_UNUSED;
+/* Append the end of data, with a CRLF before it if the last line has none.  Errors as above. */
+int data_encode_end(struct data_encoder *e, struct buf *out) WARN_UNUSED;

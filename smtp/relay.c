@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "smtp/relay.h"
+
+static bool is_listed_peer(const struct smtp_policy *p, const struct ip_addr *peer)
+{
+	for (uint32_t i = 0; i < p->relay_from_count; i++) {
+		if (ip_net_has(&p->relay_from[i], peer))
+			return true;
+	}
+	return false;
+}
+
+static bool is_relay_domain(const struct smtp_policy *p, struct bytes domain)
+{
+	for (uint32_t i = 0; i < p->relay_domain_count; i++) {
+		if (bytes_eq(domain, bytes_str(p->relay_domains[i])))
+			return true;
+	}
+	return false;
+}
+
+enum reply_id relay_check(const struct smtp_policy *policy, const struct ip_addr *peer,
+	const struct address *address, struct relay_verdict *verdict_r)
+{
+	struct directory_entry entry = {0};
+	enum directory_verdict v = DIRECTORY_REMOTE;
+
+	if (policy->directory)
+		v = policy->directory->lookup(policy->directory, address->text, &entry);
+	*verdict_r = (struct relay_verdict){.route = RCPT_REMOTE};
+	switch (v) {
+	case DIRECTORY_OK:
+		*verdict_r = (struct relay_verdict){RCPT_LOCAL, entry.account};
+		return REPLY_OK;
+	case DIRECTORY_UNKNOWN_USER:
+		return REPLY_UNKNOWN_USER;
+	case DIRECTORY_DISABLED:
+		return REPLY_USER_DISABLED;
+	case DIRECTORY_OVER_QUOTA:
+		return REPLY_MAILBOX_FULL;
+	case DIRECTORY_REMOTE:
+		break;
+	}
+	if (is_relay_domain(policy, bytes_skip(address->text, address->domain_at)) ||
+		is_listed_peer(policy, peer))
+		return REPLY_OK;
+	return REPLY_RELAY_DENIED;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "smtp/reply.h"
+#include "dataplane/base/codec.h"
+
+struct reply {
+	uint16_t code;
+	const char *enhanced;
+};
+
+/* Without an enhanced code there is one space less. */
+#define LINE_3(code, enhanced, text) #code " " text "\r\n"
+#define LINE_X(code, enhanced, text) #code " " enhanced " " text "\r\n"
+#define LINE_OF(code, enhanced, text)                                                              \
+	(sizeof(enhanced) == 1 ? BYTES_LIT(LINE_3(code, enhanced, text))                           \
+			       : BYTES_LIT(LINE_X(code, enhanced, text)))
+
+static const struct reply table[REPLY_N] = {
+#define REPLY(id, code, enhanced, text) [REPLY_##id] = {code, enhanced},
+#define REPLY_MADE(id, code, enhanced)  [REPLY_##id] = {code, enhanced},
+#include "smtp/reply.def"
+#undef REPLY
+#undef REPLY_MADE
+};
+
+static void put_line(enum reply_id id, struct buf *out)
+{
+	switch (id) {
+#define REPLY(id, code, enhanced, text)                                                            \
+	case REPLY_##id:                                                                           \
+		buf_put(out, LINE_OF(code, enhanced, text));                                       \
+		break;
+#define REPLY_MADE(id, code, enhanced)
+#include "smtp/reply.def"
+#undef REPLY
+#undef REPLY_MADE
+	default:
+		BUG_ON(true);
+	}
+}
+
+static void put_ehlo(const struct reply_args *args, struct buf *out)
+{
+	buf_printf(out,
+		"250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
+		"250 ENHANCEDSTATUSCODES\r\n",
+		args->hostname, (unsigned long long)args->size_max);
+}
+
+void reply_format(enum reply_id id, const struct reply_args *args, struct buf *out)
+{
+	switch (id) {
+	case REPLY_GREETING:
+		buf_printf(out, "220 %s ESMTP bypost\r\n", args->hostname);
+		break;
+	case REPLY_HELO:
+		buf_printf(out, "250 %s\r\n", args->hostname);
+		break;
+	case REPLY_EHLO:
+		put_ehlo(args, out);
+		break;
+	case REPLY_QUEUED:
+		buf_str(out, "250 2.0.0 Ok: queued as ");
+		hex_u64(out, args->id);
+		buf_str(out, "\r\n");
+		break;
+	default:
+		put_line(id, out);
+	}
+}
+
+unsigned reply_code(enum reply_id id)
+{
+	return table[id].code;
+}
+
+const char *reply_enhanced(enum reply_id id)
+{
+	return table[id].enhanced;
+}

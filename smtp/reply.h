@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Replies of the server: one table (reply.def) of codes, enhanced codes and texts.  Any thread, no
+ * allocation. */
+#pragma once
+#include "dataplane/base/buf.h"
+
+enum reply_id {
+	REPLY_PENDING,   /* no verdict yet: the session parks */
+	REPLY_SUBMITTED, /* at the writer: this reply waits for the commit, the session goes on */
+#define REPLY(id, code, enhanced, text) REPLY_##id,
+#define REPLY_MADE(id, code, enhanced)  REPLY_##id,
+#include "smtp/reply.def"
+#undef REPLY
+#undef REPLY_MADE
+	REPLY_N
+};
+
+#define REPLY_OCTETS_MAX 640 /* the longest: EHLO with a host name of 255 octets */
+
+/* What the texts that are made need. */
+struct reply_args {
+	const char *hostname;
+	uint64_t size_max; /* EHLO: SIZE */
+	uint64_t id;       /* QUEUED */
+};
+
+/* Append the whole reply with its CRLF. */
+void reply_format(enum reply_id id, const struct reply_args *args, struct buf *out);
+/* 220..555. */
+unsigned reply_code(enum reply_id id);
+/* "5.1.1", or "" where there is none. */
+const char *reply_enhanced(enum reply_id id);
+static inline bool reply_is_success(enum reply_id id)
+{
+	return id > REPLY_SUBMITTED && reply_code(id) < 400;
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The session's life: input to lines or content, verdicts, the end. */
+#include "smtp/session_priv.h"
+#include "dataplane/base/counters.h"
+
+#define QUEUE_RESERVE 4 /* a line makes two replies at most, the end of the session one more */
+
+void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *ops, void *ctx,
+	const struct smtp_policy *policy, const struct ip_addr *peer)
+{
+	*s = (struct smtp_session){.ops = ops,
+		.ctx = ctx,
+		.policy = policy,
+		.peer = *peer,
+		.state = SMTP_CONNECT,
+		.sync = true};
+}
+
+void smtp_session_start(struct smtp_session *s)
+{
+	session_decide(s, STAGE_CONNECT, s->ops->connect ? s->ops->connect(s->ctx) : REPLY_OK);
+}
+
+static void line_free(struct smtp_session *s)
+{
+	if (s->line)
+		s->ops->line_put(s->ctx, s->line);
+	s->line = NULL;
+	s->line_n = 0;
+}
+
+void smtp_session_fini(struct smtp_session *s)
+{
+	session_reset(s);
+	line_free(s);
+	session_set_state(s, SMTP_CLOSED);
+}
+
+void session_set_state(struct smtp_session *s, enum smtp_state state)
+{
+	s->state = (uint8_t)state;
+}
+
+/* The reply that was queued last: that of a message whose end is being decided. */
+static unsigned waiting_slot(const struct smtp_session *s)
+{
+	unsigned last = (s->queue_head + s->queue_n - 1u) % SMTP_QUEUE_MAX;
+
+	return s->queue[last].slot;
+}
+
+void session_reset(struct smtp_session *s)
+{
+	/* Not submitted yet, and it never will be. */
+	if (s->stage == STAGE_END)
+		smtp_session_committed(s, waiting_slot(s), REPLY_LOCAL_ERROR, 0);
+	/* A verdict on MAIL or RCPT may be pending when the connection ends. */
+	if (smtp_session_in_transaction(s) || s->stage >= STAGE_MAIL)
+		s->ops->reset(s->ctx);
+	if (s->state > SMTP_READY && s->state != SMTP_CLOSED)
+		session_set_state(s, SMTP_READY);
+	s->stage = STAGE_NONE;
+	s->rcpts = 0;
+	s->overshoot = 0;
+	s->rcpt_refused = false;
+}
+
+void session_close(struct smtp_session *s, enum reply_id reply)
+{
+	if (s->state == SMTP_CLOSED)
+		return;
+	if (reply_code(reply) == 421)
+		counter_inc(CTR_SMTP_REPLIES_421);
+	session_reset(s);
+	line_free(s);
+	session_queue(s, reply);
+	session_set_state(s, SMTP_CLOSED);
+}
+
+void session_refuse(struct smtp_session *s, enum reply_id reply)
+{
+	unsigned code = reply_code(reply);
+
+	if (code == 421) {
+		session_close(s, reply);
+		return;
+	}
+	session_queue(s, reply);
+	if (code == 452)
+		counter_inc(CTR_SMTP_REPLIES_452);
+	if (code < 500)
+		return;
+	counter_inc(CTR_SMTP_COMMAND_ERRORS);
+	if (++s->errors > s->policy->errors_max)
+		session_close(s, REPLY_TOO_MANY_ERRORS);
+}
+
+void smtp_session_end(struct smtp_session *s, enum reply_id reply)
+{
+	session_close(s, reply);
+}
+
+void smtp_session_drain(struct smtp_session *s)
+{
+	s->draining = true;
+	if (!smtp_session_in_transaction(s) && s->stage == STAGE_NONE)
+		session_close(s, REPLY_SHUTDOWN);
+}
+
+/* ---- verdicts ---- */
+
+static void on_connect(struct smtp_session *s, enum reply_id v)
+{
+	if (v != REPLY_OK) {
+		session_close(s, v);
+		return;
+	}
+	session_queue(s, REPLY_GREETING);
+	session_set_state(s, SMTP_START);
+}
+
+static void on_helo(struct smtp_session *s, enum reply_id v)
+{
+	if (v != REPLY_OK) {
+		session_refuse(s, v);
+		return;
+	}
+	session_queue(s, s->esmtp ? REPLY_EHLO : REPLY_HELO);
+	session_set_state(s, SMTP_READY);
+}
+
+static void on_mail(struct smtp_session *s, enum reply_id v)
+{
+	if (v != REPLY_OK) {
+		session_refuse(s, v);
+		return;
+	}
+	session_queue(s, REPLY_MAIL_OK);
+	session_set_state(s, SMTP_MAIL);
+}
+
+static void on_rcpt(struct smtp_session *s, enum reply_id v)
+{
+	if (v != REPLY_OK) {
+		s->rcpt_refused = true;
+		counter_inc(CTR_SMTP_RCPT_REFUSED);
+		session_refuse(s, v);
+		return;
+	}
+	s->rcpts++;
+	session_queue(s, REPLY_RCPT_OK);
+	session_set_state(s, SMTP_RCPT);
+}
+
+static void on_data(struct smtp_session *s, enum reply_id v)
+{
+	if (v != REPLY_OK) {
+		session_reset(s);
+		session_refuse(s, v);
+		return;
+	}
+	data_decoder_init(&s->data, s->policy->message_bytes_max, s->policy->received_max);
+	session_queue(s, REPLY_START_DATA);
+	session_set_state(s, SMTP_DATA);
+}
+
+/* The transaction is over; its reply has its place in the queue. */
+static void after_message(struct smtp_session *s)
+{
+	s->junk = 0;
+	if (s->draining)
+		session_close(s, REPLY_SHUTDOWN);
+}
+
+static void on_end(struct smtp_session *s, enum reply_id v)
+{
+	if (v != REPLY_SUBMITTED)
+		smtp_session_committed(s, waiting_slot(s), v, 0);
+	after_message(s);
+}
+
+static void (*const deciders[])(struct smtp_session *s, enum reply_id v) = {
+	[STAGE_CONNECT] = on_connect,
+	[STAGE_HELO] = on_helo,
+	[STAGE_MAIL] = on_mail,
+	[STAGE_RCPT] = on_rcpt,
+	[STAGE_DATA] = on_data,
+	[STAGE_END] = on_end,
+};
+
+void session_decide(struct smtp_session *s, enum smtp_stage stage, enum reply_id verdict)
+{
+	s->stage = verdict == REPLY_PENDING ? (uint8_t)stage : (uint8_t)STAGE_NONE;
+	if (verdict != REPLY_PENDING)
+		deciders[stage](s, verdict);
+}
+
+void smtp_session_verdict(struct smtp_session *s, enum reply_id verdict)
+{
+	if (s->stage != STAGE_NONE)
+		session_decide(s, (enum smtp_stage)s->stage, verdict);
+}
+
+/* ---- content ---- */
+
+static enum reply_id fault_reply(const struct data_decoder *d)
+{
+	if (d->faults & DATA_TOO_BIG)
+		return REPLY_SIZE_EXCEEDED;
+	if (d->faults & DATA_LOOP)
+		return REPLY_MAIL_LOOP;
+	return d->faults & DATA_NUL ? REPLY_NUL_OCTET : REPLY_BARE_NEWLINE;
+}
+
+static void content_end(struct smtp_session *s)
+{
+	if (s->data.faults) {
+		enum reply_id reply = fault_reply(&s->data);
+		counter_inc(CTR_SMTP_MESSAGES_REFUSED);
+		session_reset(s);
+		session_queue(s, reply);
+		after_message(s);
+		return;
+	}
+	struct smtp_content content = {
+		.size = s->data.size, .header_bytes = s->data.header_bytes, .crc = s->data.crc};
+	/* From here on the message is the user's: a later reset must not touch it. */
+	session_set_state(s, SMTP_READY);
+	s->rcpts = 0;
+	s->overshoot = 0;
+	s->rcpt_refused = false;
+	content.slot = session_queue_submitted(s);
+	session_decide(s, STAGE_END, s->ops->end(s->ctx, &content));
+}
+
+static size_t take_content(struct smtp_session *s, struct bytes in)
+{
+	/* Content that is refused anyway needs no room. */
+	size_t room = s->data.faults ? in.n : s->ops->room(s->ctx, in.n);
+	size_t used;
+
+	s->starved = room == 0;
+	if (room == 0)
+		return 0;
+	enum data_verdict v =
+		data_decode(&s->data, bytes_first(in, room), s->ops->content, s->ctx, &used);
+	s->progress += used;
+	if (v == DATA_END)
+		content_end(s);
+	return used;
+}
+
+/* ---- lines ---- */
+
+/* Drop octets of a line that is too long, up to its CRLF. */
+static size_t skip_line(struct smtp_session *s, struct bytes in)
+{
+	ptrdiff_t at = -1;
+
+	while ((at = bytes_find(in, '\n', (size_t)(at + 1))) >= 0) {
+		if (at > 0 ? in.p[at - 1] == '\r' : s->skip_cr) {
+			s->skipping = false;
+			s->skipped = 0;
+			return (size_t)at + 1;
+		}
+	}
+	s->skip_cr = in.p[in.n - 1] == '\r';
+	s->skipped += (uint32_t)MIN(in.n, (size_t)SMTP_SKIP_MAX);
+	if (s->skipped > SMTP_SKIP_MAX)
+		session_close(s, REPLY_TOO_MANY_ERRORS);
+	return in.n;
+}
+
+static void run_line(struct smtp_session *s, enum command_verdict v, const struct command *cmd)
+{
+	s->progress++;
+	switch (v) {
+	case COMMAND_OK:
+		session_command(s, cmd);
+		break;
+	case COMMAND_BAD:
+		session_refuse(s, REPLY_BAD_LINE);
+		break;
+	case COMMAND_TOO_LONG:
+		session_refuse(s, REPLY_LINE_TOO_LONG);
+		break;
+	case COMMAND_FOREIGN:
+		counter_inc(CTR_SMTP_COMMAND_ERRORS);
+		session_close(s, REPLY_FOREIGN);
+		break;
+	case COMMAND_MORE:
+		break;
+	}
+	/* RFC 2920: without EHLO nobody may pipeline. */
+	if (!s->esmtp)
+		s->sync = true;
+}
+
+/* Keep the beginning of a line in memory of its own, up to the first LF. */
+static size_t keep_line(struct smtp_session *s, struct bytes in)
+{
+	if (!s->line)
+		s->line = s->ops->line_get(s->ctx);
+	s->starved = !s->line;
+	if (!s->line)
+		return 0;
+	ptrdiff_t lf = bytes_find(in, '\n', 0);
+	size_t n = lf < 0 ? in.n : (size_t)lf + 1;
+	n = MIN(n, (size_t)(SMTP_LINE_MAX - s->line_n));
+	memcpy(s->line + s->line_n, in.p, n);
+	s->line_n += (uint16_t)n;
+	return n;
+}
+
+static size_t take_line(struct smtp_session *s, struct bytes in)
+{
+	struct command cmd;
+	size_t used, taken = 0;
+
+	if (s->skipping)
+		return skip_line(s, in);
+	if (s->state == SMTP_START && !s->line_n && command_looks_like_tls(in)) {
+		session_close(s, REPLY_FOREIGN);
+		return in.n;
+	}
+	enum command_verdict v = s->line_n ? COMMAND_MORE : command_parse(in, &cmd, &used);
+	if (v == COMMAND_MORE) {
+		taken = keep_line(s, in);
+		if (taken == 0)
+			return 0;
+		v = command_parse(bytes_make(s->line, s->line_n), &cmd, &used);
+		if (v == COMMAND_MORE)
+			return taken;
+	} else {
+		taken = used;
+	}
+	if (v == COMMAND_TOO_LONG && used == 0) {
+		s->skipping = true;
+		s->skip_cr = s->line_n && s->line[s->line_n - 1] == '\r';
+	}
+	run_line(s, v, &cmd);
+	line_free(s);
+	/* Nothing was taken: the whole of in is the start of a line to skip. */
+	return taken || s->state == SMTP_CLOSED ? taken : skip_line(s, in);
+}
+
+bool smtp_session_can_take(const struct smtp_session *s)
+{
+	if (s->state == SMTP_CLOSED)
+		return true;
+	if (s->stage != STAGE_NONE || session_queue_space(s) < QUEUE_RESERVE)
+		return false;
+	return s->state == SMTP_DATA || smtp_session_inflight(s) < s->policy->inflight_max;
+}
+
+/* RFC 5321 4.3.2, RFC 2920 3.1: after the greeting, HELO, EHLO and DATA the peer waits. */
+static bool out_of_sync(struct smtp_session *s, bool early)
+{
+	if (s->sync && (early || s->queue_n || s->stage != STAGE_NONE))
+		return true;
+	s->sync = false;
+	return false;
+}
+
+size_t smtp_session_input(struct smtp_session *s, struct bytes in, bool early)
+{
+	size_t used = 0;
+
+	while (used < in.n && s->state != SMTP_CLOSED) {
+		if (out_of_sync(s, early)) {
+			counter_inc(CTR_SMTP_COMMAND_ERRORS);
+			session_close(s, REPLY_OUT_OF_SYNC);
+			break;
+		}
+		if (!smtp_session_can_take(s))
+			return used;
+		struct bytes rest = bytes_skip(in, used);
+		size_t n = s->state == SMTP_DATA ? take_content(s, rest) : take_line(s, rest);
+		if (n == 0 && s->state != SMTP_CLOSED)
+			return used;
+		used += n;
+	}
+	return s->state == SMTP_CLOSED ? in.n : used;
+}

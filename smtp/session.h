@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The SMTP server engine (RFC 5321): octets in, verdicts asked, replies out.  No I/O, no clock, no
+ * allocation: its user feeds what was received, sends what smtp_session_output gives, keeps the
+ * message, and asks for time-outs when no progress was made.
+ *
+ * Verdicts may be pending at connect, HELO, MAIL, RCPT, DATA and end of data: the op returns
+ * REPLY_PENDING, the session parks (takes no input) until smtp_session_verdict.  A message that
+ * was submitted to the writer does not park the session: its reply keeps its place in the queue
+ * and the parser goes on, up to policy.inflight_max messages.
+ *
+ * OWNER: one core's thread. */
+#pragma once
+#include "smtp/data.h"
+#include "smtp/envelope.h"
+#include "smtp/policy.h"
+#include "smtp/reply.h"
+
+#define SMTP_QUEUE_MAX    32   /* replies waiting; chosen: the parser stops before it is full */
+#define SMTP_INFLIGHT_MAX 16   /* messages awaiting their commit; policy.h */
+#define SMTP_HELO_MAX     255  /* octets of the HELO argument kept for Received */
+#define SMTP_JUNK_MAX     100  /* commands without a message before 421; chosen as Postfix has it */
+#define SMTP_OVERSHOOT    1000 /* recipients beyond the limit answered 452, then they are errors */
+#define SMTP_SKIP_MAX     65536 /* octets of one endless line before the connection is closed */
+
+enum smtp_state {
+	SMTP_CONNECT, /* no greeting yet */
+	SMTP_START,   /* greeted, no HELO */
+	SMTP_READY,   /* no transaction */
+	SMTP_MAIL,    /* a sender */
+	SMTP_RCPT,    /* and recipients */
+	SMTP_DATA,    /* content comes */
+	SMTP_CLOSED,  /* replies may still go out; nothing is read */
+};
+
+/* What a pending verdict is about. */
+enum smtp_stage {
+	STAGE_NONE,
+	STAGE_CONNECT,
+	STAGE_HELO,
+	STAGE_MAIL,
+	STAGE_RCPT,
+	STAGE_DATA,
+	STAGE_END
+};
+
+struct smtp_mail {
+	struct bytes sender; /* canonical; empty: <> */
+	uint64_t size;       /* SIZE=, 0: not given */
+	enum body_type body;
+};
+
+struct smtp_rcpt {
+	struct bytes address; /* canonical, with a domain */
+	enum rcpt_route route;
+	uint32_t account;
+};
+
+struct smtp_content {
+	uint64_t size, header_bytes;
+	uint32_t crc;  /* CRC-32C */
+	unsigned slot; /* for smtp_session_committed */
+};
+
+/* The user's side.  Views are valid during the call.  Verdicts: REPLY_OK to go on, a refusal, or
+ * REPLY_PENDING.  A refused transaction leaves nothing behind with the user. */
+struct smtp_session_ops {
+	enum reply_id (*connect)(void *ctx);                 /* NULL: REPLY_OK */
+	enum reply_id (*helo)(void *ctx, struct bytes name); /* NULL: REPLY_OK */
+	enum reply_id (*mail)(void *ctx, const struct smtp_mail *mail);
+	enum reply_id (*rcpt)(void *ctx, const struct smtp_rcpt *rcpt);
+	enum reply_id (*data)(void *ctx);
+	/* Octets of content, at most want, that can be taken now, and one more; 0: none, the user
+	 * feeds the input again when there is room. */
+	size_t (*room)(void *ctx, size_t want);
+	void (*content)(void *ctx, struct bytes run);
+	/* The end of data.  REPLY_SUBMITTED: smtp_session_committed follows (also from inside). */
+	enum reply_id (*end)(void *ctx, const struct smtp_content *content);
+	/* The transaction under way is over without a message. */
+	void (*reset)(void *ctx);
+	/* Memory for a line in pieces: SMTP_LINE_MAX octets; NULL: none now, feed again later. */
+	void *(*line_get)(void *ctx);
+	void (*line_put)(void *ctx, void *line);
+};
+
+struct smtp_queued {
+	uint8_t reply; /* enum reply_id; REPLY_SUBMITTED: waits */
+	uint8_t slot;  /* of the message, or SMTP_NO_SLOT */
+	uint16_t n;    /* octets, once formatted */
+};
+
+#define SMTP_NO_SLOT 0xff
+
+struct smtp_session {
+	const struct smtp_session_ops *ops;
+	void *ctx;
+	const struct smtp_policy *policy;
+	uint8_t *line; /* a line whose CRLF has not come; NULL: none */
+	uint16_t line_n;
+	uint8_t state;     /* enum smtp_state */
+	uint8_t stage;     /* enum smtp_stage: what is pending */
+	bool esmtp;        /* EHLO was said: pipelining is allowed */
+	bool sync;         /* what comes next may come only after our reply was seen */
+	bool skipping;     /* dropping the rest of a line that is too long */
+	bool skip_cr;      /* ... whose last octet was a CR */
+	bool starved;      /* the user had no room or no line memory */
+	bool draining;     /* 421 at the end of the transaction */
+	bool rcpt_refused; /* in this transaction */
+	uint8_t helo_n;
+	uint16_t errors, junk;
+	uint16_t sent;  /* octets of the first queued reply that have gone */
+	uint16_t slots; /* bit per message that awaits its commit or whose reply has not gone */
+	uint32_t rcpts;
+	uint32_t overshoot;
+	uint32_t skipped;
+	struct ip_addr peer;
+	uint64_t progress; /* complete commands, and octets of content: grows when the peer works */
+	struct data_decoder data;
+	uint8_t queue_head, queue_n;
+	struct smtp_queued queue[SMTP_QUEUE_MAX];
+	uint64_t slot_id[SMTP_INFLIGHT_MAX];
+	char helo[SMTP_HELO_MAX];
+};
+static_assert(sizeof(struct smtp_session) <= 704, "an idle session is small");
+
+/* ops, policy: borrowed.  smtp_session_start asks for the connect verdict and greets. */
+void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *ops, void *ctx,
+	const struct smtp_policy *policy, const struct ip_addr *peer);
+void smtp_session_start(struct smtp_session *s);
+/* The connection is gone: resets the transaction and gives memory back.  Messages in flight are the
+ * user's. */
+void smtp_session_fini(struct smtp_session *s);
+
+/* Received octets.  Returns how many were taken; fewer: the session is parked, awaits commits, or
+ * is `starved`; feed the rest after the reason is gone.  early: the peer cannot have seen all that
+ * was sent to it when it sent this. */
+size_t smtp_session_input(struct smtp_session *s, struct bytes in, bool early);
+/* Would input be taken now? */
+bool smtp_session_can_take(const struct smtp_session *s);
+/* The verdict that was pending. */
+void smtp_session_verdict(struct smtp_session *s, enum reply_id verdict);
+/* The reply of the message in a slot; id for REPLY_QUEUED. */
+void smtp_session_committed(
+	struct smtp_session *s, unsigned slot, enum reply_id reply, uint64_t id);
+
+/* Append the replies that are due, as many as fit; out has REPLY_OCTETS_MAX of room at least.  They
+ * stay due until smtp_session_sent. */
+void smtp_session_output(struct smtp_session *s, struct buf *out);
+/* n octets of the output were sent. */
+void smtp_session_sent(struct smtp_session *s, size_t n);
+bool smtp_session_has_output(const struct smtp_session *s);
+
+/* 421 and the end: the peer was silent for too long, or there is no memory.  A submitted message
+ * still gets its reply first. */
+void smtp_session_end(struct smtp_session *s, enum reply_id reply);
+/* 421 as soon as no transaction is under way. */
+void smtp_session_drain(struct smtp_session *s);
+/* Everything is said: close the connection. */
+static inline bool smtp_session_finished(const struct smtp_session *s)
+{
+	return s->state == SMTP_CLOSED && s->queue_n == 0;
+}
+static inline unsigned smtp_session_inflight(const struct smtp_session *s)
+{
+	return (unsigned)__builtin_popcount(s->slots);
+}
+static inline bool smtp_session_in_transaction(const struct smtp_session *s)
+{
+	return s->state >= SMTP_MAIL && s->state <= SMTP_DATA;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The verbs: which state takes which (command.def), and what each does. */
+#include "smtp/session_priv.h"
+#include "smtp/param.h"
+#include "smtp/relay.h"
+
+#define IN(state)   (1u << SMTP_##state)
+#define IN_COMMANDS (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT))
+
+/* Letters that host names have in practice, and those of address literals.  Nothing here can end a
+ * line, a comment or a quoted string in Received or in a log. */
+static bool is_helo_octet(uint8_t c)
+{
+	return ascii_is_alpha(c) || ascii_is_digit(c) || strchr("-._:[]", c);
+}
+
+static bool helo_valid(struct bytes name)
+{
+	if (name.n == 0 || name.n > SMTP_HELO_MAX)
+		return false;
+	for (size_t i = 0; i < name.n; i++) {
+		if (name.p[i] == 0 || !is_helo_octet(name.p[i]))
+			return false;
+	}
+	return true;
+}
+
+static void hello(struct smtp_session *s, const struct command *cmd, bool esmtp)
+{
+	if (!helo_valid(cmd->argument)) {
+		session_refuse(s, REPLY_BAD_HELO);
+		return;
+	}
+	session_reset(s);
+	s->esmtp = esmtp;
+	s->sync = true;
+	memcpy(s->helo, cmd->argument.p, cmd->argument.n);
+	s->helo_n = (uint8_t)cmd->argument.n;
+	session_decide(
+		s, STAGE_HELO, s->ops->helo ? s->ops->helo(s->ctx, cmd->argument) : REPLY_OK);
+}
+
+static void command_helo(struct smtp_session *s, const struct command *cmd)
+{
+	hello(s, cmd, false);
+}
+
+static void command_ehlo(struct smtp_session *s, const struct command *cmd)
+{
+	hello(s, cmd, true);
+}
+
+/* "FROM:" or "TO:", and the spaces that many clients put behind it. */
+static bool skip_keyword(struct bytes *argument, struct bytes keyword)
+{
+	if (!bytes_istarts(*argument, keyword))
+		return false;
+	*argument = bytes_skip(*argument, keyword.n);
+	while (argument->n && argument->p[0] == ' ')
+		*argument = bytes_skip(*argument, 1);
+	return true;
+}
+
+static enum reply_id parse_params(struct bytes in, enum params_of of, struct params *p)
+{
+	switch (params_parse(in, of, p)) {
+	case PARAM_SYNTAX:
+		return REPLY_BAD_PARAM;
+	case PARAM_UNKNOWN:
+		return REPLY_UNKNOWN_PARAM;
+	case PARAM_OK:
+		break;
+	}
+	return REPLY_OK;
+}
+
+static enum reply_id parse_mail(
+	struct smtp_session *s, struct bytes argument, struct buf *out, struct smtp_mail *mail)
+{
+	struct address a;
+	struct params p;
+	size_t used;
+
+	if (!skip_keyword(&argument, BYTES_LIT("FROM:")))
+		return REPLY_BAD_ARGUMENT;
+	if (address_parse_path(argument, ADDRESS_REVERSE, out, &a, &used) < 0)
+		return REPLY_BAD_SENDER;
+	enum reply_id v = parse_params(bytes_skip(argument, used), PARAMS_OF_MAIL, &p);
+	if (v != REPLY_OK)
+		return v;
+	if (p.size > s->policy->message_bytes_max)
+		return REPLY_SIZE_EXCEEDED;
+	*mail = (struct smtp_mail){.sender = a.text, .size = p.size, .body = p.body};
+	return REPLY_OK;
+}
+
+static void command_mail(struct smtp_session *s, const struct command *cmd)
+{
+	uint8_t memory[ADDRESS_MAX];
+	struct smtp_mail mail;
+	struct buf out;
+
+	buf_init(&out, memory, sizeof(memory));
+	enum reply_id v = parse_mail(s, cmd->argument, &out, &mail);
+	if (v != REPLY_OK) {
+		session_refuse(s, v);
+		return;
+	}
+	session_decide(s, STAGE_MAIL, s->ops->mail(s->ctx, &mail));
+}
+
+static enum reply_id parse_rcpt(
+	struct smtp_session *s, struct bytes argument, struct buf *out, struct smtp_rcpt *rcpt)
+{
+	struct relay_verdict where;
+	struct address a;
+	struct params p;
+	size_t used;
+
+	if (!skip_keyword(&argument, BYTES_LIT("TO:")))
+		return REPLY_BAD_ARGUMENT;
+	if (address_parse_path(argument, ADDRESS_FORWARD, out, &a, &used) < 0)
+		return REPLY_BAD_RCPT;
+	enum reply_id v = parse_params(bytes_skip(argument, used), PARAMS_OF_RCPT, &p);
+	if (v != REPLY_OK)
+		return v;
+	if (a.domain_at == a.text.n) {
+		/* <postmaster> is ours (RFC 5321 4.5.1). */
+		buf_printf(out, "@%s", s->policy->hostname);
+		a.domain_at++;
+		a.text = buf_view(out);
+		if (out->overflow)
+			return REPLY_UNKNOWN_USER;
+	}
+	v = relay_check(s->policy, &s->peer, &a, &where);
+	*rcpt = (struct smtp_rcpt){a.text, where.route, where.account};
+	return v;
+}
+
+/* Past the limit 452, so that the peer sends the rest in another transaction (RFC 5321 4.5.3.1.10);
+ * who goes on and on is in error. */
+static void too_many_rcpts(struct smtp_session *s)
+{
+	session_refuse(s, REPLY_TOO_MANY_RCPTS);
+	if (++s->overshoot > SMTP_OVERSHOOT)
+		session_close(s, REPLY_TOO_MANY_ERRORS);
+}
+
+static void command_rcpt(struct smtp_session *s, const struct command *cmd)
+{
+	uint8_t memory[ADDRESS_MAX];
+	struct smtp_rcpt rcpt;
+	struct buf out;
+
+	if (s->rcpts >= MIN(s->policy->recipients_max, (uint32_t)MESSAGE_RCPT_MAX)) {
+		too_many_rcpts(s);
+		return;
+	}
+	buf_init(&out, memory, sizeof(memory));
+	enum reply_id v = parse_rcpt(s, cmd->argument, &out, &rcpt);
+	session_decide(s, STAGE_RCPT, v == REPLY_OK ? s->ops->rcpt(s->ctx, &rcpt) : v);
+}
+
+static void command_data(struct smtp_session *s, const struct command *cmd)
+{
+	if (cmd->argument.n) {
+		session_refuse(s, REPLY_NO_ARGUMENT);
+		return;
+	}
+	s->sync = true;
+	if (s->rcpts == 0) {
+		session_refuse(s, s->rcpt_refused ? REPLY_NO_VALID_RCPTS : REPLY_RCPT_FIRST);
+		return;
+	}
+	session_decide(s, STAGE_DATA, s->ops->data(s->ctx));
+}
+
+static void command_rset(struct smtp_session *s, const struct command *cmd)
+{
+	if (cmd->argument.n) {
+		session_refuse(s, REPLY_NO_ARGUMENT);
+		return;
+	}
+	session_reset(s);
+	session_queue(s, REPLY_OK);
+	if (s->draining)
+		session_close(s, REPLY_SHUTDOWN);
+}
+
+static void command_noop(struct smtp_session *s, const struct command *cmd)
+{
+	(void)cmd;
+	session_queue(s, REPLY_OK);
+}
+
+static void command_vrfy(struct smtp_session *s, const struct command *cmd)
+{
+	if (cmd->argument.n)
+		session_queue(s, REPLY_VRFY);
+	else
+		session_refuse(s, REPLY_BAD_ARGUMENT);
+}
+
+static void command_help(struct smtp_session *s, const struct command *cmd)
+{
+	(void)cmd;
+	session_queue(s, REPLY_HELP);
+}
+
+static void command_quit(struct smtp_session *s, const struct command *cmd)
+{
+	if (cmd->argument.n)
+		session_refuse(s, REPLY_NO_ARGUMENT);
+	else
+		session_close(s, REPLY_BYE);
+}
+
+static void command_unsupported(struct smtp_session *s, const struct command *cmd)
+{
+	(void)cmd;
+	session_refuse(s, REPLY_NOT_OFFERED);
+}
+
+struct verb_rule {
+	unsigned states; /* bit per enum smtp_state */
+	bool junk;
+	void (*run)(struct smtp_session *s, const struct command *cmd);
+};
+
+static const struct verb_rule rules[COMMAND_N] = {
+#define COMMAND(id, limit, states, junk, handler) [COMMAND_##id] = {states, junk, handler},
+#include "smtp/command.def"
+#undef COMMAND
+};
+
+static enum reply_id wrong_state(const struct smtp_session *s, enum command_verb verb)
+{
+	if (s->state == SMTP_START)
+		return REPLY_HELO_FIRST;
+	if (verb == COMMAND_MAIL)
+		return REPLY_NESTED_MAIL;
+	return s->state == SMTP_READY ? REPLY_MAIL_FIRST : REPLY_SEQUENCE;
+}
+
+void session_command(struct smtp_session *s, const struct command *cmd)
+{
+	const struct verb_rule *rule = &rules[cmd->verb];
+
+	if (cmd->verb == COMMAND_UNKNOWN) {
+		session_refuse(s, REPLY_BAD_LINE);
+		return;
+	}
+	if (rule->junk && ++s->junk > SMTP_JUNK_MAX) {
+		session_close(s, REPLY_TOO_MANY_ERRORS);
+		return;
+	}
+	if (!(rule->states & 1u << s->state)) {
+		session_refuse(s, wrong_state(s, cmd->verb));
+		return;
+	}
+	rule->run(s, cmd);
+}

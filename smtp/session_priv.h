@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Between the files of the session engine: session.c (input, life), session_command.c (verbs),
+ * session_reply.c (the queue of replies). */
+#pragma once
+#include "smtp/command.h"
+#include "smtp/session.h"
+
+/* session_reply.c */
+void session_queue(struct smtp_session *s, enum reply_id reply);
+unsigned session_queue_submitted(struct smtp_session *s);
+static inline unsigned session_queue_space(const struct smtp_session *s)
+{
+	return SMTP_QUEUE_MAX - s->queue_n;
+}
+
+/* session.c */
+void session_set_state(struct smtp_session *s, enum smtp_state state);
+/* Drop the transaction, if there is one. */
+void session_reset(struct smtp_session *s);
+/* A refusal of a command: the reply, and 421 when there were too many. */
+void session_refuse(struct smtp_session *s, enum reply_id reply);
+/* Last reply, then nothing more is read. */
+void session_close(struct smtp_session *s, enum reply_id reply);
+/* A verdict on what is being decided: now, or REPLY_PENDING. */
+void session_decide(struct smtp_session *s, enum smtp_stage stage, enum reply_id verdict);
+
+/* session_command.c */
+void session_command(struct smtp_session *s, const struct command *cmd);

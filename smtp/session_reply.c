@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Replies leave strictly in order; one that waits for a commit holds those behind it. */
+#include "smtp/session_priv.h"
+
+static struct smtp_queued *entry(struct smtp_session *s, unsigned i)
+{
+	return &s->queue[(s->queue_head + i) % SMTP_QUEUE_MAX];
+}
+
+static void push(struct smtp_session *s, enum reply_id reply, unsigned slot)
+{
+	BUG_ON(s->queue_n == SMTP_QUEUE_MAX); /* smtp_session_can_take keeps room */
+	static_assert(REPLY_N <= UINT8_MAX, "a reply id is an octet");
+	*entry(s, s->queue_n++) =
+		(struct smtp_queued){.reply = (uint8_t)reply, .slot = (uint8_t)slot};
+}
+
+void session_queue(struct smtp_session *s, enum reply_id reply)
+{
+	push(s, reply, SMTP_NO_SLOT);
+}
+
+unsigned session_queue_submitted(struct smtp_session *s)
+{
+	unsigned slot = (unsigned)__builtin_ctz(~(unsigned)s->slots);
+
+	BUG_ON(slot >= SMTP_INFLIGHT_MAX);
+	s->slots |= (uint16_t)(1u << slot);
+	push(s, REPLY_SUBMITTED, slot);
+	return slot;
+}
+
+void smtp_session_committed(struct smtp_session *s, unsigned slot, enum reply_id reply, uint64_t id)
+{
+	for (unsigned i = 0; i < s->queue_n; i++) {
+		struct smtp_queued *e = entry(s, i);
+		if (e->reply != REPLY_SUBMITTED || e->slot != slot)
+			continue;
+		e->reply = (uint8_t)reply;
+		s->slot_id[slot] = id;
+		return;
+	}
+}
+
+bool smtp_session_has_output(const struct smtp_session *s)
+{
+	return s->queue_n > 0 && s->queue[s->queue_head].reply != REPLY_SUBMITTED;
+}
+
+void smtp_session_output(struct smtp_session *s, struct buf *out)
+{
+	size_t skip = s->sent;
+
+	for (unsigned i = 0; i < s->queue_n; i++) {
+		struct smtp_queued *e = entry(s, i);
+		if (e->reply == REPLY_SUBMITTED)
+			break;
+		struct reply_args args = {.hostname = s->policy->hostname,
+			.size_max = s->policy->message_bytes_max,
+			.id = e->slot == SMTP_NO_SLOT ? 0 : s->slot_id[e->slot]};
+		struct buf one;
+		buf_init(&one, out->p + out->n, buf_space(out));
+		reply_format((enum reply_id)e->reply, &args, &one);
+		if (one.overflow)
+			break;
+		e->n = (uint16_t)one.n;
+		buf_consume(&one, skip);
+		skip = 0;
+		out->n += one.n;
+	}
+}
+
+void smtp_session_sent(struct smtp_session *s, size_t n)
+{
+	while (n && s->queue_n) {
+		struct smtp_queued *e = entry(s, 0);
+		if (n < (size_t)(e->n - s->sent)) {
+			s->sent += (uint16_t)n;
+			return;
+		}
+		n -= e->n - s->sent;
+		if (e->slot != SMTP_NO_SLOT)
+			s->slots &= (uint16_t) ~(1u << e->slot);
+		s->sent = 0;
+		s->queue_head = (uint8_t)((s->queue_head + 1) % SMTP_QUEUE_MAX);
+		s->queue_n--;
+	}
+}
