@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A delivery worker: the part of a core with CORE_DELIVERY that keeps the schedule, finds next hops
- * and relays.  Everything runs on the core's thread; store, DNS and the wire are asked over channels
- * and streams. */
+ * and relays.  Everything runs on the core's thread; store, DNS and the wire are asked over
+ * channels and streams. */
 #pragma once
 #include "dataplane/core.h"
 #include "dataplane/dataplane.h"
@@ -12,21 +12,22 @@
 
 struct delivery_conf {
 	char hostname[256];
-	const char *smarthost;      /* NULL: by MX; "host" or "host:port" or "ip:port" */
-	uint16_t port;              /* of next hops found by MX: 25 */
-	uint64_t retry_ms[DELIVERY_RETRIES_MAX]; /* delay after the n-th failed attempt; last one repeats */
+	const char *smarthost; /* NULL: by MX; "host" or "host:port" or "ip:port" */
+	uint16_t port;         /* of next hops found by MX: 25 */
+	uint64_t retry_ms[DELIVERY_RETRIES_MAX]; /* delay after the n-th failed attempt; last one
+						    repeats */
 	uint32_t retry_count;
-	uint32_t connections_max;   /* of this worker */
+	uint32_t connections_max; /* of this worker */
 	uint32_t site_connections_max;
 	uint64_t connect_timeout_us;
-	uint64_t idle_timeout_us;   /* keep a connection this long for waiting mail */
-	uint32_t recipients_max;    /* in memory; beyond it they stay in the store */
-	const struct ip_addr *own;  /* addresses of this host: an MX that points here is a loop */
+	uint64_t idle_timeout_us;  /* keep a connection this long for waiting mail */
+	uint32_t recipients_max;   /* in memory; beyond it they stay in the store */
+	const struct ip_addr *own; /* addresses of this host: an MX that points here is a loop */
 	uint32_t own_count;
 };
 
 struct delivery_channels {
-	struct channel *writer;  /* results and bounces: credits of their own */
+	struct channel *writer; /* results and bounces: credits of their own */
 	struct channel *readers[STORE_READERS_MAX];
 	unsigned reader_count;
 	struct channel *dns;
@@ -35,8 +36,8 @@ struct delivery_channels {
 
 struct delivery;
 
-/* Main thread, before the core runs; channels are already added to the core.  worker of workers: the
- * share of domains this one owns (store_domain_owner).  NULL on want of memory. */
+/* Main thread, before the core runs; channels are already added to the core.  worker of workers:
+ * the share of domains this one owns (store_domain_owner).  NULL on want of memory. */
 struct delivery *delivery_create(struct core *core, const struct delivery_conf *conf,
 	const struct delivery_channels *ch, unsigned worker, unsigned workers);
 /* Core's thread or before start: no new attempts; those under way finish. */

@@ -20,17 +20,17 @@ enum dns_status {
 
 struct dns_record {
 	uint16_t preference; /* MX */
-	uint8_t name_n;      /* MX: exchange, lower case, no final dot; 0 with preference 0: null MX */
+	uint8_t name_n; /* MX: exchange, lower case, no final dot; 0 with preference 0: null MX */
 	char name[DNS_NAME_MAX + 1];
 	struct ip_addr ip; /* A, AAAA */
 };
 
 struct dns_op {
-	struct op op; /* status: enum dns_status */
-	uint8_t type; /* in: enum dns_type */
+	struct op op;                /* status: enum dns_status */
+	uint8_t type;                /* in: enum dns_type */
 	char name[DNS_NAME_MAX + 1]; /* in: NUL-terminated, no final dot */
-	bool secure;  /* out: DNSSEC-validated */
-	uint32_t ttl; /* out: seconds */
+	bool secure;                 /* out: DNSSEC-validated */
+	uint32_t ttl;                /* out: seconds */
 	uint32_t count;
 	struct dns_record records[DNS_RECORDS_MAX]; /* out; MX by preference */
 };
@@ -38,7 +38,7 @@ struct dns_op {
 struct dns_conf {
 	const char *const *servers; /* "ip" or "ip@port"; none: the system's resolv.conf */
 	uint32_t server_count;
-	const char *trust_anchor;   /* file, NULL: nothing is validated */
+	const char *trust_anchor; /* file, NULL: nothing is validated */
 	uint32_t timeout_ms;
 };
 

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "delivery/route.h"
+#include <errno.h>
+#include "delivery/dns/rdata.h"
+
+static void refuse(struct route_query *q, enum route_verdict verdict, const uint8_t enhanced[3],
+	const char *what, const char *name)
+{
+	/* A smarthost is our own configuration: no recipient is to blame for it. */
+	bool fail = verdict == ROUTE_FAIL && !q->configured;
+
+	q->verdict = fail ? ROUTE_FAIL : ROUTE_DEFER;
+	q->stage = ROUTE_STAGE_DONE;
+	memcpy(q->refusal.enhanced, enhanced, 3);
+	q->refusal.enhanced[0] = fail ? 5 : 4;
+	/* Names come from RCPT or from records that only let host name characters pass. */
+	snprintf(q->refusal.reason, sizeof(q->refusal.reason), "%s%s%.100s", what,
+		name[0] ? " " : "", name);
+}
+
+/* RFC 3463 detail codes of the refusals. */
+static const uint8_t status_no_domain[] = {5, 1, 2};
+static const uint8_t status_null_mx[] = {5, 1, 10};  /* RFC 7505 4.2 */
+static const uint8_t status_directory[] = {4, 4, 3}; /* the name server did not answer */
+static const uint8_t status_no_route[] = {5, 4, 4};
+static const uint8_t status_loop[] = {5, 4, 6};
+
+static void key_add(struct route *r, const struct route_conf *conf, const struct route_host *h)
+{
+	uint8_t text[2 + DNS_NAME_MAX + 1] = {
+		(uint8_t)(h->preference >> 8), (uint8_t)h->preference};
+
+	memcpy(text + 2, r->names + h->name_at, h->name_n);
+	r->key.a += siphash24(&conf->keys[0], text, 2u + h->name_n);
+	r->key.b += siphash24(&conf->keys[1], text, 2u + h->name_n);
+}
+
+/* Hosts that do not fit are left out: they are the least preferred. */
+static void host_add(struct route_query *q, uint16_t preference, struct bytes name)
+{
+	struct route *r = &q->route;
+
+	if (r->host_count == DNS_RECORDS_MAX || name.n >= (size_t)(ROUTE_NAMES_MAX - r->names_n))
+		return;
+	struct route_host *h = &r->hosts[r->host_count++];
+	*h = (struct route_host){
+		.preference = preference, .name_at = r->names_n, .name_n = (uint8_t)name.n};
+	memcpy(r->names + r->names_n, name.p, name.n);
+	r->names[r->names_n + name.n] = '\0';
+	r->names_n = (uint16_t)(r->names_n + name.n + 1);
+	key_add(r, q->conf, h);
+}
+
+static bool is_own(const struct route_conf *conf, const struct ip_addr *ip)
+{
+	for (uint32_t i = 0; i < conf->own_count; i++) {
+		if (ip_eq(&conf->own[i], ip))
+			return true;
+	}
+	return false;
+}
+
+/* Loopback, "this network", multicast, reserved and broadcast: never a mail host. */
+static bool is_prohibited(const struct ip_addr *ip)
+{
+	if (!ip_is_v4(ip))
+		return true; /* the stack has IPv4 only */
+	return ip->octets[12] == 127 || ip->octets[12] == 0 || ip->octets[12] >= 224;
+}
+
+static void address_add(struct route_query *q, const struct ip_addr *ip)
+{
+	struct route *r = &q->route;
+
+	if (is_own(q->conf, ip))
+		q->self = true;
+	else if (is_prohibited(ip))
+		q->prohibited = true;
+	else if (r->address_count < ROUTE_ADDRESSES_MAX)
+		r->addresses[r->address_count++] =
+			(struct route_address){.ip = *ip, .host = q->host};
+}
+
+/* RFC 5321 5.1: records at or after ourselves in preference are not to be used. */
+static void drop_from_preference(struct route *r, uint16_t preference)
+{
+	uint8_t kept = 0;
+
+	for (uint8_t i = 0; i < r->address_count; i++) {
+		if (r->hosts[r->addresses[i].host].preference < preference)
+			r->addresses[kept++] = r->addresses[i];
+	}
+	r->address_count = kept;
+}
+
+static void finish_without_address(struct route_query *q)
+{
+	const char *name = q->configured ? route_host_name(&q->route, 0) : q->domain;
+
+	if (q->self || q->prohibited)
+		refuse(q, ROUTE_FAIL, status_loop,
+			q->self ? "mail loops back to this host: it is the mail server of"
+				: "no usable address (loopback or the like) for",
+			name);
+	else if (q->failed)
+		refuse(q, ROUTE_DEFER, status_directory, "name server failure for", name);
+	else if (q->implicit)
+		refuse(q, ROUTE_FAIL, status_no_domain, "no mail server and no IPv4 address for",
+			name);
+	else
+		refuse(q, ROUTE_FAIL, status_no_route, "no mail server has an IPv4 address for",
+			name);
+}
+
+static void finish(struct route_query *q)
+{
+	if (q->self && q->route.host_count > 0)
+		drop_from_preference(&q->route, q->route.hosts[q->host].preference);
+	q->stage = ROUTE_STAGE_DONE;
+	if (q->route.address_count > 0)
+		q->verdict = ROUTE_OK;
+	else
+		finish_without_address(q);
+}
+
+static bool host_is_us(const struct route_query *q, uint8_t host)
+{
+	return !q->configured &&
+	       bytes_ieq(bytes_str(route_host_name(&q->route, host)), bytes_str(q->conf->hostname));
+}
+
+/* Go on with the next host that needs a look-up, or finish. */
+static void host_begin(struct route_query *q)
+{
+	q->stage = ROUTE_STAGE_HOSTS;
+	if (q->host >= q->route.host_count || q->route.address_count == ROUTE_ADDRESSES_MAX) {
+		q->host = q->route.host_count ? (uint8_t)(q->route.host_count - 1) : 0;
+		finish(q);
+		return;
+	}
+	if (host_is_us(q, q->host)) {
+		q->self = true;
+		finish(q);
+	}
+}
+
+static void literal_begin(struct route_query *q, struct bytes text, uint8_t host)
+{
+	struct ip_addr ip;
+
+	if (bytes_istarts(text, BYTES_LIT("IPv6:")))
+		text = bytes_skip(text, 5);
+	if (ip_parse(text, &ip) < 0) {
+		refuse(q, ROUTE_FAIL, status_no_domain, "bad address literal", q->domain);
+		return;
+	}
+	q->host = host;
+	host_add(q, 0, text);
+	address_add(q, &ip);
+	finish(q);
+}
+
+static void smarthost_begin(struct route_query *q)
+{
+	char host[DNS_NAME_MAX + 1];
+	struct ip_addr ip;
+
+	q->configured = true;
+	if (route_smarthost_parse(q->conf->smarthost, host, &q->route.port) < 0) {
+		refuse(q, ROUTE_DEFER, status_no_route, "bad smarthost", q->conf->smarthost);
+		return;
+	}
+	if (ip_parse(bytes_str(host), &ip) == 0) {
+		literal_begin(q, bytes_str(host), 0);
+		return;
+	}
+	host_add(q, 0, bytes_str(host));
+	host_begin(q);
+}
+
+void route_query_init(struct route_query *q, const struct route_conf *conf, struct bytes domain)
+{
+	*q = (struct route_query){.conf = conf, .verdict = ROUTE_PENDING};
+	q->route.port = conf->port;
+	q->route.ttl = DNS_CACHE_TTL_MAX;
+	domain = bytes_first(domain, DNS_NAME_MAX);
+	memcpy(q->domain, domain.p, domain.n);
+	if (conf->smarthost)
+		smarthost_begin(q);
+	else if (domain.n > 2 && domain.p[0] == '[' && domain.p[domain.n - 1] == ']')
+		literal_begin(q, bytes_make(q->domain + 1, domain.n - 2), 0);
+	else if (!dns_name_valid(domain))
+		refuse(q, ROUTE_FAIL, status_no_domain, "no such domain:", "");
+	/* The port is part of what makes two sites the same. */
+	q->route.key.a += q->route.port;
+}
+
+const char *route_query_wants(const struct route_query *q, enum dns_type *type_r)
+{
+	BUG_ON(q->verdict != ROUTE_PENDING);
+	*type_r = q->stage == ROUTE_STAGE_MX ? DNS_MX : DNS_A;
+	return q->stage == ROUTE_STAGE_MX ? q->domain : route_host_name(&q->route, q->host);
+}
+
+static void ttl_lower(struct route_query *q, const struct dns_answer *a)
+{
+	q->route.ttl = MIN(q->route.ttl, MAX(a->ttl, DNS_CACHE_TTL_MIN));
+}
+
+static void feed_mx(struct route_query *q, const struct dns_answer *a)
+{
+	switch (a->status) {
+	case DNS_OK:
+		if (a->count == 1 && a->records[0].name_n == 0) {
+			refuse(q, ROUTE_FAIL, status_null_mx,
+				"the domain takes no mail (null MX):", q->domain);
+			return;
+		}
+		ttl_lower(q, a);
+		for (uint32_t i = 0; i < a->count; i++)
+			host_add(q, a->records[i].preference,
+				bytes_make(a->records[i].name, a->records[i].name_n));
+		break;
+	case DNS_NODATA:
+		q->implicit = true;
+		host_add(q, 0, bytes_str(q->domain));
+		break;
+	case DNS_NXDOMAIN:
+		refuse(q, ROUTE_FAIL, status_no_domain, "no such domain:", q->domain);
+		return;
+	case DNS_FAIL:
+		refuse(q, ROUTE_DEFER, status_directory, "name server failure for", q->domain);
+		return;
+	}
+	host_begin(q);
+}
+
+static void feed_address(struct route_query *q, const struct dns_answer *a)
+{
+	if (a->status == DNS_FAIL)
+		q->failed = true;
+	if (a->status == DNS_OK)
+		ttl_lower(q, a);
+	for (uint32_t i = 0; a->status == DNS_OK && i < MIN(a->count, ROUTE_HOST_ADDRESSES); i++)
+		address_add(q, &a->records[i].ip);
+	if (q->self) {
+		finish(q);
+		return;
+	}
+	q->host++;
+	host_begin(q);
+}
+
+void route_query_feed(struct route_query *q, const struct dns_answer *answer)
+{
+	BUG_ON(q->verdict != ROUTE_PENDING);
+	if (q->stage == ROUTE_STAGE_MX)
+		feed_mx(q, answer);
+	else
+		feed_address(q, answer);
+}
+
+static int port_parse(struct bytes text, uint16_t *port_r)
+{
+	uint64_t v;
+
+	if (bytes_to_u64(text, &v) < 0 || v == 0 || v > UINT16_MAX)
+		return -EINVAL;
+	*port_r = (uint16_t)v;
+	return 0;
+}
+
+int route_smarthost_parse(const char *text, char host_r[DNS_NAME_MAX + 1], uint16_t *port_r)
+{
+	struct bytes t = bytes_str(text), host = t, rest = BYTES_NONE;
+
+	if (t.n > 0 && t.p[0] == '[') {
+		ptrdiff_t close = bytes_find(t, ']', 1);
+		if (close < 0)
+			return -EINVAL;
+		host = bytes_make(t.p + 1, (size_t)close - 1);
+		rest = bytes_skip(t, (size_t)close + 1);
+	} else if (bytes_find(t, ':', 0) == bytes_rfind(t, ':') && bytes_rfind(t, ':') >= 0) {
+		host = bytes_first(t, (size_t)bytes_rfind(t, ':'));
+		rest = bytes_skip(t, host.n);
+	}
+	if (host.n == 0 || host.n > DNS_NAME_MAX)
+		return -EINVAL;
+	if (rest.n > 0 && (rest.p[0] != ':' || port_parse(bytes_skip(rest, 1), port_r) < 0))
+		return -EINVAL;
+	for (size_t i = 0; i < host.n; i++)
+		host_r[i] = (char)ascii_lower(host.p[i]);
+	host_r[host.n] = '\0';
+	struct ip_addr ip;
+	return ip_parse(host, &ip) == 0 || dns_name_valid(host) ? 0 : -EINVAL;
+}
