@@ -51,7 +51,7 @@ static int base64_group(struct buf *out, const uint8_t *p, unsigned pad)
 	/* Bits that the padding cuts off must be 0, or two texts decode alike. */
 	if ((pad == 1 && (v & 0xff)) || (pad == 2 && (v & 0xffff)))
 		return -EINVAL;
-	if (buf_space(out) < 3 - pad)
+	if (out->overflow || buf_space(out) < 3 - pad)
 		return -ENOSPC;
 	for (unsigned i = 0; i < 3 - pad; i++)
 		buf_byte(out, (uint8_t)(v >> (16 - 8 * i)));

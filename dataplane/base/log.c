@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/base/log.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -70,6 +71,8 @@ static void write_all(const char *p, size_t n)
 {
 	while (n) {
 		ssize_t w = write(atomic_load(&log_fd), p, n);
+		if (w < 0 && errno == EINTR)
+			continue;
 		if (w <= 0)
 			return; /* a log that cannot be written must not stop the mail */
 		p += w;
