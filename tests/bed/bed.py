@@ -31,13 +31,14 @@ class Bed:
     """One bed.  Build it with Bed(DIR, ...) and start(), or find a running one with Bed.load(DIR)."""
 
     def __init__(self, folder, port="tap", layout="one", sink=True, changes=None, binaries=None,
-                 daemon_args=(), users=True):
+                 daemon_args=(), users=True, store_megabytes=0):
         self.dir = os.path.abspath(folder)
         self.port, self.layout, self.sink = port, layout, sink
         self.changes = changes or {}
         self.binaries = binaries or os.environ.get("BYPOST_BUILD") or build.BUILD
         self.daemon_args = list(daemon_args)
         self.users = users
+        self.store_megabytes = store_megabytes
         self.name = "bypost-" + os.urandom(3).hex()
         self.namespaces, self.processes, self.mounts = [], {}, []
         self.finish_init()
@@ -51,11 +52,15 @@ class Bed:
         self.device = "dtap" if self.port == "tap" else "relay0"
         self.dns_ip = "198.18.0.53" if self.port == "tap" else "198.19.0.1"
         self.resolver_client_ip = "198.19.0.2"
+        # A Unix socket's path has 107 octets at most.
+        self.socket = self.path("admin.sock")
+        if len(os.fsencode(self.socket)) > 107:
+            self.socket = f"/run/{self.name}.sock"
 
     # ---- what is written down ----
 
-    KEPT = ("dir", "port", "layout", "sink", "changes", "binaries", "daemon_args", "users", "name",
-            "namespaces", "processes", "mounts")
+    KEPT = ("dir", "port", "layout", "sink", "changes", "binaries", "daemon_args", "users",
+            "store_megabytes", "name", "namespaces", "processes", "mounts")
 
     def save(self):
         state = {key: getattr(self, key) for key in self.KEPT}
@@ -91,6 +96,8 @@ class Bed:
         try:
             self.namespaces = [self.ns] if self.port == "tap" else [self.ns, self.relay_ns]
             self.save()
+            if self.store_megabytes:
+                self.mount_tmpfs(self.store_megabytes, "store")
             net.build(self)
             self.start_dns()
             if self.sink:
@@ -127,9 +134,9 @@ class Bed:
             net.remove_namespace(namespace)
         proc.remove_tree(f"/var/run/dpdk/{self.name}")
         self.namespaces, self.mounts = [], []
-        for name in (STATE, STATE + ".new", "bed.env"):
+        for path in (self.path(STATE), self.path(STATE + ".new"), self.path("bed.env"), self.socket):
             with contextlib.suppress(OSError):
-                os.unlink(self.path(name))
+                os.unlink(path)
 
     def add_namespace(self, suffix):
         namespace = f"{self.name}-{suffix}"
@@ -145,7 +152,6 @@ class Bed:
         self.mounts.append(folder)
         self.save()
         proc.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "bypost", folder])
-        os.chmod(folder, 0o777)
         return folder
 
     # ---- processes ----
@@ -272,7 +278,7 @@ class Bed:
 
     @property
     def ctl_command(self):
-        return [build.program(self.binaries, build.CTL), "--socket", self.path("admin.sock")]
+        return [build.program(self.binaries, build.CTL), "--socket", self.socket]
 
     def ctl(self, *args, check=True, **kwargs):
         return proc.run([*self.ctl_command, *args], check=check, **kwargs)

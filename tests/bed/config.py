@@ -2,6 +2,7 @@
 """The relay's configuration in a bed, and writing it as YAML."""
 
 import os
+import pwd
 
 SERVICES = {"smtp": 25, "pop3": 110, "imap": 143}
 
@@ -20,10 +21,20 @@ def layout(name):
             for i, role in enumerate(("dataplane", "delivery", "control"))]
 
 
+def user(folder):
+    """The user bypostd becomes: nobody, or whoever can reach a folder that is closed to others."""
+    while folder != "/":
+        folder = os.path.dirname(folder)
+        st = os.stat(folder)
+        if not st.st_mode & 0o001:
+            return pwd.getpwuid(st.st_uid).pw_name
+    return "nobody"
+
+
 def make(bed):
     """The configuration of a bed as nested dicts and lists."""
     return {
-        "node": {"hostname": bed.hostname, "user": "nobody"},
+        "node": {"hostname": bed.hostname, "user": user(bed.dir)},
         "ports": [{"name": "p0", "kind": bed.port, "device": bed.device,
                    "addresses": [bed.relay + "/24"], "gateway": bed.client}],
         "cores": {"layout": layout(bed.layout), "file_prefix": bed.name},
@@ -35,7 +46,7 @@ def make(bed):
         "delivery": {"connect_timeout": "5s"},
         "limits": {"drain_timeout": "5s"},
         "log": {"level": "info"},
-        "admin": {"socket": bed.path("admin.sock")},
+        "admin": {"socket": bed.socket},
     }
 
 

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""kill -9 at random moments under load: whatever got a 250 is in a mailbox, in the queue, or at the
+receiving server, unaltered.  The same checker must catch a daemon that answers before the commit."""
+
+import os
+import random
+import time
+
+from bed import load, proc
+from bed.bed import Bed
+from bed.harness import equal, expect, test
+
+KILLS = 24
+MUTANT_ROUNDS = 15
+SEED = 20260302
+# Short waits, so that what a killed server left half-sent is tried again within the test.
+CHANGES = {"delivery": {"retry": ["1s"], "idle_timeout": "1s"}, "limits": {"data_timeout": "20s"}}
+
+
+def recipients(bed):
+    def choose(rng, ident):
+        remote = f"{ident}@{bed.remote_domain}"
+        return rng.choice([[bed.user1], [remote], [bed.user2, remote], [bed.user1, bed.user2]])
+    return choose
+
+
+def sizes(rng):
+    return rng.choice([300, 2_000, 10_000, 10_000, 40_000, 350_000])
+
+
+def campaign(work, kills, layout, seconds):
+    rng = random.Random(SEED)
+    with Bed(work + "/bed", layout=layout, changes=CHANGES) as bed:
+        run = load.Load(bed, 6, recipients(bed), sizes, timeout=4, seed=SEED).start()
+        for i in range(kills):
+            before = len(run.acked)
+            proc.wait_for("acknowledged messages after a restart",
+                          lambda: len(run.acked) > before + 2, 20)
+            time.sleep(rng.uniform(0, 0.6))
+            bed.kill_daemon()
+            bed.start_daemon()
+        time.sleep(1)
+        run.stop()
+        bed.ctl("queue", "retry", "--all", check=False)
+        queued = load.drain(bed, seconds)
+        places = load.look(bed)
+        print(f"{kills} kills, {len(run.acked)} messages acknowledged, {len(run.offered)} offered, "
+              f"{len(queued)} recipients still queued, {len(load.doubled(places))} delivered twice, "
+              f"refusals {run.refused}")
+        expect(len(run.acked) >= 5 * kills, f"only {len(run.acked)} messages were acknowledged")
+        equal(load.lost(run, places, queued), [], "lost or altered")
+
+
+@test(f"kill -9 under load, {KILLS} times: nothing acknowledged is lost", seconds=300)
+def kill_one(work):
+    campaign(work, KILLS, "one", 60)
+
+
+@test("kill -9 under load, layout split", seconds=200)
+def kill_split(work):
+    campaign(work, 8, "split", 40)
+
+
+def one_round(bed, rng, seed):
+    """Load the local mailboxes, kill right after an acknowledgement; returns what was lost."""
+    run = load.Load(bed, 8, lambda r, ident: [r.choice([bed.user1, bed.user2])],
+                    lambda r: 5_000, timeout=3, seed=seed).start()
+    before = time.monotonic()
+    wanted = rng.randrange(20, 80)
+    while len(run.acked) < wanted and time.monotonic() - before < 10:
+        time.sleep(0.0005)
+    bed.kill_daemon()
+    run.stopping.set()
+    run.stop()
+    bed.start_daemon()
+    return run, load.lost(run, load.look(bed, sinks=()))
+
+
+@test("mutant: a daemon that answers 250 before the commit is caught", seconds=240)
+def mutant(work):
+    mutants = os.environ.get("BYPOST_BUILD_MUTANTS")
+    rng = random.Random(SEED)
+    with Bed(work + "/bed", binaries=mutants, daemon_args=["--mutant", "ack-early"],
+             changes=CHANGES) as bed:
+        for i in range(MUTANT_ROUNDS):
+            run, lost = one_round(bed, rng, i)
+            nowhere = [p for p in lost if p[2] == "nowhere"]
+            if nowhere:
+                print(f"caught in round {i + 1}: {len(nowhere)} of {len(run.acked)} acknowledged "
+                      f"messages are nowhere")
+                return
+        raise AssertionError(f"the mutant was not caught in {MUTANT_ROUNDS} rounds")
+
+
+@test("the checker finds nothing wrong in the same rounds of the real daemon", seconds=240)
+def control_rounds(work):
+    rng = random.Random(SEED)
+    with Bed(work + "/bed", changes=CHANGES) as bed:
+        for i in range(6):
+            run, lost = one_round(bed, rng, i)
+            equal(lost, [], f"round {i + 1}: lost or altered of {len(run.acked)}")
