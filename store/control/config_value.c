@@ -231,7 +231,7 @@ static const char *check_text(const struct config_field *f, const char *text)
 			       ? NULL
 			       : problem(text, "is not a name of letters, digits, - _ .");
 	case CONFIG_DEVICE:
-		return name_is_valid(text, "-_.:/@")
+		return name_is_valid(text, "-_.:/@,=")
 			       ? NULL
 			       : problem(text, "is not an interface, socket path or PCI address");
 	case CONFIG_CPUS:

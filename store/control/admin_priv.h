@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the commands of the admin socket share.  Main thread only. */
+#pragma once
+#include <jansson.h>
+#include "dataplane/base/list.h"
+#include "store/control/admin.h"
+
+#define ADMIN_CLIENTS_MAX 16            /* chosen: operators and their scripts */
+#define ADMIN_REQUEST_MAX 65536         /* octets of a request line; chosen */
+#define ADMIN_OUTPUT_HIGH (256u * 1024) /* octets not read by the client: the command waits */
+#define ADMIN_BATCH       64            /* messages per slice of the queue */
+#define ADMIN_LIST_LIMIT  100           /* lines of a list unless asked for more */
+
+struct admin_client;
+struct bufferevent;
+struct evconnlistener;
+
+/* Filters that queue commands share; empty: any. */
+struct queue_filter {
+	char domain[DOMAIN_MAX + 1], sender[ADDRESS_MAX + 1];
+	bool any; /* no filter at all */
+};
+
+/* A walk over the queue: lists messages, or collects them in batches and acts on each. */
+struct queue_walk {
+	struct queue_list_op list;
+	struct queue_admin_op act;
+	struct queue_filter filter;
+	bool acting, stopped; /* stopped: the limit was reached, list.from_id is next */
+	uint8_t action; /* enum queue_action */
+	uint64_t limit, listed, messages, recipients;
+	uint64_t batch[ADMIN_BATCH];
+	unsigned batch_n, batch_at;
+};
+
+struct queue_show {
+	struct queue_read_op read;
+};
+
+struct user_work {
+	struct password_op password;
+	struct account_op account;
+	struct accounts_list_op list;
+	char address[ADDRESS_MAX];
+	uint64_t listed;
+};
+
+/* One request at a time per client; its memory stays until the op under way is done. */
+struct admin_client {
+	struct list node;
+	struct admin *admin;
+	struct bufferevent *bev; /* NULL: the client has gone */
+	bool busy;               /* a command is under way */
+	void (*resume)(struct admin_client *c); /* waits until the client has read */
+	/* an op that waits for credit */
+	struct list waiting;
+	struct op *waiting_op;
+	struct channel *waiting_channel;
+	union {
+		struct queue_walk walk;
+		struct queue_show show;
+		struct user_work user;
+	} work;
+};
+
+struct admin {
+	struct daemon *daemon;
+	struct evconnlistener *listener;
+	int fd;
+	char path[108];
+	struct list clients;
+	unsigned client_count;
+	struct list waiting; /* clients whose op waits for credit */
+};
+
+/* Answers.  admin_send takes the reference. */
+void admin_send(struct admin_client *c, json_t *object);
+/* The last line: {"ok":true} and the fields of object, if any; takes the reference. */
+void admin_done(struct admin_client *c, json_t *object);
+void admin_fail(struct admin_client *c, const char *format, ...) PRINTF(2, 3);
+/* As admin_fail with "status":"notfound": bypostctl exits with 3. */
+void admin_not_found(struct admin_client *c, const char *format, ...) PRINTF(2, 3);
+/* The text for a status of the store's ops. */
+const char *admin_store_error(int status);
+
+/* Parse the objects of a chain of JSON lines as the store's readers make them, and empty it.  line
+ * borrows the object; false ends the walk. */
+void admin_lines_each(
+	struct chain *lines, bool (*line)(struct admin_client *c, json_t *object), struct admin_client *c);
+
+/* Submit, now or when there is credit.  op->done is called with the client still there; bev may be
+ * NULL by then: answers go nowhere. */
+void admin_submit(struct admin_client *c, struct channel *ch, struct op *op);
+/* False: the client must read first; resume is called when it has (or has gone). */
+bool admin_may_send(struct admin_client *c, void (*resume)(struct admin_client *c));
+
+/* Parse a request line and run its command.  Exposed for tests and the fuzzer through
+ * admin_request_parse. */
+struct admin_command {
+	const char *name;
+	void (*run)(struct admin_client *c, const json_t *request);
+};
+/* The object of a line and its command, or NULL and a message.  Takes nothing for granted. */
+json_t *admin_request_parse(const char *line, size_t n, const char **command_r, char *error,
+	size_t error_n);
+/* Text member; NULL: absent.  *ok_r false: it is there but no text, too long, or has a NUL. */
+const char *admin_text(const json_t *request, const char *key, size_t max, bool *ok_r);
+/* Non-negative number up to max; def when absent.  *ok_r as above. */
+uint64_t admin_number(const json_t *request, const char *key, uint64_t def, uint64_t max, bool *ok_r);
+
+void admin_status(struct admin_client *c, const json_t *request);
+void admin_counters(struct admin_client *c, const json_t *request);
+void admin_queue_list(struct admin_client *c, const json_t *request);
+void admin_queue_show(struct admin_client *c, const json_t *request);
+void admin_queue_retry(struct admin_client *c, const json_t *request);
+void admin_queue_delete(struct admin_client *c, const json_t *request);
+void admin_queue_hold(struct admin_client *c, const json_t *request);
+void admin_queue_release(struct admin_client *c, const json_t *request);
+void admin_user_add(struct admin_client *c, const json_t *request);
+void admin_user_passwd(struct admin_client *c, const json_t *request);
+void admin_user_delete(struct admin_client *c, const json_t *request);
+void admin_user_list(struct admin_client *c, const json_t *request);

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Admin commands that walk the queue: list, and retry, delete, hold, release of one message or of
+ * all that a filter matches.  The walk goes in slices; between two of them the loop does other
+ * work. */
+#include "store/control/admin_priv.h"
+#include <errno.h>
+#include "dataplane/base/codec.h"
+
+static void walk_step(struct admin_client *c);
+static void act_next(struct admin_client *c);
+
+static bool id_parse(const char *text, uint64_t *id)
+{
+	return text && hex_to_u64(bytes_str(text), id) == 0 && *id <= INT64_MAX;
+}
+
+static json_t *id_json(uint64_t id)
+{
+	char text[17];
+
+	snprintf(text, sizeof(text), "%016llx", (unsigned long long)id);
+	return json_string(text);
+}
+
+/* ---- filters ---- */
+
+static bool take_filter(struct admin_client *c, const json_t *request, struct queue_filter *f)
+{
+	bool domain_ok, sender_ok;
+	const char *domain = admin_text(request, "domain", DOMAIN_MAX, &domain_ok);
+	const char *sender = admin_text(request, "sender", ADDRESS_MAX, &sender_ok);
+
+	if (!domain_ok || !sender_ok) {
+		admin_fail(c, "domain and sender must be texts");
+		return false;
+	}
+	snprintf(f->domain, sizeof(f->domain), "%s", domain ? domain : "");
+	snprintf(f->sender, sizeof(f->sender), "%s", sender ? sender : "");
+	f->any = domain || sender;
+	return true;
+}
+
+static bool domain_matches(const char *address, const char *domain)
+{
+	const char *at = address ? strrchr(address, '@') : NULL;
+
+	return at && bytes_ieq(bytes_str(at + 1), bytes_str(domain));
+}
+
+static bool filter_matches(const struct queue_filter *f, const json_t *message)
+{
+	const char *sender = json_string_value(json_object_get(message, "sender"));
+	const json_t *rcpt;
+	size_t i;
+
+	if (f->sender[0] && !(sender && bytes_ieq(bytes_str(sender), bytes_str(f->sender))) &&
+		!(strcmp(f->sender, "<>") == 0 && sender && sender[0] == '\0'))
+		return false;
+	if (!f->domain[0])
+		return true;
+	json_array_foreach(json_object_get(message, "recipients"), i, rcpt)
+	{
+		if (domain_matches(json_string_value(json_object_get(rcpt, "address")), f->domain))
+			return true;
+	}
+	return false;
+}
+
+/* ---- the walk ---- */
+
+static bool walk_line(struct admin_client *c, json_t *message)
+{
+	struct queue_walk *w = &c->work.walk;
+	const char *id = json_string_value(json_object_get(message, "id"));
+
+	if (!filter_matches(&w->filter, message))
+		return true;
+	if (w->acting) {
+		if (w->batch_n < ADMIN_BATCH && id_parse(id, &w->batch[w->batch_n]))
+			w->batch_n++;
+		return true;
+	}
+	if (w->listed == w->limit) { /* more than asked for: say where to go on */
+		if (!id_parse(id, &w->list.from_id))
+			w->list.from_id = 0;
+		w->stopped = true;
+		return false;
+	}
+	w->listed++;
+	admin_send(c, json_incref(message));
+	return true;
+}
+
+static void walk_end(struct admin_client *c)
+{
+	struct queue_walk *w = &c->work.walk;
+
+	if (w->acting && w->messages == 0) {
+		admin_not_found(c, "no message matches");
+	} else if (w->acting) {
+		admin_done(c, json_pack("{s:I, s:I}", "messages", (json_int_t)w->messages,
+				      "recipients", (json_int_t)w->recipients));
+	} else {
+		json_t *last = json_pack("{s:I}", "messages", (json_int_t)w->listed);
+		if (w->stopped)
+			json_object_set_new(last, "next_id", id_json(w->list.from_id));
+		admin_done(c, last);
+	}
+}
+
+static void walk_continue(struct admin_client *c)
+{
+	struct queue_walk *w = &c->work.walk;
+
+	if (w->list.end || w->stopped || !c->bev)
+		walk_end(c);
+	else
+		walk_step(c);
+}
+
+static void walk_done(struct op *op)
+{
+	struct queue_list_op *l = container_of(op, struct queue_list_op, op);
+	struct admin_client *c = container_of(l, struct admin_client, work.walk.list);
+	struct queue_walk *w = &c->work.walk;
+
+	if (op->status != 0) {
+		chain_free(&l->out);
+		admin_fail(c, "%s", admin_store_error(op->status));
+		return;
+	}
+	w->batch_n = w->batch_at = 0;
+	admin_lines_each(&l->out, walk_line, c);
+	if (w->batch_n > 0)
+		act_next(c);
+	else
+		walk_continue(c);
+}
+
+static void walk_step(struct admin_client *c)
+{
+	struct queue_list_op *l = &c->work.walk.list;
+
+	if (!admin_may_send(c, walk_step))
+		return;
+	l->op.kind = STORE_READ_QUEUE_LIST;
+	l->op.done = walk_done;
+	l->max_messages = ADMIN_BATCH;
+	admin_submit(c, &c->admin->daemon->reader, &l->op);
+}
+
+/* ---- acting on messages, one after the other ---- */
+
+static void act_done(struct op *op)
+{
+	struct queue_admin_op *a = container_of(op, struct queue_admin_op, op);
+	struct admin_client *c = container_of(a, struct admin_client, work.walk.act);
+	struct queue_walk *w = &c->work.walk;
+
+	if (op->status != 0 && op->status != -ENOENT) {
+		admin_fail(c, "%s (after %llu messages)", admin_store_error(op->status),
+			(unsigned long long)w->messages);
+		return;
+	}
+	if (op->status == 0) {
+		w->messages++;
+		w->recipients += a->changed;
+	}
+	act_next(c);
+}
+
+static void act_next(struct admin_client *c)
+{
+	struct queue_walk *w = &c->work.walk;
+
+	if (w->batch_at == w->batch_n) {
+		walk_continue(c);
+		return;
+	}
+	w->act.op.kind = STORE_QUEUE_ADMIN;
+	w->act.op.done = act_done;
+	w->act.id = w->batch[w->batch_at++];
+	w->act.action = w->action;
+	w->act.changed = 0;
+	admin_submit(c, &c->admin->daemon->writer, &w->act.op);
+}
+
+static void act(struct admin_client *c, const json_t *request, enum queue_action action)
+{
+	struct queue_walk *w = &c->work.walk;
+	bool ok;
+	const char *id = admin_text(request, "id", 16, &ok);
+
+	w->acting = true;
+	w->action = (uint8_t)action;
+	if (!take_filter(c, request, &w->filter))
+		return;
+	if (!ok || (id && !id_parse(id, &w->batch[0]))) {
+		admin_fail(c, "the id must be up to 16 hexadecimal digits");
+	} else if (id) {
+		w->batch_n = 1;
+		w->list.end = true;
+		act_next(c);
+	} else if (w->filter.any || json_is_true(json_object_get(request, "all"))) {
+		walk_step(c);
+	} else {
+		admin_fail(c, "an id, a filter or all is needed");
+	}
+}
+
+void admin_queue_retry(struct admin_client *c, const json_t *request)
+{
+	act(c, request, QUEUE_RETRY);
+}
+
+void admin_queue_delete(struct admin_client *c, const json_t *request)
+{
+	act(c, request, QUEUE_DELETE);
+}
+
+void admin_queue_hold(struct admin_client *c, const json_t *request)
+{
+	act(c, request, QUEUE_HOLD);
+}
+
+void admin_queue_release(struct admin_client *c, const json_t *request)
+{
+	act(c, request, QUEUE_RELEASE);
+}
+
+void admin_queue_list(struct admin_client *c, const json_t *request)
+{
+	struct queue_walk *w = &c->work.walk;
+	bool from_ok, limit_ok;
+	const char *from = admin_text(request, "from_id", 16, &from_ok);
+
+	w->limit = admin_number(request, "limit", ADMIN_LIST_LIMIT, UINT32_MAX, &limit_ok);
+	if (!take_filter(c, request, &w->filter))
+		return;
+	if (!from_ok || (from && !id_parse(from, &w->list.from_id)) || !limit_ok)
+		admin_fail(c, "from_id must be hexadecimal digits and limit a number");
+	else
+		walk_step(c);
+}
+
+/* ---- one message ---- */
+
+static json_t *rcpt_json(const struct message *m, uint32_t i, const struct queue_rcpt_row *row)
+{
+	const struct rcpt *r = message_rcpt(m, i);
+	struct bytes address = message_rcpt_address(m, r);
+
+	return json_pack("{s:o, s:s, s:I, s:I, s:i, s:o}", "address",
+		json_stringn((const char *)address.p, address.n), "state",
+		row->state == QUEUE_HELD ? "held" : "scheduled", "attempts",
+		(json_int_t)row->attempts, "next_ms", (json_int_t)row->next_ms, "code",
+		(int)row->code, "reason",
+		json_stringn(row->reason, MIN((size_t)row->reason_n, sizeof(row->reason))));
+}
+
+static json_t *show_json(const struct queue_read_op *q)
+{
+	const struct message *m = q->message;
+	struct bytes sender = message_sender(m);
+	json_t *rcpts = json_array();
+	struct queue_rcpt_row row;
+	char peer[IP_TEXT_MAX];
+
+	/* Rows are not packed over chunk borders: walk the chunks. */
+	uint32_t i = 0;
+	for (const struct chunk *k = q->rows.head; k; k = k->next) {
+		for (size_t at = 0; at + sizeof(row) <= k->n && i < m->rcpt_count;
+			at += sizeof(row)) {
+			memcpy(&row, k->data + at, sizeof(row));
+			json_array_append_new(rcpts, rcpt_json(m, i++, &row));
+		}
+	}
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:s, s:o}", "id", id_json(m->id), "sender",
+		json_stringn((const char *)sender.p, sender.n), "size", (json_int_t)q->body_bytes,
+		"received_ms", (json_int_t)m->received_ms, "expire_ms", (json_int_t)q->expire_ms,
+		"peer", ip_format(&m->peer, peer), "recipients", rcpts);
+}
+
+static void show_done(struct op *op)
+{
+	struct queue_read_op *q = container_of(op, struct queue_read_op, op);
+	struct admin_client *c = container_of(q, struct admin_client, work.show.read);
+
+	json_t *object = op->status == 0 ? show_json(q) : NULL;
+	int status = op->status;
+	if (status == 0)
+		message_unref(q->message);
+	chain_free(&q->rows);
+	if (status == -ENOENT) {
+		admin_not_found(c, "no such message");
+	} else if (status != 0 || !object) {
+		admin_fail(c, "%s",
+			status ? admin_store_error(status) : "the message cannot be shown");
+	} else {
+		admin_send(c, object);
+		admin_done(c, NULL);
+	}
+}
+
+void admin_queue_show(struct admin_client *c, const json_t *request)
+{
+	struct queue_read_op *q = &c->work.show.read;
+	bool ok;
+	const char *id = admin_text(request, "id", 16, &ok);
+
+	if (!ok || !id_parse(id, &q->id)) {
+		admin_fail(c, "the id must be up to 16 hexadecimal digits");
+		return;
+	}
+	q->op.kind = STORE_READ_QUEUE;
+	q->op.done = show_done;
+	admin_submit(c, &c->admin->daemon->reader, &q->op);
+}

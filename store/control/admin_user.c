@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Admin commands about mailbox users.  The password is hashed on the helper thread and wiped here
+ * as soon as it has been copied. */
+#include "store/control/admin_priv.h"
+#include <errno.h>
+#include "smtp/address.h"
+#include "store/directory.h"
+
+static struct admin_client *client_of_password(struct op *op)
+{
+	struct password_op *p = container_of(op, struct password_op, op);
+
+	return container_of(p, struct admin_client, work.user.password);
+}
+
+static void account_done(struct op *op)
+{
+	struct account_op *a = container_of(op, struct account_op, op);
+	struct admin_client *c = container_of(a, struct admin_client, work.user.account);
+	json_t *address = json_stringn((const char *)a->address.p, a->address.n);
+
+	if (op->status == 0) {
+		admin_done(c, json_pack("{s:o}", "address", address));
+		return;
+	}
+	char text[ADDRESS_MAX + 1];
+	snprintf(text, sizeof(text), "%.*s", (int)a->address.n, (const char *)a->address.p);
+	json_decref(address);
+	if (op->status == -ENOENT)
+		admin_not_found(c, "there is no user %s", text);
+	else if (op->status == -EEXIST)
+		admin_fail(c, "the user %s exists already", text);
+	else
+		admin_fail(c, "%s: %s", text, admin_store_error(op->status));
+}
+
+static void account_submit(struct admin_client *c)
+{
+	struct account_op *a = &c->work.user.account;
+
+	a->op.kind = STORE_ACCOUNT;
+	a->op.done = account_done;
+	admin_submit(c, &c->admin->daemon->writer, &a->op);
+}
+
+static void hash_done(struct op *op)
+{
+	struct admin_client *c = client_of_password(op);
+	struct user_work *w = &c->work.user;
+
+	explicit_bzero(w->password.password, sizeof(w->password.password));
+	if (op->status != 0) {
+		admin_fail(c, "the password cannot be hashed: %s", strerror(-op->status));
+		return;
+	}
+	w->account.hash = bytes_str(w->password.hash);
+	account_submit(c);
+}
+
+/* The address of the request in canonical form, in work.user.address; false: answered. */
+static bool take_address(struct admin_client *c, const json_t *request)
+{
+	struct user_work *w = &c->work.user;
+	char canonical[ADDRESS_MAX];
+	struct address parsed;
+	struct buf out;
+	bool ok;
+	const char *text = admin_text(request, "address", ADDRESS_MAX, &ok);
+
+	buf_init(&out, canonical, sizeof(canonical));
+	if (!text || address_parse_mailbox(bytes_str(text), &out, &parsed) < 0) {
+		admin_fail(c, "the address must be of the form user@domain");
+		return false;
+	}
+	size_t n = directory_fold(buf_view(&out), w->address);
+	w->account.address = bytes_make(w->address, n);
+	return true;
+}
+
+static bool domain_is_local(struct admin_client *c)
+{
+	const struct directory *d = store_directory(c->admin->daemon->store);
+	struct directory_entry entry;
+
+	return d->lookup(d, c->work.user.account.address, &entry) != DIRECTORY_REMOTE;
+}
+
+static bool take_password(struct admin_client *c, const json_t *request)
+{
+	struct user_work *w = &c->work.user;
+	bool ok;
+	const char *text = admin_text(request, "password", PASSWORD_MAX, &ok);
+
+	if (!text || !text[0]) {
+		admin_fail(c, "the password must be 1 to %d octets", PASSWORD_MAX);
+		return false;
+	}
+	snprintf(w->password.password, sizeof(w->password.password), "%s", text);
+	return true;
+}
+
+static void set_password(struct admin_client *c, const json_t *request, enum account_action action)
+{
+	struct user_work *w = &c->work.user;
+
+	if (!take_address(c, request) || !take_password(c, request))
+		return;
+	if (action == ACCOUNT_ADD && !domain_is_local(c)) {
+		admin_fail(c, "the domain of the address is not in domains.local");
+		return;
+	}
+	w->account.action = (uint8_t)action;
+	w->password.op.kind = PASSWORD_HASH;
+	w->password.op.done = hash_done;
+	admin_submit(c, &c->admin->daemon->hasher, &w->password.op);
+}
+
+void admin_user_add(struct admin_client *c, const json_t *request)
+{
+	set_password(c, request, ACCOUNT_ADD);
+}
+
+void admin_user_passwd(struct admin_client *c, const json_t *request)
+{
+	set_password(c, request, ACCOUNT_PASSWORD);
+}
+
+void admin_user_delete(struct admin_client *c, const json_t *request)
+{
+	if (!take_address(c, request))
+		return;
+	c->work.user.account.action = ACCOUNT_DELETE;
+	account_submit(c);
+}
+
+static void list_step(struct admin_client *c);
+
+static bool send_user(struct admin_client *c, json_t *object)
+{
+	c->work.user.listed++;
+	admin_send(c, json_incref(object));
+	return true;
+}
+
+static void list_done(struct op *op)
+{
+	struct accounts_list_op *l = container_of(op, struct accounts_list_op, op);
+	struct admin_client *c = container_of(l, struct admin_client, work.user.list);
+
+	if (op->status != 0) {
+		chain_free(&l->out);
+		admin_fail(c, "%s", admin_store_error(op->status));
+		return;
+	}
+	admin_lines_each(&l->out, send_user, c);
+	if (l->end || !c->bev)
+		admin_done(c, json_pack("{s:I}", "users", (json_int_t)c->work.user.listed));
+	else
+		list_step(c);
+}
+
+static void list_step(struct admin_client *c)
+{
+	struct accounts_list_op *l = &c->work.user.list;
+
+	if (!admin_may_send(c, list_step))
+		return;
+	l->op.kind = STORE_READ_ACCOUNTS;
+	l->op.done = list_done;
+	admin_submit(c, &c->admin->daemon->reader, &l->op);
+}
+
+void admin_user_list(struct admin_client *c, const json_t *request)
+{
+	(void)request;
+	list_step(c);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The daemon as a whole: what main() puts together.  OWNER: the main thread, except where a field
+ * says otherwise. */
+#pragma once
+#include "dataplane/base/counters.h"
+#include "dataplane/port.h"
+#include "delivery/delivery.h"
+#include "smtp/server.h"
+#include "store/access.h"
+#include "store/control/config.h"
+#include "store/imap/imap_server.h"
+#include "store/password.h"
+#include "store/pop3/pop3_server.h"
+
+struct admin;
+struct daemon;
+struct event_base;
+struct loop;
+struct privileges;
+
+/* What a core tells main about itself; the core writes, main reads, each value alone. */
+struct core_gauges {
+	_Atomic uint32_t smtp, pop3, imap;                 /* sessions */
+	_Atomic uint32_t connections, established, time_wait; /* TCP */
+	_Atomic uint32_t scheduled, active, out_connections, domains, delivery_busy;
+	atomic_bool loading;
+	_Atomic uint32_t in_flight, credits; /* of all channels of the core */
+};
+
+/* Everything that hangs on one polling core. */
+struct core_rooms {
+	struct daemon *daemon;
+	struct core *core;
+	struct channel smtp_writer, delivery_writer, access_writer, delivery_dns, passwords;
+	struct channel delivery_readers[STORE_READERS_MAX], access_readers[STORE_READERS_MAX];
+	struct hints ready, events;
+	struct access access;
+	struct smtp_server *smtp;
+	struct delivery *delivery;
+	struct pop3_server *pop3;
+	struct imap_server *imap;
+	/* core's thread */
+	bool drained;
+	uint64_t published_us;
+	/* both */
+	struct core_gauges gauges;
+};
+
+/* One look at the counters; twice makes a rate. */
+struct sample {
+	uint64_t at_us;
+	uint64_t messages_in, messages_out;
+	uint64_t busy_us[CORES_MAX], idle_us[CORES_MAX];
+};
+#define SAMPLES 8 /* chosen: two seconds of 250 ms */
+
+/* Command line. */
+struct daemon_options {
+	const char *config_path;
+	int ready_fd; /* -1: none */
+	bool mutant_ack_early, mutant_no_sync;
+};
+
+struct daemon {
+	const struct config *config;
+	struct daemon_options options;
+	struct dataplane_conf dataplane;
+	struct core cores[CORES_MAX];
+	struct core_rooms rooms[CORES_MAX];
+	unsigned core_count;
+	struct store *store;
+	struct dns_service *dns;
+	struct password_service *passwords;
+	struct smtp_policy policy;
+	struct ip_addr own[PORTS_MAX * PORT_ADDRESSES_MAX];
+	/* main's own way to the threads */
+	struct waker waker;
+	struct channel writer, reader, hasher;
+	/* what daemon_stop must take down */
+	bool have_waker, have_dataplane, have_messages;
+	bool store_started, dns_started, passwords_started, cores_started;
+	struct admin *admin;
+	struct loop *loop;
+	struct event_base *events;
+	int log_file; /* -1: standard error */
+	uint64_t started_ms;
+	atomic_bool draining; /* the cores' agents read it */
+	struct sample samples[SAMPLES];
+	unsigned sample_count; /* ever taken */
+	uint64_t stalled_since_us[CORES_MAX]; /* watchdog: lap time already complained about */
+};
+
+/* daemon.c: start and stop, in the order of docs/architecture.md.  daemon_start returns 0 or -errno
+ * with one line in error[]; whatever was started is then taken down by daemon_stop, too. */
+int daemon_start(struct daemon *d, char *error, size_t error_n) WARN_UNUSED;
+void daemon_stop(struct daemon *d);
+
+/* rooms.c: channels, roles and listeners of all cores, before the cores run. */
+int rooms_create(struct daemon *d, char *error, size_t error_n) WARN_UNUSED;
+void rooms_destroy(struct daemon *d);
+
+/* agent.c: a poller on each core: carries out the drain and publishes the gauges. */
+int agent_add(struct core_rooms *r) WARN_UNUSED;
+
+/* loop.c: main's event loop until SIGTERM or SIGINT and the drain behind it. */
+int loop_create(struct daemon *d, char *error, size_t error_n) WARN_UNUSED;
+void loop_run(struct daemon *d);
+void loop_destroy(struct daemon *d);
+
+/* sample.c */
+void sample_take(struct daemon *d);
+/* Oldest and newest sample; false while there are not two. */
+bool sample_window(const struct daemon *d, const struct sample **old_r, const struct sample **new_r);
+uint64_t core_counter(unsigned core, enum counter c);
+
+/* logfile.c: open log.file, owned by the user we become; 0 or -errno. */
+int logfile_open(struct daemon *d, const struct privileges *p, char *error, size_t error_n)
+	WARN_UNUSED;
+/* SIGHUP: the same name again, after a rotation. */
+void logfile_reopen(struct daemon *d);

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The composition of one core: a channel to each thread that each of its roles asks, the roles
+ * themselves, their listeners. */
+#include "store/control/convert.h"
+#include "store/control/daemon.h"
+#include <errno.h>
+
+struct making {
+	struct daemon *d;
+	struct core_rooms *r;
+	char *error;
+	size_t error_n;
+};
+
+static int fail(struct making *m, int err, const char *what)
+{
+	snprintf(m->error, m->error_n, "core %u: cannot make %s: %s", m->r->core->index, what,
+		strerror(-err));
+	return err;
+}
+
+/* One channel from the core to a service, with ring_size credits. */
+static int join(struct making *m, struct channel *ch, const char *what, struct service *service)
+{
+	struct core *core = m->r->core;
+	char name[20];
+
+	snprintf(name, sizeof(name), "c%u.%s", core->index, what);
+	int err = channel_init(ch, name, (uint32_t)m->d->config->root.cores.ring_size, &core->waker,
+		&service->waker, core->socket);
+	if (err == 0)
+		err = service_add(service, ch);
+	if (err == 0)
+		err = core_add_channel(core, ch);
+	return err < 0 ? fail(m, err, name) : 0;
+}
+
+static int join_readers(struct making *m, struct channel *channels, const char *what)
+{
+	char name[16];
+	int err = 0;
+
+	for (unsigned i = 0; i < store_reader_count(m->d->store) && err == 0; i++) {
+		snprintf(name, sizeof(name), "%s%u", what, i);
+		err = join(m, &channels[i], name, store_reader(m->d->store, i));
+	}
+	return err;
+}
+
+static int make_smtp(struct making *m)
+{
+	struct daemon *d = m->d;
+	struct smtp_server_conf conf;
+
+	config_to_smtp(d->config, &conf);
+	conf.ack_early = d->options.mutant_ack_early;
+	if (conf.port == 0)
+		return 0;
+	int err = join(m, &m->r->smtp_writer, "smtp.wr", store_writer(d->store));
+	if (err < 0)
+		return err;
+	m->r->smtp = smtp_server_create(m->r->core, &m->r->smtp_writer, &d->policy, &conf);
+	if (!m->r->smtp)
+		return fail(m, -ENOMEM, "the SMTP server");
+	err = smtp_server_listen(m->r->smtp);
+	return err < 0 ? fail(m, err, "the SMTP listener (key listen.smtp)") : 0;
+}
+
+static int make_hints(struct making *m, struct hints *h, const char *what,
+	int (*add)(struct store *s, struct hints *h))
+{
+	struct core *core = m->r->core;
+	char name[20];
+
+	snprintf(name, sizeof(name), "c%u.%s", core->index, what);
+	int err = hints_init(
+		h, name, (uint32_t)m->d->config->root.cores.ring_size, &core->waker, core->socket);
+	if (err == 0)
+		err = add(m->d->store, h);
+	return err < 0 ? fail(m, err, name) : 0;
+}
+
+static int make_delivery(struct making *m, unsigned worker, unsigned workers)
+{
+	struct daemon *d = m->d;
+	struct core_rooms *r = m->r;
+	struct delivery_conf conf;
+	struct delivery_channels ch = {.writer = &r->delivery_writer,
+		.reader_count = store_reader_count(d->store),
+		.dns = &r->delivery_dns,
+		.ready = &r->ready};
+
+	int err = join(m, &r->delivery_writer, "dlv.wr", store_writer(d->store));
+	if (err == 0)
+		err = join_readers(m, r->delivery_readers, "dlv.rd");
+	if (err == 0)
+		err = join(m, &r->delivery_dns, "dlv.dns", dns_service_server(d->dns));
+	if (err == 0)
+		err = make_hints(m, &r->ready, "ready", store_add_ready);
+	if (err < 0)
+		return err;
+	for (unsigned i = 0; i < ch.reader_count; i++)
+		ch.readers[i] = &r->delivery_readers[i];
+	config_to_delivery(d->config, d->own, &conf);
+	r->delivery = delivery_create(r->core, &conf, &ch, worker, workers);
+	return r->delivery ? 0 : fail(m, -ENOMEM, "the delivery worker");
+}
+
+static int make_access(struct making *m)
+{
+	struct daemon *d = m->d;
+	struct core_rooms *r = m->r;
+
+	int err = join(m, &r->access_writer, "acc.wr", store_writer(d->store));
+	if (err == 0)
+		err = join_readers(m, r->access_readers, "acc.rd");
+	if (err == 0)
+		err = join(m, &r->passwords, "acc.pw", password_service_server(d->passwords));
+	if (err == 0)
+		err = make_hints(m, &r->events, "events", store_add_events);
+	if (err < 0)
+		return err;
+	r->access = (struct access){.core = r->core,
+		.writer = &r->access_writer,
+		.reader_count = store_reader_count(d->store),
+		.passwords = &r->passwords,
+		.events = &r->events,
+		.directory = store_directory(d->store)};
+	for (unsigned i = 0; i < r->access.reader_count; i++)
+		r->access.readers[i] = &r->access_readers[i];
+	config_to_access(d->config, &r->access);
+	return 0;
+}
+
+static int make_pop3(struct making *m)
+{
+	const struct config_root *c = &m->d->config->root;
+
+	if (c->listen.pop3 == 0)
+		return 0;
+	m->r->pop3 = pop3_server_create(
+		&m->r->access, (uint16_t)c->listen.pop3, (uint32_t)c->limits.pop3_sessions);
+	if (!m->r->pop3)
+		return fail(m, -ENOMEM, "the POP3 server");
+	int err = pop3_server_listen(m->r->pop3);
+	return err < 0 ? fail(m, err, "the POP3 listener (key listen.pop3)") : 0;
+}
+
+static int make_imap(struct making *m)
+{
+	const struct config_root *c = &m->d->config->root;
+
+	if (c->listen.imap == 0)
+		return 0;
+	m->r->imap = imap_server_create(
+		&m->r->access, (uint16_t)c->listen.imap, (uint32_t)c->limits.imap_sessions);
+	if (!m->r->imap)
+		return fail(m, -ENOMEM, "the IMAP server");
+	int err = imap_server_listen(m->r->imap);
+	return err < 0 ? fail(m, err, "the IMAP listener (key listen.imap)") : 0;
+}
+
+static int make_core(struct making *m, unsigned *worker, unsigned workers)
+{
+	struct core *core = m->r->core;
+	int err = agent_add(m->r);
+
+	ids_init(&core->ids, core->index, store_last_id(m->d->store));
+	if (err == 0 && core->roles & CORE_DATAPLANE)
+		err = make_smtp(m);
+	if (err == 0 && core->roles & CORE_DELIVERY)
+		err = make_delivery(m, (*worker)++, workers);
+	if (err == 0 && core->roles & CORE_CONTROL)
+		err = make_access(m);
+	if (err == 0 && core->roles & CORE_CONTROL)
+		err = make_pop3(m);
+	if (err == 0 && core->roles & CORE_CONTROL)
+		err = make_imap(m);
+	return err;
+}
+
+/* Which cores own the connections to each service port. */
+static int add_services(struct daemon *d, char *error, size_t error_n)
+{
+	const struct config_listen *l = &d->config->root.listen;
+	const struct {
+		uint64_t port;
+		uint32_t role;
+		const char *key;
+	} services[] = {
+		{l->smtp, CORE_DATAPLANE, "listen.smtp"},
+		{l->pop3, CORE_CONTROL,   "listen.pop3"},
+		{l->imap, CORE_CONTROL,   "listen.imap"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+		int err = services[i].port ? dataplane_add_service(
+						     (uint16_t)services[i].port, services[i].role)
+					   : 0;
+		if (err < 0) {
+			snprintf(error, error_n, "key %s: %s", services[i].key, strerror(-err));
+			return err;
+		}
+	}
+	return 0;
+}
+
+int rooms_create(struct daemon *d, char *error, size_t error_n)
+{
+	unsigned workers = 0, worker = 0;
+	int err = add_services(d, error, error_n);
+
+	for (unsigned i = 0; i < d->core_count; i++)
+		workers += d->cores[i].roles & CORE_DELIVERY ? 1 : 0;
+	for (unsigned i = 0; i < d->core_count && err == 0; i++) {
+		struct core_rooms *r = &d->rooms[i];
+		*r = (struct core_rooms){.daemon = d, .core = &d->cores[i]};
+		struct making m = {.d = d, .r = r, .error = error, .error_n = error_n};
+		err = make_core(&m, &worker, workers);
+	}
+	return err;
+}
+
+static void channels_fini(struct core_rooms *r)
+{
+	channel_fini(&r->smtp_writer);
+	channel_fini(&r->delivery_writer);
+	channel_fini(&r->access_writer);
+	channel_fini(&r->delivery_dns);
+	channel_fini(&r->passwords);
+	for (unsigned i = 0; i < STORE_READERS_MAX; i++) {
+		channel_fini(&r->delivery_readers[i]);
+		channel_fini(&r->access_readers[i]);
+	}
+	hints_fini(&r->ready);
+	hints_fini(&r->events);
+}
+
+void rooms_destroy(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->core_count; i++) {
+		struct core_rooms *r = &d->rooms[i];
+		smtp_server_destroy(&r->smtp);
+		delivery_destroy(&r->delivery);
+		pop3_server_destroy(&r->pop3);
+		imap_server_destroy(&r->imap);
+		channels_fini(r);
+	}
+}
