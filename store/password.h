@@ -12,8 +12,8 @@ enum password_kind { PASSWORD_VERIFY = 1, PASSWORD_HASH };
 struct password_op {
 	struct op op; /* VERIFY: status 0 right, -EACCES wrong; HASH: 0 or -errno */
 	char password[PASSWORD_MAX + 1]; /* NUL-terminated; wiped by the helper before completion */
-	char hash[PASSWORD_HASH_MAX];    /* VERIFY: in; empty string: unknown user, runs a dummy check of
-					  * the same cost and fails.  HASH: out, yescrypt */
+	char hash[PASSWORD_HASH_MAX]; /* VERIFY: in; empty string: unknown user, runs a dummy check
+				       * of the same cost and fails.  HASH: out, yescrypt */
 };
 
 struct password_service;

@@ -11,24 +11,25 @@
 
 struct store;
 
-#define STORE_SHARDS_MAX 16
+#define STORE_SHARDS_MAX  16
 #define STORE_READERS_MAX 8
-#define STORE_REASON_MAX 240 /* octets of last reply kept per recipient */
+#define STORE_REASON_MAX  240 /* octets of last reply kept per recipient */
 
 struct store_conf {
-	const char *path;          /* directory; created when absent */
-	uint32_t shards;           /* only 1 yet */
-	uint32_t readers;          /* reader threads */
-	uint64_t map_bytes;        /* address space, not memory; 0: 1 TiB */
-	uint64_t reserve_bytes;    /* free disk kept; 0: min(5 %, 4 GiB) */
-	uint32_t group_messages;   /* ops in one commit at most; 0: 256 */
-	uint64_t group_bytes;      /* 0: 8 MiB */
-	uint64_t queue_lifetime_ms;/* expiry given to new queue rows */
+	const char *path;                 /* directory; created when absent */
+	uint32_t shards;                  /* only 1 yet */
+	uint32_t readers;                 /* reader threads */
+	uint64_t map_bytes;               /* address space, not memory; 0: 1 TiB */
+	uint64_t reserve_bytes;           /* free disk kept; 0: min(5 %, 4 GiB) */
+	uint32_t group_messages;          /* ops in one commit at most; 0: 256 */
+	uint64_t group_bytes;             /* 0: 8 MiB */
+	uint64_t queue_lifetime_ms;       /* expiry given to new queue rows */
 	const char *const *local_domains; /* lower case */
 	uint32_t local_domain_count;
 	char hostname[256];
 	/* Test mutants (meson -Dmutants=true only): */
-	bool mutant_no_sync;
+	bool mutant_no_sync;   /* commits are not synced */
+	bool mutant_early_ack; /* accepts are answered 20 ms before their commit */
 };
 
 /* ---- op kinds of the writer, after the handoff kinds (smtp/handoff.h) ---- */
@@ -39,21 +40,24 @@ enum store_write_kind {
 	STORE_FLAGS,                   /* mbox_op: add, remove, replace flags */
 	STORE_COPY,                    /* mbox_op */
 	STORE_EXPUNGE,                 /* mbox_op: rows go, body references are dropped */
-	STORE_MBOX_CREATE, STORE_MBOX_DELETE, STORE_MBOX_RENAME, STORE_MBOX_SUBSCRIBE, /* mbox_name_op */
-	STORE_ACCOUNT,                 /* account_op */
+	STORE_MBOX_CREATE,
+	STORE_MBOX_DELETE,
+	STORE_MBOX_RENAME,
+	STORE_MBOX_SUBSCRIBE, /* mbox_name_op */
+	STORE_ACCOUNT,        /* account_op */
 };
 
 /* ---- op kinds of the readers ---- */
 enum store_read_kind {
-	STORE_READ_BODY = 1,   /* body_read_op */
-	STORE_READ_SCHEDULE,   /* schedule_read_op */
-	STORE_READ_QUEUE,      /* queue_read_op: one message's envelope and recipients */
-	STORE_READ_QUEUE_LIST, /* queue_list_op */
-	STORE_READ_MBOX_LIST,  /* mbox_list_op */
-	STORE_READ_MBOX_OPEN,  /* mbox_read_op: state and name -> number */
-	STORE_READ_MBOX_ROWS,  /* mbox_read_op: a slice of message rows */
-	STORE_READ_CREDENTIALS,/* credentials_op */
-	STORE_READ_ACCOUNTS,   /* accounts_list_op */
+	STORE_READ_BODY = 1,    /* body_read_op */
+	STORE_READ_SCHEDULE,    /* schedule_read_op */
+	STORE_READ_QUEUE,       /* queue_read_op: one message's envelope and recipients */
+	STORE_READ_QUEUE_LIST,  /* queue_list_op */
+	STORE_READ_MBOX_LIST,   /* mbox_list_op */
+	STORE_READ_MBOX_OPEN,   /* mbox_read_op: state and name -> number */
+	STORE_READ_MBOX_ROWS,   /* mbox_read_op: a slice of message rows */
+	STORE_READ_CREDENTIALS, /* credentials_op */
+	STORE_READ_ACCOUNTS,    /* accounts_list_op */
 };
 
 /* op.status of all store ops: 0; -ENOENT no such thing; -EEXIST; -ENOSPC full (try later); -EIO the
@@ -67,22 +71,25 @@ enum attempt_outcome { ATTEMPT_DELIVERED = 1, ATTEMPT_DEFERRED, ATTEMPT_FAILED }
 
 /* The outcome for one recipient. */
 struct rcpt_result {
-	uint32_t rcpt;      /* index in the message */
-	uint8_t outcome;    /* enum attempt_outcome */
+	uint32_t rcpt;   /* index in the message */
+	uint8_t outcome; /* enum attempt_outcome */
 	uint8_t reason_n;
-	uint16_t code;      /* SMTP code, 0: none */
-	uint64_t next_ms;   /* ATTEMPT_DEFERRED: wall clock of the next attempt */
+	uint16_t code;                 /* SMTP code, 0: none */
+	uint64_t next_ms;              /* ATTEMPT_DEFERRED: wall clock of the next attempt */
 	char reason[STORE_REASON_MAX]; /* printable ASCII: "mx1.example.org said: 450 4.2.0 ..." */
 };
 
 /* One transaction: rows of finished recipients go, deferred ones get their next attempt; the last
- * recipient takes message and body with it; `bounce`, if any, is enqueued in the same transaction. */
+ * recipient takes message and body with it; `bounce`, if any, is enqueued in the same transaction.
+ */
 struct results_op {
 	struct op op; /* STORE_RESULT */
 	uint64_t id;
 	uint32_t count;
 	struct rcpt_result *results; /* requester's memory */
-	struct message *bounce;      /* NULL, or a DSN (remote or local recipient); reference passes */
+	/* NULL, or a DSN (remote or local recipient) with an id of its own; the reference passes
+	 * when the op is submitted, whatever its status becomes: NULL afterwards. */
+	struct message *bounce;
 };
 
 enum queue_action { QUEUE_RETRY, QUEUE_DELETE, QUEUE_HOLD, QUEUE_RELEASE };
@@ -91,12 +98,12 @@ enum queue_action { QUEUE_RETRY, QUEUE_DELETE, QUEUE_HOLD, QUEUE_RELEASE };
 struct queue_admin_op {
 	struct op op; /* STORE_QUEUE_ADMIN */
 	uint64_t id;
-	uint8_t action; /* enum queue_action */
+	uint8_t action;   /* enum queue_action */
 	uint32_t changed; /* out: recipients touched */
 };
 
-/* Ready hint, writer -> delivery core, as the void * of a hints ring (rank: the queue id).  Either a
- * new message with a reference that passes to the consumer, or the tagged id of a message whose
+/* Ready hint, writer -> delivery core, as the void * of a hints ring (rank: the queue id).  Either
+ * a new message with a reference that passes to the consumer, or the tagged id of a message whose
  * schedule an operator changed, to be read from the store.  No memory of its own. */
 static inline void *ready_hint_of_message(struct message *m)
 {
@@ -130,7 +137,7 @@ struct schedule_row {
 
 /* A slice of the schedule in order of next attempt, from (from_ms, from_id, from_rcpt) on. */
 struct schedule_read_op {
-	struct op op; /* STORE_READ_SCHEDULE */
+	struct op op;              /* STORE_READ_SCHEDULE */
 	uint64_t from_ms, from_id; /* in: first key; out: where to go on */
 	uint32_t from_rcpt;
 	uint32_t max_rows;
@@ -142,16 +149,16 @@ struct schedule_read_op {
 struct queue_read_op {
 	struct op op; /* STORE_READ_QUEUE; status -ENOENT: gone meanwhile */
 	uint64_t id;
-	struct message *message; /* out: envelope and prefix, without body; reference passes.  rcpts are
-				  * all recipients still queued */
+	struct message *message; /* out: envelope and prefix, without body; reference passes.  rcpts
+				  * are all recipients still queued */
 	struct chain rows;       /* out: struct queue_rcpt_row, one per recipient of message */
 	uint64_t body_bytes;     /* out */
 	uint64_t expire_ms;      /* out */
 };
 
 struct queue_rcpt_row {
-	uint32_t rcpt;       /* index that results refer to */
-	uint8_t state;       /* enum queue_state */
+	uint32_t rcpt; /* index that results refer to */
+	uint8_t state; /* enum queue_state */
 	uint8_t reason_n;
 	uint16_t code;
 	uint32_t attempts;
@@ -162,7 +169,7 @@ struct queue_rcpt_row {
 
 /* For `queue list`: the same records message by message, from an id on. */
 struct queue_list_op {
-	struct op op; /* STORE_READ_QUEUE_LIST */
+	struct op op;     /* STORE_READ_QUEUE_LIST */
 	uint64_t from_id; /* in: first id; out: where to go on */
 	uint32_t max_messages;
 	bool end;
@@ -183,11 +190,14 @@ struct body_read_op {
 
 /* ================= mailboxes ================= */
 
-#define MBOX_NAME_MAX 480 /* octets, UTF-8; LMDB key limit */
+#define MBOX_NAME_MAX     480 /* octets, UTF-8; LMDB key limit */
 #define MBOX_KEYWORDS_MAX 32
 
 enum msg_flag { /* IMAP system flags, in the row */
-	MSG_SEEN = 1 << 0, MSG_ANSWERED = 1 << 1, MSG_FLAGGED = 1 << 2, MSG_DELETED = 1 << 3,
+	MSG_SEEN = 1 << 0,
+	MSG_ANSWERED = 1 << 1,
+	MSG_FLAGGED = 1 << 2,
+	MSG_DELETED = 1 << 3,
 	MSG_DRAFT = 1 << 4,
 };
 
@@ -201,9 +211,9 @@ struct mbox_state {
 struct mbox_row {
 	uint32_t uid, flags; /* enum msg_flag */
 	uint64_t blob, modseq;
-	uint64_t size;        /* octets of the mailbox view: RFC822.SIZE */
-	uint64_t internal_ms; /* INTERNALDATE, UTC */
-	uint32_t keywords;    /* bit i: keyword i of the mailbox */
+	uint64_t size;             /* octets of the mailbox view: RFC822.SIZE */
+	uint64_t internal_ms;      /* INTERNALDATE, UTC */
+	uint32_t keywords;         /* bit i: keyword i of the mailbox */
 	int16_t internal_zone_min; /* offset of INTERNALDATE's zone */
 	uint16_t reserved;
 };
@@ -212,15 +222,15 @@ static_assert(sizeof(struct mbox_row) == 48, "mbox_row is a stored record");
 struct mbox_read_op {
 	struct op op; /* STORE_READ_MBOX_OPEN, STORE_READ_MBOX_ROWS */
 	uint32_t account;
-	struct bytes name;      /* OPEN: mailbox name, UTF-8; INBOX in any case */
-	uint32_t box;           /* OPEN: out; ROWS: in */
-	uint32_t from_uid;      /* ROWS: in: first uid; out: where to go on */
+	struct bytes name; /* OPEN: mailbox name, UTF-8; INBOX in any case */
+	uint32_t box;      /* OPEN: out; ROWS: in */
+	uint32_t from_uid; /* ROWS: in: first uid; out: where to go on */
 	uint32_t max_rows;
-	uint64_t since_modseq;  /* ROWS: only rows changed after this; 0: all */
+	uint64_t since_modseq; /* ROWS: only rows changed after this; 0: all */
 	bool end;
 	struct mbox_state state; /* out, both */
-	struct chain out;        /* ROWS: mbox_row records; none straddles two chunks.  OPEN: keywords,
-				  * each NUL-terminated, in bit order */
+	struct chain out; /* ROWS: mbox_row records; none straddles two chunks.  OPEN: keywords,
+			   * each NUL-terminated, in bit order */
 };
 
 struct mbox_list_op {
@@ -228,8 +238,8 @@ struct mbox_list_op {
 	uint32_t account;
 	struct bytes from; /* in: first name (exclusive); empty: from the start */
 	bool end;
-	struct chain out; /* records: u16 n, u8 subscribed, u8 0, then n octets of name; 4-aligned; none
-			   * straddles two chunks; INBOX always exists */
+	struct chain out; /* records: u16 n, u8 subscribed, u8 0, then n octets of name; 4-aligned;
+			   * none straddles two chunks; INBOX always exists */
 };
 
 /* Creates, deletes, renames, (un)subscribes.  DELETE of INBOX is -EINVAL. */
@@ -242,19 +252,21 @@ struct mbox_name_op {
 
 enum flags_mode { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
 
-/* A change to messages of one mailbox, named by UIDs in ascending order. */
+/* A change to messages of one mailbox, named by UIDs in ascending order; UIDs without a message are
+ * passed over.  One op is one transaction that everybody waits for: give at most some thousand UIDs
+ * at a time. */
 struct mbox_op {
 	struct op op; /* STORE_FLAGS, STORE_COPY, STORE_EXPUNGE */
 	uint32_t account, box;
 	const uint32_t *uids; /* requester's memory */
 	uint32_t uid_count;
-	uint8_t mode;         /* STORE_FLAGS: enum flags_mode */
-	uint32_t flags;       /* STORE_FLAGS */
-	struct chain keywords;/* STORE_FLAGS: keyword names, NUL-terminated; writer frees */
-	struct bytes target;  /* STORE_COPY: mailbox name; -ENOENT: TRYCREATE */
+	uint8_t mode;          /* STORE_FLAGS: enum flags_mode */
+	uint32_t flags;        /* STORE_FLAGS */
+	struct chain keywords; /* STORE_FLAGS: keyword names, NUL-terminated; writer frees */
+	struct bytes target;   /* STORE_COPY: mailbox name; -ENOENT: TRYCREATE */
 	uint32_t target_uidvalidity, target_first_uid; /* out: STORE_COPY */
-	uint32_t changed;     /* out: messages touched */
-	uint64_t modseq;      /* out: modseq given to them */
+	uint32_t changed;                              /* out: messages touched */
+	uint64_t modseq;                               /* out: modseq given to them */
 };
 
 /* IMAP APPEND: body in message->body (streamed above 256 KiB like SMTP's), no recipients. */
@@ -291,15 +303,16 @@ struct account_op {
 };
 
 struct credentials_op {
-	struct op op; /* STORE_READ_CREDENTIALS; -ENOENT: unknown (run a dummy check all the same) */
+	struct op
+		op; /* STORE_READ_CREDENTIALS; -ENOENT: unknown (run a dummy check all the same) */
 	struct bytes address;
-	uint32_t account; /* out */
-	uint32_t hash_n;  /* out */
+	uint32_t account;             /* out */
+	uint32_t hash_n;              /* out */
 	char hash[PASSWORD_HASH_MAX]; /* out, NUL-terminated */
 };
 
 struct accounts_list_op {
-	struct op op; /* STORE_READ_ACCOUNTS */
+	struct op op;          /* STORE_READ_ACCOUNTS */
 	uint32_t from_account; /* in/out */
 	bool end;
 	struct chain out; /* JSON text, one object per line: address, messages, bytes */
@@ -309,8 +322,8 @@ struct accounts_list_op {
 
 /* Opens (creates) the environment, sweeps incoming blobs, loads the directory.  On failure returns
  * -errno and a message that names the path in error[].  Starts no thread. */
-int store_open(const struct store_conf *conf, struct store **store_r, char *error, size_t error_n)
-	WARN_UNUSED;
+int store_open(const struct store_conf *conf, struct store **store_r, char *error,
+	size_t error_n) WARN_UNUSED;
 /* Services to which channels are added before store_start. */
 struct service *store_writer(struct store *s);
 unsigned store_reader_count(const struct store *s);

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Opening: main thread.  Access: whoever holds the transaction. */
+#include "store/db.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_READERS 512 /* reader slots of the lock file; one each for our threads and for tools   \
+			 */
+#define MAP_DEFAULT (1ull << 40)
+
+static const char *const db_names[DB_N] = {
+#define DB(id, name, what) name,
+	DB_TABLE(DB)
+#undef DB
+};
+
+static int error_text(char *error, size_t n, int err, const char *path, const char *what)
+{
+	snprintf(error, n, "store.path %s: %s", path, what);
+	return err;
+}
+
+static int directory_prepare(const char *path, char *error, size_t error_n)
+{
+	struct stat st;
+
+	if (strlen(path) >= DB_PATH_MAX - 32) {
+		return error_text(error, error_n, -ENAMETOOLONG, path, "name too long");
+	}
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		int err = -errno;
+		snprintf(error, error_n, "store.path %s: cannot create directory: %s", path,
+			strerror(-err));
+		return err;
+	}
+	if (stat(path, &st) < 0) {
+		int err = -errno;
+		return error_text(error, error_n, err, path, strerror(-err));
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		return error_text(error, error_n, -ENOTDIR, path, "not a directory");
+	}
+	return 0;
+}
+
+/* The lock is the daemon's for its life; the kernel gives it back however the process ends. */
+static int lock_take(struct db *db, char *error, size_t error_n)
+{
+	char name[DB_PATH_MAX + 8];
+
+	snprintf(name, sizeof(name), "%s/lock", db->path);
+	db->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (db->lock_fd < 0) {
+		int err = -errno;
+		snprintf(error, error_n, "store.path %s: %s: %s", db->path,
+			err == -ENOSPC ? "disk full" : "directory is not writable", strerror(-err));
+		return err;
+	}
+	if (flock(db->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		int err = -errno;
+		close(db->lock_fd);
+		db->lock_fd = -1;
+		return error_text(error, error_n, err == -EWOULDBLOCK ? -EBUSY : err, db->path,
+			err == -EWOULDBLOCK ? "in use by another bypostd" : strerror(-err));
+	}
+	return 0;
+}
+
+static int to_errno(int rc)
+{
+	switch (rc) {
+	case 0:
+		return 0;
+	case MDB_MAP_FULL:
+		return -ENOSPC;
+	case MDB_VERSION_MISMATCH:
+	case MDB_INVALID:
+		return -EINVAL;
+	default:
+		return rc > 0 ? -rc : -EIO;
+	}
+}
+
+static int env_open(struct db *db)
+{
+	unsigned flags = MDB_NOTLS | (db->no_sync ? MDB_NOSYNC : 0);
+	int dead, rc = mdb_env_create(&db->env);
+
+	if (rc) {
+		db->env = NULL;
+		return rc;
+	}
+	rc = mdb_env_set_mapsize(db->env, db->map_bytes);
+	if (!rc)
+		rc = mdb_env_set_maxdbs(db->env, DB_N);
+	if (!rc)
+		rc = mdb_env_set_maxreaders(db->env, MAX_READERS);
+	if (!rc)
+		rc = mdb_env_open(db->env, db->path, flags, 0600);
+	if (rc) {
+		mdb_env_close(db->env);
+		db->env = NULL;
+		return rc;
+	}
+	mdb_reader_check(db->env, &dead);
+	return 0;
+}
+
+static int dbis_open(struct db *db, MDB_txn *txn, unsigned flags)
+{
+	for (int i = 0; i < DB_N; i++) {
+		int rc = mdb_dbi_open(txn, db_names[i], flags, &db->dbi[i]);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* A new store gets all its sub-databases and its format in one transaction, so a crash leaves
+ * either an empty environment or a whole one. */
+static int dbis_create(struct db *db)
+{
+	MDB_txn *txn;
+	int rc = db_begin(db, true, &txn);
+
+	if (rc)
+		return rc;
+	rc = dbis_open(db, txn, MDB_CREATE);
+	if (!rc)
+		rc = db_meta_put(txn, db, "format", STORE_FORMAT);
+	if (rc) {
+		db_abort(txn);
+		return rc;
+	}
+	return db_commit(txn);
+}
+
+/* *format_r 0: an empty environment. */
+static int dbis_load(struct db *db, uint64_t *format_r)
+{
+	MDB_txn *txn;
+	int rc = db_begin(db, false, &txn);
+
+	*format_r = 0;
+	if (rc)
+		return rc;
+	rc = mdb_dbi_open(txn, db_names[DB_META], 0, &db->dbi[DB_META]);
+	if (!rc)
+		rc = db_meta_get(txn, db, "format", format_r);
+	if (!rc && *format_r == STORE_FORMAT)
+		rc = dbis_open(db, txn, 0);
+	if (rc == MDB_NOTFOUND && *format_r == 0)
+		rc = 0;
+	/* A committed read transaction keeps the handles it opened. */
+	if (rc) {
+		db_abort(txn);
+		return rc;
+	}
+	return db_commit(txn);
+}
+
+static int contents_open(struct db *db, char *error, size_t error_n)
+{
+	uint64_t format;
+	int rc = env_open(db);
+
+	if (!rc)
+		rc = dbis_load(db, &format);
+	if (!rc && format == 0) {
+		rc = dbis_create(db);
+		format = STORE_FORMAT;
+	}
+	if (rc) {
+		bool full = rc == ENOSPC || rc == MDB_MAP_FULL;
+		snprintf(error, error_n, "store.path %s: %s: %s", db->path,
+			full ? "disk full" : "cannot open", mdb_strerror(rc));
+		return to_errno(rc);
+	}
+	if (format != STORE_FORMAT) {
+		snprintf(error, error_n, "store.path %s: format %llu, this program reads format %d",
+			db->path, (unsigned long long)format, STORE_FORMAT);
+		return -EPROTONOSUPPORT;
+	}
+	return 0;
+}
+
+int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, char *error,
+	size_t error_n)
+{
+	*db = (struct db){.lock_fd = -1, .no_sync = no_sync};
+	/* The map must be a multiple of the page size. */
+	db->map_bytes = (map_bytes ? map_bytes : MAP_DEFAULT) & ~4095ull;
+	int err = directory_prepare(path, error, error_n);
+
+	if (err < 0)
+		return err;
+	snprintf(db->path, sizeof(db->path), "%s", path);
+	err = lock_take(db, error, error_n);
+	if (!err)
+		err = contents_open(db, error, error_n);
+	if (err < 0)
+		db_close(db);
+	return err;
+}
+
+void db_close(struct db *db)
+{
+	if (db->env)
+		mdb_env_close(db->env);
+	db->env = NULL;
+	if (db->lock_fd >= 0)
+		close(db->lock_fd);
+	db->lock_fd = -1;
+}
+
+int db_reopen(struct db *db)
+{
+	char error[DB_PATH_MAX + 128];
+
+	if (db->env)
+		mdb_env_close(db->env);
+	db->env = NULL;
+	int err = contents_open(db, error, sizeof(error));
+	if (err < 0 && db->env) {
+		mdb_env_close(db->env);
+		db->env = NULL;
+	}
+	return err;
+}
+
+uint64_t db_used_bytes(const struct db *db)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+
+	if (!db->env || mdb_env_info(db->env, &info) || mdb_env_stat(db->env, &st))
+		return 0;
+	return ((uint64_t)info.me_last_pgno + 1) * st.ms_psize;
+}
+
+uint64_t db_free_bytes(const struct db *db, uint64_t enough)
+{
+	MDB_txn *txn;
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	uint64_t pages = 0;
+	size_t n;
+
+	if (!db->env || db_begin(db, false, &txn))
+		return 0;
+	/* Sub-database 0 is LMDB's own list: transaction -> number of pages, pages. */
+	if (mdb_cursor_open(txn, 0, &cursor) == 0) {
+		while (pages * 4096 < enough &&
+			mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+			if (value.mv_size < sizeof(n))
+				break;
+			memcpy(&n, value.mv_data, sizeof(n));
+			pages += n;
+		}
+		mdb_cursor_close(cursor);
+	}
+	db_abort(txn);
+	return pages * 4096;
+}
+
+uint64_t db_file_bytes(const struct db *db)
+{
+	char name[DB_PATH_MAX + 16];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s/data.mdb", db->path);
+	return stat(name, &st) < 0 ? 0 : (uint64_t)st.st_size;
+}
+
+uint64_t db_entries(MDB_txn *txn, const struct db *db, enum db_id id)
+{
+	MDB_stat st;
+
+	return mdb_stat(txn, db->dbi[id], &st) ? 0 : st.ms_entries;
+}
+
+int db_begin(const struct db *db, bool write, MDB_txn **txn_r)
+{
+	return db->env ? mdb_txn_begin(db->env, NULL, write ? 0 : MDB_RDONLY, txn_r) : EIO;
+}
+
+int db_commit(MDB_txn *txn)
+{
+	return mdb_txn_commit(txn);
+}
+
+void db_abort(MDB_txn *txn)
+{
+	mdb_txn_abort(txn);
+}
+
+static MDB_val to_val(struct bytes b)
+{
+	return (MDB_val){.mv_size = b.n, .mv_data = (void *)(uintptr_t)b.p};
+}
+
+static struct bytes from_val(MDB_val v)
+{
+	return bytes_make(v.mv_data, v.mv_size);
+}
+
+int db_get(
+	MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key, struct bytes *value_r)
+{
+	MDB_val k = to_val(key), v;
+	int rc = mdb_get(txn, db->dbi[id], &k, &v);
+
+	if (!rc)
+		*value_r = from_val(v);
+	return rc;
+}
+
+int db_put(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key, struct bytes value)
+{
+	MDB_val k = to_val(key), v = to_val(value);
+
+	return mdb_put(txn, db->dbi[id], &k, &v, 0);
+}
+
+int db_reserve(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key, size_t n,
+	bool append, void **room_r)
+{
+	MDB_val k = to_val(key), v = {.mv_size = n};
+	int rc = mdb_put(txn, db->dbi[id], &k, &v, MDB_RESERVE | (append ? MDB_APPEND : 0));
+
+	if (!rc)
+		*room_r = v.mv_data;
+	return rc;
+}
+
+int db_del(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key)
+{
+	MDB_val k = to_val(key);
+
+	return mdb_del(txn, db->dbi[id], &k, NULL);
+}
+
+int db_cursor_open(MDB_txn *txn, const struct db *db, enum db_id id, struct db_cursor *c)
+{
+	*c = (struct db_cursor){0};
+	return mdb_cursor_open(txn, db->dbi[id], &c->cursor);
+}
+
+void db_cursor_close(struct db_cursor *c)
+{
+	if (c->cursor)
+		mdb_cursor_close(c->cursor);
+	c->cursor = NULL;
+}
+
+static int cursor_get(struct db_cursor *c, struct bytes key, MDB_cursor_op op)
+{
+	MDB_val k = to_val(key), v = {0};
+	int rc = mdb_cursor_get(c->cursor, &k, &v, op);
+
+	if (!rc) {
+		c->key = from_val(k);
+		c->value = from_val(v);
+	}
+	return rc;
+}
+
+int db_cursor_seek(struct db_cursor *c, struct bytes key)
+{
+	return cursor_get(c, key, MDB_SET_RANGE);
+}
+
+int db_cursor_next(struct db_cursor *c)
+{
+	return cursor_get(c, BYTES_NONE, MDB_NEXT);
+}
+
+int db_cursor_prev(struct db_cursor *c)
+{
+	return cursor_get(c, BYTES_NONE, MDB_PREV);
+}
+
+int db_cursor_last(struct db_cursor *c)
+{
+	return cursor_get(c, BYTES_NONE, MDB_LAST);
+}
+
+int db_meta_get(MDB_txn *txn, const struct db *db, const char *name, uint64_t *value_r)
+{
+	struct bytes v;
+	int rc = db_get(txn, db, DB_META, bytes_str(name), &v);
+
+	*value_r = 0;
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (!rc && !rec_read(v, value_r, sizeof(*value_r)))
+		return MDB_CORRUPTED;
+	return rc;
+}
+
+int db_meta_put(MDB_txn *txn, const struct db *db, const char *name, uint64_t value)
+{
+	return db_put(txn, db, DB_META, bytes_str(name), bytes_make(&value, sizeof(value)));
+}

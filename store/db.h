@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The LMDB environment: opening it, and thin typed access to its sub-databases.  Return values are
+ * LMDB's: 0, MDB_NOTFOUND, another MDB_* code, or an errno.  Who holds a write transaction is the
+ * writer; read transactions belong to the readers.  No DUPSORT, no WRITEMAP, no nested
+ * transactions. */
+#pragma once
+#include <lmdb.h>
+#include "store/schema.h"
+
+#define DB_PATH_MAX 1024
+
+struct db {
+	MDB_env *env; /* NULL: a reopen failed */
+	MDB_dbi dbi[DB_N];
+	int lock_fd; /* flock: one daemon per directory */
+	uint64_t map_bytes;
+	bool no_sync; /* test mutant */
+	char path[DB_PATH_MAX];
+};
+
+/* Opens or creates.  Main thread.  0 or -errno with a text that names the path in error[]. */
+int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, char *error,
+	size_t error_n) WARN_UNUSED;
+void db_close(struct db *db);
+/* Close and open the environment anew (the lock is kept) after LMDB has given up.  No transaction
+ * may be open.  0 or -errno; then db->env is NULL. */
+int db_reopen(struct db *db) WARN_UNUSED;
+
+/* Octets of the file in use, free pages of older transactions included. */
+uint64_t db_used_bytes(const struct db *db);
+/* Octets in free pages; stops counting at enough. */
+uint64_t db_free_bytes(const struct db *db, uint64_t enough);
+uint64_t db_file_bytes(const struct db *db);
+uint64_t db_entries(MDB_txn *txn, const struct db *db, enum db_id id);
+
+/* ---- access within a transaction ---- */
+int db_begin(const struct db *db, bool write, MDB_txn **txn_r) WARN_UNUSED;
+/* Frees the transaction whether it returns 0 or not. */
+int db_commit(MDB_txn *txn) WARN_UNUSED;
+void db_abort(MDB_txn *txn);
+
+/* The view is valid until the next write of the transaction, or its end. */
+int db_get(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key,
+	struct bytes *value_r) WARN_UNUSED;
+int db_put(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key,
+	struct bytes value) WARN_UNUSED;
+/* Room for n octets, to be filled before the next call.  append: key is higher than all there are.
+ */
+int db_reserve(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key, size_t n,
+	bool append, void **room_r) WARN_UNUSED;
+int db_del(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key) WARN_UNUSED;
+
+struct db_cursor {
+	MDB_cursor *cursor;
+	struct bytes key, value;
+};
+
+int db_cursor_open(
+	MDB_txn *txn, const struct db *db, enum db_id id, struct db_cursor *c) WARN_UNUSED;
+void db_cursor_close(struct db_cursor *c);
+/* First row at or after key. */
+int db_cursor_seek(struct db_cursor *c, struct bytes key) WARN_UNUSED;
+int db_cursor_next(struct db_cursor *c) WARN_UNUSED;
+int db_cursor_prev(struct db_cursor *c) WARN_UNUSED;
+int db_cursor_last(struct db_cursor *c) WARN_UNUSED;
+
+/* A fixed record at the start of a value; false: too short (corrupt). */
+static inline bool rec_read(struct bytes value, void *rec, size_t n)
+{
+	if (value.n < n)
+		return false;
+	memcpy(rec, value.p, n);
+	return true;
+}
+
+/* A number in meta; 0 when it is not there. */
+int db_meta_get(MDB_txn *txn, const struct db *db, const char *name, uint64_t *value_r) WARN_UNUSED;
+int db_meta_put(MDB_txn *txn, const struct db *db, const char *name, uint64_t value) WARN_UNUSED;

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Freeing what nobody refers to.  Writer thread.  Removing a large body or mailbox at once would
+ * free thousands of pages in one commit and stall everybody behind it; so removal only notes what
+ * is garbage, and each commit frees a bounded number of pages. */
+#include <errno.h>
+#include "store/body.h"
+#include "store/writer.h"
+
+#define SWEEP_ROWS_MAX 64 /* incoming blobs of an earlier life moved to gc per step */
+
+int gc_add_blob(struct writer *w, uint64_t blob, uint32_t chunks)
+{
+	struct gc_rec r = {.chunks = chunks};
+	struct key k;
+
+	w->garbage = true;
+	w->debt_made += chunks;
+	return db_put(
+		w->txn, w->db, DB_GC, key_gc(&k, GC_BLOB, 0, blob), bytes_make(&r, sizeof(r)));
+}
+
+int gc_add_box(struct writer *w, uint32_t account, uint32_t box)
+{
+	struct gc_rec r = {0};
+	struct key k;
+
+	w->garbage = true;
+	return db_put(
+		w->txn, w->db, DB_GC, key_gc(&k, GC_BOX, account, box), bytes_make(&r, sizeof(r)));
+}
+
+/* First row of `id` at or after from whose key begins with the first prefix_n octets of from. */
+static int first_with_prefix(struct writer *w, enum db_id id, struct bytes from, size_t prefix_n,
+	struct key *key_r, struct bytes *value_r)
+{
+	struct db_cursor c;
+	int rc = db_cursor_open(w->txn, w->db, id, &c);
+
+	if (rc)
+		return rc;
+	rc = db_cursor_seek(&c, from);
+	if (!rc && (c.key.n < prefix_n || memcmp(c.key.p, from.p, prefix_n) != 0))
+		rc = MDB_NOTFOUND;
+	if (!rc) {
+		memcpy(key_r->p, c.key.p, c.key.n);
+		key_r->n = (uint16_t)c.key.n;
+		*value_r = c.value;
+	}
+	db_cursor_close(&c);
+	return rc;
+}
+
+static int crcs_free(struct writer *w, uint64_t blob, uint32_t *pages)
+{
+	struct key from, k;
+	struct bytes v;
+
+	while (*pages) {
+		int rc = first_with_prefix(w, DB_CRC, key_id_n(&from, blob, 0), 8, &k, &v);
+		if (rc)
+			return rc;
+		rc = db_del(w->txn, w->db, DB_CRC, key_view(&k));
+		if (rc)
+			return rc;
+		--*pages;
+	}
+	return 0;
+}
+
+/* Frees chunks of one blob; its gc row goes with the last of them. */
+static int blob_free(
+	struct writer *w, const struct key *gc_key, struct bytes value, uint32_t *pages)
+{
+	uint64_t blob = key_get_u64(key_view(gc_key), 8);
+	struct gc_rec r;
+	struct key k;
+
+	if (!rec_read(value, &r, sizeof(r)))
+		return MDB_CORRUPTED;
+	for (; r.next < r.chunks && *pages; r.next++, --*pages) {
+		int rc = db_del(w->txn, w->db, DB_CHUNK, key_id_n(&k, blob, r.next));
+		if (rc && rc != MDB_NOTFOUND)
+			return rc;
+	}
+	if (r.next == r.chunks) {
+		int rc = crcs_free(w, blob, pages);
+		if (rc == MDB_NOTFOUND)
+			return db_del(w->txn, w->db, DB_GC, key_view(gc_key));
+		if (rc)
+			return rc;
+	}
+	return db_put(w->txn, w->db, DB_GC, key_view(gc_key), bytes_make(&r, sizeof(r)));
+}
+
+/* Rows of a removed mailbox: 64 octets or so each, and a reference. */
+static int box_free(struct writer *w, const struct key *gc_key, uint32_t *pages)
+{
+	uint32_t account = key_get_u32(key_view(gc_key), 4);
+	uint32_t box = (uint32_t)key_get_u64(key_view(gc_key), 8);
+	struct key from, k;
+	struct mbox_row row;
+	struct bytes v;
+
+	while (*pages) {
+		int rc = first_with_prefix(w, DB_MSG, key_msg(&from, account, box, 0), 8, &k, &v);
+		if (rc == MDB_NOTFOUND)
+			return db_del(w->txn, w->db, DB_GC, key_view(gc_key));
+		if (!rc && !rec_read(v, &row, sizeof(row)))
+			rc = MDB_CORRUPTED;
+		if (!rc)
+			rc = db_del(w->txn, w->db, DB_MSG, key_view(&k));
+		if (!rc)
+			rc = db_del(w->txn, w->db, DB_MOD,
+				key_mod(&from, account, box, row.modseq, row.uid));
+		if (rc && rc != MDB_NOTFOUND)
+			return rc;
+		rc = body_unref(w, row.blob);
+		if (rc)
+			return rc;
+		--*pages;
+	}
+	return 0;
+}
+
+/* Parts whose message was never accepted before the last stop. */
+static int sweep(struct writer *w)
+{
+	struct key from, k;
+	struct incoming_rec r;
+	struct bytes v;
+
+	for (int i = 0; i < SWEEP_ROWS_MAX; i++) {
+		int rc = first_with_prefix(w, DB_INCOMING, key_id(&from, 0), 0, &k, &v);
+		if (rc == MDB_NOTFOUND || (!rc && key_get_u64(key_view(&k), 0) > w->sweep_below)) {
+			w->sweep_below = 0;
+			return 0;
+		}
+		if (!rc && !rec_read(v, &r, sizeof(r)))
+			rc = MDB_CORRUPTED;
+		if (!rc)
+			rc = db_del(w->txn, w->db, DB_INCOMING, key_view(&k));
+		if (!rc)
+			rc = gc_add_blob(w, key_get_u64(key_view(&k), 0), r.chunks);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int rows_free(struct writer *w, uint32_t *pages)
+{
+	struct key from, k;
+	struct bytes v;
+
+	while (*pages) {
+		int rc = first_with_prefix(w, DB_GC, key_gc(&from, 0, 0, 0), 0, &k, &v);
+		if (rc == MDB_NOTFOUND) {
+			w->garbage = w->sweep_below != 0;
+			return 0;
+		}
+		if (!rc) {
+			rc = key_get_u32(key_view(&k), 0) == GC_BLOB ? blob_free(w, &k, v, pages)
+								     : box_free(w, &k, pages);
+		}
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int gc_step(struct writer *w, uint32_t pages)
+{
+	uint32_t left = pages;
+	int rc = w->sweep_below ? sweep(w) : 0;
+
+	if (!rc)
+		rc = rows_free(w, &left);
+	w->debt_freed += pages - left;
+	return rc;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What is on disk: keys and records of the environment.  Keys are big-endian fixed-width integers,
+ * so that the order of the B-tree is the numeric order and rows of one account or message lie
+ * together; records are the structs below in the byte order of the machine (little-endian,
+ * asserted), followed by octets of variable number.  No thread: pure layout. */
+#pragma once
+#include "dataplane/base/bytes.h"
+#include "dataplane/base/rt/chunk.h"
+#include "smtp/envelope.h"
+#include "store/store.h"
+
+#define STORE_FORMAT 1 /* meta "format"; raised with every change that older code cannot read */
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");
+
+/* Sub-databases: DB(identifier, name, what is in it). */
+#define DB_TABLE(DB)                                                                               \
+	DB(META, "meta", "name -> number: format, last_id, next_account")                          \
+	DB(BLOB, "blob", "blob u64 -> blob_rec, prefix, CRCs of the last run of chunks")           \
+	DB(CHUNK, "chunk", "blob u64, number u32 -> <= 4080 octets of the body")                   \
+	DB(CRC, "crc", "blob u64, first chunk u32 -> CRC-32C of each chunk of a streamed run")     \
+	DB(INCOMING, "incoming", "blob u64 -> incoming_rec: parts without an accept")              \
+	DB(GC, "gc", "kind u32, account u32, number u64 -> gc_rec: what is to be freed")           \
+	DB(Q, "q", "id u64 -> q_rec, sender")                                                      \
+	DB(QR, "qr", "id u64, recipient u32 -> qr_rec, address, reason")                           \
+	DB(QT, "qt", "next attempt ms u64, id u64, recipient u32 -> qt_rec, domain")               \
+	DB(BOX, "box", "account u32, box u32 -> box_rec, name, keywords")                          \
+	DB(BOXNAME, "boxname", "account u32, name -> boxname_rec")                                 \
+	DB(MSG, "msg", "account u32, box u32, uid u32 -> struct mbox_row")                         \
+	DB(MOD, "mod", "account u32, box u32, modseq u64, uid u32 -> nothing")                     \
+	DB(ACCT, "acct", "account u32 -> acct_rec, address")                                       \
+	DB(ACCTNAME, "acctname", "address -> acctname_rec, password hash")
+
+enum db_id {
+#define DB(id, name, what) DB_##id,
+	DB_TABLE(DB)
+#undef DB
+		DB_N
+};
+
+/* ---- keys ---- */
+
+#define KEY_MAX 511 /* LMDB's */
+static_assert(MBOX_NAME_MAX + 4 <= KEY_MAX, "a mailbox name is part of a key");
+static_assert(ADDRESS_MAX <= KEY_MAX, "an address is a key");
+
+struct key {
+	uint8_t p[KEY_MAX];
+	uint16_t n;
+};
+
+static inline void key_u32(struct key *k, uint32_t v)
+{
+	v = __builtin_bswap32(v);
+	memcpy(k->p + k->n, &v, sizeof(v));
+	k->n = (uint16_t)(k->n + sizeof(v));
+}
+
+static inline void key_u64(struct key *k, uint64_t v)
+{
+	v = __builtin_bswap64(v);
+	memcpy(k->p + k->n, &v, sizeof(v));
+	k->n = (uint16_t)(k->n + sizeof(v));
+}
+
+static inline uint32_t key_get_u32(struct bytes k, size_t at)
+{
+	uint32_t v;
+
+	BUG_ON(at + sizeof(v) > k.n);
+	memcpy(&v, k.p + at, sizeof(v));
+	return __builtin_bswap32(v);
+}
+
+static inline uint64_t key_get_u64(struct bytes k, size_t at)
+{
+	uint64_t v;
+
+	BUG_ON(at + sizeof(v) > k.n);
+	memcpy(&v, k.p + at, sizeof(v));
+	return __builtin_bswap64(v);
+}
+
+static inline struct bytes key_view(const struct key *k)
+{
+	return bytes_make(k->p, k->n);
+}
+
+/* Each fills k and returns a view of it. */
+static inline struct bytes key_id(struct key *k, uint64_t id)
+{
+	k->n = 0;
+	key_u64(k, id);
+	return key_view(k);
+}
+
+static inline struct bytes key_id_n(struct key *k, uint64_t id, uint32_t n)
+{
+	k->n = 0;
+	key_u64(k, id);
+	key_u32(k, n);
+	return key_view(k);
+}
+
+static inline struct bytes key_qt(struct key *k, uint64_t next_ms, uint64_t id, uint32_t rcpt)
+{
+	k->n = 0;
+	key_u64(k, next_ms);
+	key_u64(k, id);
+	key_u32(k, rcpt);
+	return key_view(k);
+}
+
+static inline struct bytes key_gc(struct key *k, uint32_t kind, uint32_t account, uint64_t number)
+{
+	k->n = 0;
+	key_u32(k, kind);
+	key_u32(k, account);
+	key_u64(k, number);
+	return key_view(k);
+}
+
+static inline struct bytes key_account(struct key *k, uint32_t account)
+{
+	k->n = 0;
+	key_u32(k, account);
+	return key_view(k);
+}
+
+static inline struct bytes key_box(struct key *k, uint32_t account, uint32_t box)
+{
+	k->n = 0;
+	key_u32(k, account);
+	key_u32(k, box);
+	return key_view(k);
+}
+
+/* name: at most MBOX_NAME_MAX octets (the caller has checked). */
+static inline struct bytes key_boxname(struct key *k, uint32_t account, struct bytes name)
+{
+	BUG_ON(name.n > MBOX_NAME_MAX);
+	k->n = 0;
+	key_u32(k, account);
+	if (name.n)
+		memcpy(k->p + k->n, name.p, name.n);
+	k->n = (uint16_t)(k->n + name.n);
+	return key_view(k);
+}
+
+static inline struct bytes key_msg(struct key *k, uint32_t account, uint32_t box, uint32_t uid)
+{
+	k->n = 0;
+	key_u32(k, account);
+	key_u32(k, box);
+	key_u32(k, uid);
+	return key_view(k);
+}
+
+static inline struct bytes key_mod(
+	struct key *k, uint32_t account, uint32_t box, uint64_t modseq, uint32_t uid)
+{
+	k->n = 0;
+	key_u32(k, account);
+	key_u32(k, box);
+	key_u64(k, modseq);
+	key_u32(k, uid);
+	return key_view(k);
+}
+
+/* ---- records ---- */
+
+/* CRCs kept in the blob row itself; longer runs have rows of their own in crc. */
+#define BLOB_CRC_INLINE 128
+
+struct blob_rec {
+	uint64_t size; /* octets of the body */
+	uint64_t received_ms;
+	uint32_t chunks; /* chunk i holds octets i * CHUNK_DATA and on */
+	uint32_t refs;   /* mailbox rows, and 1 for the queue */
+	uint32_t crc;    /* CRC-32C of the whole body */
+	uint32_t header_bytes;
+	uint32_t crc_first; /* number of the first chunk whose CRC is in this row */
+	uint32_t prefix_crc;
+	uint16_t prefix_n;     /* octets that stand before the body */
+	uint16_t prefix_local; /* of these, seen in mailboxes only */
+	uint8_t body_type;
+	uint8_t reserved[3];
+	/* prefix_n octets, then (chunks - crc_first) CRCs of 4 octets */
+};
+static_assert(sizeof(struct blob_rec) == 48, "stored record");
+static_assert(MESSAGE_PREFIX_MAX <= UINT16_MAX, "prefix_n");
+#define BLOB_ROW_MAX (sizeof(struct blob_rec) + MESSAGE_PREFIX_MAX + 4 * BLOB_CRC_INLINE)
+
+struct incoming_rec {
+	uint64_t size;
+	uint32_t chunks;
+	uint32_t reserved;
+};
+static_assert(sizeof(struct incoming_rec) == 16, "stored record");
+
+enum gc_kind { GC_BLOB = 1, GC_BOX = 2 };
+
+struct gc_rec {
+	uint32_t next;   /* GC_BLOB: first chunk not yet freed */
+	uint32_t chunks; /* GC_BLOB */
+};
+static_assert(sizeof(struct gc_rec) == 8, "stored record");
+
+struct q_rec {
+	uint64_t received_ms, expire_ms;
+	struct ip_addr peer;
+	uint32_t pending; /* rows in qr */
+	uint16_t sender_n;
+	uint8_t body_type, smtputf8, bare;
+	uint8_t reserved[7];
+	/* sender_n octets */
+};
+static_assert(sizeof(struct q_rec) == 48, "stored record");
+
+struct qr_rec {
+	uint64_t next_ms;
+	uint32_t attempts;
+	uint16_t code;
+	uint16_t address_n, domain_at;
+	uint8_t state; /* enum queue_state */
+	uint8_t notify;
+	uint8_t reason_n;
+	uint8_t reserved[3];
+	/* address_n octets, reason_n octets */
+};
+static_assert(sizeof(struct qr_rec) == 24, "stored record");
+
+/* What the schedule needs, so that loading it is one sequential scan. */
+struct qt_rec {
+	uint16_t attempts;
+	uint8_t state;
+	uint8_t domain_n;
+	/* domain_n octets */
+};
+static_assert(sizeof(struct qt_rec) == 4, "stored record");
+
+#define KEYWORD_MAX    64 /* octets of one keyword, chosen */
+#define KEYWORDS_BYTES (MBOX_KEYWORDS_MAX * (KEYWORD_MAX + 1))
+
+struct box_rec {
+	uint32_t uidvalidity, uidnext, exists, unseen, deleted;
+	uint16_t name_n, keywords_n;
+	uint64_t highestmodseq, bytes;
+	/* name_n octets; keywords_n octets: NUL-terminated keywords in bit order */
+};
+static_assert(sizeof(struct box_rec) == 40, "stored record");
+
+struct boxname_rec {
+	uint32_t box;
+	uint8_t subscribed;
+	uint8_t reserved[3];
+};
+static_assert(sizeof(struct boxname_rec) == 8, "stored record");
+
+enum acct_state { ACCT_OK = 0, ACCT_DISABLED = 1 };
+
+struct acct_rec {
+	uint64_t modseq;          /* highest given out in any mailbox of the account */
+	uint64_t messages, bytes; /* in all mailboxes */
+	uint32_t next_box, next_uidvalidity, inbox, boxes;
+	uint16_t address_n;
+	uint8_t state; /* enum acct_state */
+	uint8_t reserved[5];
+	/* address_n octets */
+};
+static_assert(sizeof(struct acct_rec) == 48, "stored record");
+
+struct acctname_rec {
+	uint32_t account;
+	uint16_t hash_n;
+	uint8_t state; /* enum acct_state */
+	uint8_t reserved;
+	/* hash_n octets: crypt(3) */
+};
+static_assert(sizeof(struct acctname_rec) == 8, "stored record");
+
+#define BOXES_PER_ACCOUNT_MAX 10000 /* chosen: bounds rename and account removal */

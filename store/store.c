@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The store's life.  Main thread, but for what says otherwise. */
+#include "store/store.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include "dataplane/base/log.h"
+#include "dataplane/base/siphash.h"
+#include "store/reader.h"
+#include "store/writer.h"
+
+#define QUEUE_LIFETIME_MS (5ull * 86400 * MS_PER_SEC) /* RFC 5321 4.5.4.1: 4 to 5 days */
+
+static int fail(char *error, size_t n, const char *path, int err, const char *what)
+{
+	snprintf(error, n, "store.path %s: %s: %s", path, what, strerror(-err));
+	return err;
+}
+
+static int directory_load_row(struct store *s, struct bytes address, struct bytes value)
+{
+	struct acctname_rec r;
+
+	if (!rec_read(value, &r, sizeof(r)))
+		return -EIO;
+	return directory_set(s->directory, address, r.account, 0,
+		r.state == ACCT_OK ? DIRECTORY_STATE_OK : DIRECTORY_STATE_DISABLED);
+}
+
+static int directory_load(struct store *s, MDB_txn *txn)
+{
+	struct db_cursor c;
+	struct key k;
+	int err = 0, rc = db_cursor_open(txn, &s->db, DB_ACCTNAME, &c);
+
+	if (rc)
+		return -EIO;
+	k.n = 0;
+	key_u32(&k, 0);
+	for (rc = db_cursor_seek(&c, key_view(&k)); !rc && !err; rc = db_cursor_next(&c))
+		err = directory_load_row(s, c.key, c.value);
+	db_cursor_close(&c);
+	return err ? err : rc == MDB_NOTFOUND ? 0 : -EIO;
+}
+
+static int contents_load(struct store *s)
+{
+	MDB_txn *txn;
+	int err, rc = db_begin(&s->db, false, &txn);
+
+	if (rc)
+		return -EIO;
+	rc = db_meta_get(txn, &s->db, "last_id", &s->last_id);
+	err = rc ? -EIO : directory_load(s, txn);
+	atomic_store(&s->queued_messages, db_entries(txn, &s->db, DB_Q));
+	atomic_store(&s->queued_recipients, db_entries(txn, &s->db, DB_QR));
+	atomic_store(&s->accounts, db_entries(txn, &s->db, DB_ACCTNAME));
+	db_abort(txn);
+	return err;
+}
+
+static int threads_create(struct store *s)
+{
+	uint32_t readers = s->conf.readers ? s->conf.readers : 1;
+
+	s->writer = writer_create(s);
+	if (!s->writer)
+		return -ENOMEM;
+	for (unsigned i = 0; i < MIN(readers, (uint32_t)STORE_READERS_MAX); i++) {
+		s->readers[i] = reader_create(s, i);
+		if (!s->readers[i])
+			return -ENOMEM;
+		s->reader_count++;
+	}
+	return 0;
+}
+
+static int parts_open(struct store *s, char *error, size_t error_n)
+{
+	const struct store_conf *conf = &s->conf;
+	bool no_sync = false;
+
+#ifdef BYPOST_MUTANTS
+	no_sync = conf->mutant_no_sync;
+#endif
+	int err = db_open(&s->db, conf->path, conf->map_bytes, no_sync, error, error_n);
+	if (err < 0)
+		return err;
+	s->directory = directory_create(conf->local_domains, conf->local_domain_count);
+	if (!s->directory)
+		return fail(error, error_n, conf->path, -ENOMEM, "directory");
+	err = contents_load(s);
+	if (err < 0)
+		return fail(error, error_n, conf->path, err, "cannot read accounts");
+	err = threads_create(s);
+	return err < 0 ? fail(error, error_n, conf->path, err, "cannot make threads") : 0;
+}
+
+int store_open(const struct store_conf *conf, struct store **store_r, char *error, size_t error_n)
+{
+	struct store *s = calloc(1, sizeof(*s));
+
+	*store_r = NULL;
+	if (!s)
+		return fail(error, error_n, conf->path, -ENOMEM, "cannot open");
+	s->conf = *conf;
+	s->db.lock_fd = -1;
+	if (s->conf.queue_lifetime_ms == 0)
+		s->conf.queue_lifetime_ms = QUEUE_LIFETIME_MS;
+	int err = conf->shards > 1 ? -EINVAL : parts_open(s, error, error_n);
+	if (conf->shards > 1)
+		snprintf(error, error_n, "store.shards: only 1 is supported");
+	s->conf.path = s->db.path;
+	s->conf.local_domains = NULL; /* the directory has copies */
+	if (err < 0) {
+		store_close(&s);
+		return err;
+	}
+	*store_r = s;
+	return 0;
+}
+
+struct service *store_writer(struct store *s)
+{
+	return &s->writer->service;
+}
+
+unsigned store_reader_count(const struct store *s)
+{
+	return s->reader_count;
+}
+
+struct service *store_reader(struct store *s, unsigned i)
+{
+	BUG_ON(i >= s->reader_count);
+	return &s->readers[i]->service;
+}
+
+int store_add_ready(struct store *s, struct hints *h)
+{
+	if (s->ready_count == STORE_HINTS_MAX)
+		return -ENOSPC;
+	s->ready[s->ready_count++] = h;
+	return 0;
+}
+
+int store_add_events(struct store *s, struct hints *h)
+{
+	if (s->event_count == STORE_HINTS_MAX)
+		return -ENOSPC;
+	s->events[s->event_count++] = h;
+	return 0;
+}
+
+/* A fixed key: every thread, and the next process, must come to the same answer.  A peer can aim
+ * its domains at one worker; that worker's limits hold it. */
+unsigned store_domain_owner(struct bytes domain, unsigned workers)
+{
+	static const struct siphash_key key = {0x6279706f73740001, 0x646f6d61696e0001};
+	uint8_t folded[DOMAIN_MAX];
+	size_t n = MIN(domain.n, sizeof(folded));
+
+	for (size_t i = 0; i < n; i++)
+		folded[i] = ascii_lower(domain.p[i]);
+	return workers ? (unsigned)(siphash13(&key, folded, n) % workers) : 0;
+}
+
+int store_start(struct store *s)
+{
+	int err = writer_start(s->writer);
+	unsigned started = 0;
+
+	if (err < 0)
+		return err;
+	while (!err && started < s->reader_count) {
+		err = reader_start(s->readers[started]);
+		started += err == 0;
+	}
+	if (!err) {
+		s->started = true;
+		return 0;
+	}
+	while (started)
+		reader_stop(s->readers[--started]);
+	writer_stop(s->writer);
+	return err;
+}
+
+void store_stop(struct store *s)
+{
+	if (!s->started)
+		return;
+	writer_stop(s->writer);
+	for (unsigned i = 0; i < s->reader_count; i++)
+		reader_stop(s->readers[i]);
+	s->started = false;
+}
+
+void store_close(struct store **sp)
+{
+	struct store *s = *sp;
+
+	if (!s)
+		return;
+	store_stop(s);
+	for (unsigned i = 0; i < s->reader_count; i++)
+		reader_destroy(&s->readers[i]);
+	writer_destroy(&s->writer);
+	directory_destroy(&s->directory);
+	db_close(&s->db);
+	free(s);
+	*sp = NULL;
+}
+
+const struct directory *store_directory(const struct store *s)
+{
+	return directory_public(s->directory);
+}
+
+uint64_t store_last_id(const struct store *s)
+{
+	return s->last_id;
+}
+
+void store_get_info(const struct store *s, struct store_info *info_r)
+{
+	struct statvfs v;
+
+	*info_r = (struct store_info){
+		.health = atomic_load_explicit(&s->health, memory_order_acquire),
+		.file_bytes = db_file_bytes(&s->db),
+		.reserve_bytes = atomic_load(&s->reserve_bytes),
+		.queued_messages = atomic_load(&s->queued_messages),
+		.queued_recipients = atomic_load(&s->queued_recipients),
+		.accounts = atomic_load(&s->accounts),
+		.group_mean = atomic_load(&s->group_mean_milli) / 1000.0,
+	};
+	if (statvfs(s->db.path, &v) == 0)
+		info_r->disk_free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the files of store/ share about the whole store. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include "store/db.h"
+#include "store/directory.h"
+#include "store/store.h"
+
+#define STORE_HINTS_MAX 64 /* cores with a role, at most */
+
+struct writer;
+struct reader;
+
+struct store {
+	struct store_conf conf; /* strings are the store's own copies */
+	struct db db;
+	struct directory_table *directory;
+	struct writer *writer;
+	struct reader *readers[STORE_READERS_MAX];
+	unsigned reader_count;
+	struct hints *ready[STORE_HINTS_MAX];
+	unsigned ready_count;
+	struct hints *events[STORE_HINTS_MAX];
+	unsigned event_count;
+	uint64_t last_id; /* at open */
+	bool started;
+	/* written by the writer, read by anybody */
+	atomic_uint health; /* enum store_health */
+	_Atomic uint64_t queued_messages, queued_recipients, accounts, reserve_bytes;
+	_Atomic uint32_t group_mean_milli;
+};
+
+/* Writer thread: keep the readers away from the environment, and let them back. */
+void store_readers_pause(struct store *s);
+void store_readers_resume(struct store *s);

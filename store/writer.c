@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The writer's life and loop.  Natural batching: while one group is being synced the next one
+ * gathers on the rings; nothing ever waits for a timer. */
+#include "store/writer.h"
+#include <errno.h>
+#include <stdlib.h>
+#include "dataplane/base/clock.h"
+#include "dataplane/base/counters.h"
+#include "dataplane/base/log.h"
+
+#define IDLE_US         1000000
+#define GROUP_MESSAGES  256
+#define GROUP_BYTES     (8ull << 20)
+#define DEBT_HIGH_PAGES 65536 /* chosen: 256 MiB of garbage get commits of their own under load */
+
+struct writer *writer_create(struct store *s)
+{
+	struct writer *w =
+		aligned_alloc(CACHE_LINE, (sizeof(*w) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+
+	if (!w)
+		return NULL;
+	memset(w, 0, sizeof(*w));
+	w->store = s;
+	w->db = &s->db;
+	w->group_messages = s->conf.group_messages ? s->conf.group_messages : GROUP_MESSAGES;
+	w->group_messages = MIN(w->group_messages, (uint32_t)WRITER_GROUP_MAX);
+	w->group_bytes = s->conf.group_bytes ? s->conf.group_bytes : GROUP_BYTES;
+	w->last_id = w->last_id_stored = w->sweep_below = s->last_id;
+	w->garbage = true; /* unknown: the first step finds out */
+	w->scratch = calloc(MESSAGE_RCPT_MAX, sizeof(*w->scratch));
+	if (!w->scratch || service_init(&w->service) < 0) {
+		free(w->scratch);
+		free(w);
+		return NULL;
+	}
+	return w;
+}
+
+void writer_destroy(struct writer **wp)
+{
+	struct writer *w = *wp;
+
+	if (!w)
+		return;
+	service_fini(&w->service);
+	free(w->effects);
+	free(w->scratch);
+	free(w);
+	*wp = NULL;
+}
+
+static uint64_t op_bytes(const struct op *op)
+{
+	const struct writer_op *o = writer_op_of(op);
+
+	return o && o->bytes ? o->bytes(op) : 0;
+}
+
+/* Runs what was taken in groups of at most group_bytes, in order. */
+static void run(struct writer *w, struct op **ops, unsigned n)
+{
+	unsigned from = 0;
+
+	while (from < n) {
+		uint64_t bytes = op_bytes(ops[from]);
+		unsigned to = from + 1;
+		while (to < n && bytes + op_bytes(ops[to]) <= w->group_bytes)
+			bytes += op_bytes(ops[to++]);
+		writer_group(w, ops + from, to - from);
+		from = to;
+	}
+}
+
+static bool collect_due(const struct writer *w)
+{
+	return w->garbage && clock_mono_us() >= w->garbage_retry_us &&
+	       atomic_load_explicit(&w->store->health, memory_order_relaxed) != STORE_FAILED;
+}
+
+/* One turn without requests: garbage, recovery, sleep. */
+static void idle(struct writer *w)
+{
+	uint64_t now = clock_mono_us(), sleep_us = IDLE_US;
+
+	if (atomic_load_explicit(&w->store->health, memory_order_relaxed) == STORE_FAILED) {
+		writer_recover(w);
+		if (w->reopen_at_us > now)
+			sleep_us = MIN(sleep_us, w->reopen_at_us - now);
+	} else if (collect_due(w)) {
+		writer_collect(w);
+		return;
+	} else if (w->garbage && w->garbage_retry_us > now) {
+		sleep_us = MIN(sleep_us, w->garbage_retry_us - now);
+	}
+	service_sleep(&w->service, sleep_us);
+}
+
+static void *thread_main(void *arg)
+{
+	struct writer *w = arg;
+	struct op *ops[WRITER_GROUP_MAX];
+
+	log_thread_init("writer0");
+	counters_thread_init("writer0");
+	for (;;) {
+		bool stopping = service_stopping(&w->service);
+		unsigned n = service_take(&w->service, ops, w->group_messages);
+		if (n) {
+			writer_recover(w);
+			run(w, ops, n);
+			if (w->debt_pages > DEBT_HIGH_PAGES && collect_due(w))
+				writer_collect(w);
+		} else if (stopping) {
+			return NULL;
+		} else {
+			idle(w);
+		}
+	}
+}
+
+int writer_start(struct writer *w)
+{
+	return -pthread_create(&w->thread, NULL, thread_main, w);
+}
+
+void writer_stop(struct writer *w)
+{
+	service_stop(&w->service);
+	pthread_join(w->thread, NULL);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The writer: one thread, the only one that writes the environment.  It takes what is on all its
+ * channels, applies it in one transaction, commits, and only then completes the ops.
+ *
+ * Each kind of op has an apply function: it finds every expected refusal (op.status) before its
+ * first put and returns 0, or it returns an LMDB code or errno and the transaction is given up.
+ * What must be told to others after the commit is collected as effects. */
+#pragma once
+#include "store/mbox_name.h"
+#include "store/store_priv.h"
+
+#define WRITER_GROUP_MAX   1024 /* ops taken at once, whatever the configuration says */
+#define WRITER_FREED_PAGES 450  /* per commit: one more page of LMDB's free list costs a search */
+#define WRITER_REOPENS_MAX 3
+
+/* Something to announce after the commit. */
+struct effect {
+	uint64_t value;          /* queue id, or a mailbox event */
+	uint64_t owners;         /* ready hint: bit i: delivery worker i; 0: a mailbox event */
+	struct message *message; /* ready hint with the message, or NULL */
+};
+
+struct writer {
+	struct service service;
+	struct store *store;
+	struct db *db;
+	pthread_t thread;
+	/* configuration */
+	uint32_t group_messages;
+	uint64_t group_bytes, reserve_bytes;
+	/* the transaction under way */
+	MDB_txn *txn;
+	uint64_t chunk_last_id; /* highest key of the chunk table: beyond it MDB_APPEND is right */
+	uint32_t chunk_last_n;
+	uint64_t now_ms;
+	uint64_t last_id, last_id_stored;
+	struct effect *effects;
+	size_t effect_count, effect_cap;
+	uint64_t ops_done, messages_done, bytes_done;
+	uint64_t debt_made, debt_freed; /* pages made garbage, and freed, by this transaction */
+	struct {
+		bool garbage;
+		uint64_t sweep_below, last_id, chunk_last_id;
+		uint32_t chunk_last_n;
+	} before; /* what an abort brings back */
+	/* garbage */
+	uint64_t debt_pages;
+	bool garbage;         /* there are rows in gc or old ones in incoming */
+	uint64_t sweep_below; /* incoming blobs up to this id are of an earlier life */
+	uint64_t garbage_retry_us;
+	/* failure */
+	uint64_t full_until_us; /* a put or commit found no room, whatever the estimate said */
+	unsigned reopens;
+	uint64_t reopen_at_us, failed_at_us;
+	uint32_t *scratch; /* account numbers of one message */
+};
+
+/* ---- writer.c: life ---- */
+struct writer *writer_create(struct store *s);
+void writer_destroy(struct writer **w);
+int writer_start(struct writer *w) WARN_UNUSED;
+void writer_stop(struct writer *w);
+
+/* ---- writer_group.c: transactions ---- */
+void writer_group(struct writer *w, struct op **ops, unsigned n);
+/* One transaction that only frees.  Returns false when it could not. */
+bool writer_collect(struct writer *w);
+/* ---- writer_error.c ---- */
+enum writer_error { WRITER_ERROR_ONE, WRITER_ERROR_FULL, WRITER_ERROR_FAILED };
+/* What a failure means for the shard. */
+enum writer_error writer_classify(const struct writer *w, int rc);
+/* Is there room above the reserve, on disk and in the map? */
+bool writer_has_room(const struct writer *w);
+void writer_fail(struct writer *w, int rc);
+/* Tries to bring a failed shard back, when it is time. */
+void writer_recover(struct writer *w);
+void writer_publish(struct writer *w, unsigned ops);
+
+/* ---- writer_ops.c: the table of ops ---- */
+struct writer_op {
+	int (*apply)(struct writer *w, struct op *op);
+	/* After the commit, before the op completes. */
+	void (*committed)(struct writer *w, struct op *op);
+	/* Memory that passed to the writer; whatever the outcome. */
+	void (*release)(struct op *op);
+	uint64_t (*bytes)(const struct op *op);
+	bool needs_room;         /* refused below the reserve */
+	int full, failed, error; /* status for these cases */
+};
+const struct writer_op *writer_op_of(const struct op *op);
+
+int writer_apply_part(struct writer *w, struct op *op);
+int writer_apply_drop(struct writer *w, struct op *op);
+int writer_apply_accept(struct writer *w, struct op *op);
+int writer_apply_result(struct writer *w, struct op *op);
+int writer_apply_queue_admin(struct writer *w, struct op *op);
+int writer_apply_append(struct writer *w, struct op *op);
+int writer_apply_flags(struct writer *w, struct op *op);
+int writer_apply_copy(struct writer *w, struct op *op);
+int writer_apply_expunge(struct writer *w, struct op *op);
+int writer_apply_mbox_create(struct writer *w, struct op *op);
+int writer_apply_mbox_delete(struct writer *w, struct op *op);
+int writer_apply_mbox_rename(struct writer *w, struct op *op);
+int writer_apply_mbox_subscribe(struct writer *w, struct op *op);
+int writer_apply_account(struct writer *w, struct op *op);
+void writer_account_committed(struct writer *w, struct op *op);
+
+/* ---- effects ---- */
+int writer_effect(struct writer *w, const struct effect *e) WARN_UNUSED;
+int writer_event(struct writer *w, uint32_t account, uint32_t box) WARN_UNUSED;
+void writer_effects_run(struct writer *w);
+
+/* ---- writer_accept.c ---- */
+/* Stores a message: body, mailbox rows, queue rows.  *refused_r: recipients without an account;
+ * *stored_r false: all of them, nothing was put. */
+int writer_message_store(
+	struct writer *w, struct message *m, uint32_t *refused_r, bool *stored_r) WARN_UNUSED;
+
+/* ---- writer_account.c, writer_box.c: rows ---- */
+struct acct {
+	uint32_t account;
+	struct acct_rec r;
+	char address[ADDRESS_MAX];
+};
+int writer_acct_get(struct writer *w, uint32_t account, struct acct *a) WARN_UNUSED;
+int writer_acct_put(struct writer *w, const struct acct *a) WARN_UNUSED;
+
+struct box {
+	uint32_t account, box;
+	struct box_rec r;
+	uint8_t name[MBOX_NAME_MAX];
+	uint8_t keywords[KEYWORDS_BYTES];
+};
+int writer_box_get(struct writer *w, uint32_t account, uint32_t box, struct box *b) WARN_UNUSED;
+int writer_box_put(struct writer *w, const struct box *b) WARN_UNUSED;
+/* By name.  MDB_NOTFOUND. */
+int writer_box_find(
+	struct writer *w, uint32_t account, struct bytes name, struct box *b) WARN_UNUSED;
+/* A new empty mailbox; a and b are put.  name is valid and free. */
+int writer_box_create(
+	struct writer *w, struct acct *a, struct bytes name, struct box *b) WARN_UNUSED;
+/* Adds a message with the next UID; fills row->uid and modseq (a->r.modseq, which the caller has
+ * raised).  The caller puts a and b. */
+int writer_box_add(
+	struct writer *w, struct acct *a, struct box *b, struct mbox_row *row) WARN_UNUSED;
+/* Removes a row and its mod row and counts; not its blob reference. */
+int writer_box_remove(
+	struct writer *w, struct acct *a, struct box *b, const struct mbox_row *row) WARN_UNUSED;
+int writer_msg_get(struct writer *w, uint32_t account, uint32_t box, uint32_t uid,
+	struct mbox_row *row) WARN_UNUSED;
+/* Bits of the keywords in a chain of NUL-terminated names; new ones get a bit while there are any.
+ */
+uint32_t writer_box_keywords(struct box *b, const struct chain *names);
+/* Bits of the keywords of `from` that `mask` selects, in `to`. */
+uint32_t writer_box_keywords_map(const struct box *from, struct box *to, uint32_t mask);
+
+/* ---- gc.c ---- */
+/* Frees up to `pages` pages of garbage. */
+int gc_step(struct writer *w, uint32_t pages) WARN_UNUSED;
+int gc_add_blob(struct writer *w, uint64_t blob, uint32_t chunks) WARN_UNUSED;
+int gc_add_box(struct writer *w, uint32_t account, uint32_t box) WARN_UNUSED;
+
+/* ---- test mutants: writer_mutant.c, or writer_mutant_none.c in every real build ---- */
+/* May answer ops before they are durable and put copies in their place. */
+void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n);
+/* True when op was such a copy; it is gone then. */
+bool writer_mutant_complete(struct op *op);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the writer does about a full disk and a failing one.  Writer thread. */
+#include <errno.h>
+#include <sys/statvfs.h>
+#include "dataplane/base/clock.h"
+#include "dataplane/base/counters.h"
+#include "dataplane/base/log.h"
+#include "store/writer.h"
+
+#define RESERVE_MAX       (4ull << 30)
+#define RESERVE_PERCENT   5
+#define REOPEN_DELAY_US   (1 * US_PER_SEC)   /* doubled each time */
+#define REOPEN_FORGIVE_US (600 * US_PER_SEC) /* without a failure: the count starts anew */
+#define MAP_RESERVE_PART  8                  /* of a small map: room for deletions */
+
+static uint64_t disk_free(const struct writer *w, uint64_t *total_r)
+{
+	struct statvfs v;
+
+	if (statvfs(w->db->path, &v) < 0) {
+		*total_r = 0;
+		return UINT64_MAX; /* unknown: the commit will tell */
+	}
+	*total_r = (uint64_t)v.f_blocks * v.f_frsize;
+	return (uint64_t)v.f_bavail * v.f_frsize;
+}
+
+/* min(5 %, 4 GiB) by default, and never less than a full group needs. */
+static uint64_t reserve_of(const struct writer *w, uint64_t total)
+{
+	uint64_t reserve = w->store->conf.reserve_bytes;
+
+	if (reserve == 0)
+		reserve = MIN(total / 100 * RESERVE_PERCENT, RESERVE_MAX);
+	return MAX(reserve, w->group_bytes);
+}
+
+bool writer_has_room(const struct writer *w)
+{
+	uint64_t total, have = disk_free(w, &total);
+	uint64_t used = db_used_bytes(w->db), map = w->db->map_bytes;
+	uint64_t reserve = reserve_of(w, total);
+	uint64_t map_reserve = MIN(reserve, map / MAP_RESERVE_PART);
+	uint64_t map_left = map > used ? map - used : 0;
+
+	atomic_store_explicit(&w->store->reserve_bytes, reserve, memory_order_relaxed);
+	if (have >= reserve && map_left >= map_reserve)
+		return true;
+	/* The file never shrinks: what deletions have freed inside it counts as room. */
+	uint64_t lack = have < reserve ? reserve - have : 0;
+	lack = MAX(lack, map_left < map_reserve ? map_reserve - map_left : 0);
+	return db_free_bytes(w->db, lack) >= lack;
+}
+
+/* LMDB reports a short write, which is how a full disk may look, as EIO. */
+static bool disk_is_full(const struct writer *w)
+{
+	uint64_t total;
+
+	return disk_free(w, &total) < w->group_bytes;
+}
+
+enum writer_error writer_classify(const struct writer *w, int rc)
+{
+	switch (rc) {
+	case MDB_MAP_FULL:
+	case ENOSPC:
+	case EDQUOT:
+		return WRITER_ERROR_FULL;
+	case EIO:
+		return disk_is_full(w) ? WRITER_ERROR_FULL : WRITER_ERROR_FAILED;
+	case MDB_PANIC:
+	case EROFS:
+	case EBADF:
+		return WRITER_ERROR_FAILED;
+	default:
+		return WRITER_ERROR_ONE;
+	}
+}
+
+void writer_fail(struct writer *w, int rc)
+{
+	uint64_t now = clock_mono_us();
+
+	if (w->failed_at_us && now - w->failed_at_us > REOPEN_FORGIVE_US)
+		w->reopens = 0;
+	w->failed_at_us = now;
+	w->reopen_at_us = now + (REOPEN_DELAY_US << w->reopens);
+	atomic_store_explicit(&w->store->health, STORE_FAILED, memory_order_release);
+	log_error("store", "shard-failed path=%s error=\"%s\" reopens=%u", w->db->path,
+		mdb_strerror(rc), w->reopens);
+}
+
+/* A commit of its own proves that the disk takes writes again. */
+static int prove(struct writer *w)
+{
+	MDB_txn *txn;
+	int rc = db_begin(w->db, true, &txn);
+
+	if (rc)
+		return rc;
+	rc = db_meta_put(txn, w->db, "reopened", clock_wall_ms());
+	if (rc) {
+		db_abort(txn);
+		return rc;
+	}
+	return db_commit(txn);
+}
+
+void writer_recover(struct writer *w)
+{
+	if (atomic_load_explicit(&w->store->health, memory_order_relaxed) != STORE_FAILED ||
+		w->reopens >= WRITER_REOPENS_MAX || clock_mono_us() < w->reopen_at_us)
+		return;
+	w->reopens++;
+	store_readers_pause(w->store);
+	int rc = -db_reopen(w->db);
+	store_readers_resume(w->store);
+	if (!rc)
+		rc = prove(w);
+	if (!rc) {
+		atomic_store_explicit(&w->store->health, STORE_OK, memory_order_release);
+		w->garbage = true;
+		log_warn("store", "shard-reopened path=%s reopens=%u", w->db->path, w->reopens);
+		return;
+	}
+	counter_inc(CTR_STORE_ERRORS);
+	w->failed_at_us = clock_mono_us();
+	w->reopen_at_us = w->failed_at_us + (REOPEN_DELAY_US << w->reopens);
+	log_error("store", "reopen-failed path=%s error=\"%s\" reopens=%u%s", w->db->path,
+		mdb_strerror(rc), w->reopens,
+		w->reopens == WRITER_REOPENS_MAX ? " giving-up=yes" : "");
+}

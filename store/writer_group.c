@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * One group of ops: one transaction, one commit, then the answers.  When it fails, the ops that can
+ * be saved are committed without the one that cannot.  Writer thread. */
+#include <errno.h>
+#include <stdlib.h>
+#include "dataplane/base/clock.h"
+#include "dataplane/base/counters.h"
+#include "dataplane/base/log.h"
+#include "store/writer.h"
+
+#define COLLECT_RETRY_US (1 * US_PER_SEC)
+#define FULL_RETRY_US    (1 * US_PER_SEC)
+#define NOT_ONE          UINT32_MAX /* the failure is nobody's in particular */
+
+static enum store_health health(const struct writer *w)
+{
+	return atomic_load_explicit(&w->store->health, memory_order_relaxed);
+}
+
+static void set_health(struct writer *w, enum store_health h)
+{
+	if (health(w) == h)
+		return;
+	if (h == STORE_FULL)
+		log_warn("store", "shard-full path=%s", w->db->path);
+	else if (h == STORE_OK)
+		log_info("store", "shard-has-room path=%s", w->db->path);
+	atomic_store_explicit(&w->store->health, h, memory_order_release);
+}
+
+/* ---- answers ---- */
+
+static void complete(struct op *op)
+{
+	const struct writer_op *o = writer_op_of(op);
+
+	if (o && o->release)
+		o->release(op);
+	if (!writer_mutant_complete(op))
+		channel_complete(op);
+}
+
+static void refuse(struct op *op, enum writer_error why)
+{
+	const struct writer_op *o = writer_op_of(op);
+
+	op->status = why == WRITER_ERROR_FULL     ? o->full
+		     : why == WRITER_ERROR_FAILED ? o->failed
+						  : o->error;
+	if (why == WRITER_ERROR_FULL)
+		counter_inc(CTR_STORE_REFUSED_FULL);
+	complete(op);
+}
+
+static void refuse_all(struct op **ops, unsigned n, enum writer_error why)
+{
+	for (unsigned i = 0; i < n; i++)
+		refuse(ops[i], why);
+}
+
+/* Refuses the ops that need room; the others stay, in order.  Returns how many stay. */
+static unsigned refuse_growing(struct op **ops, unsigned n)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (writer_op_of(ops[i])->needs_room)
+			refuse(ops[i], WRITER_ERROR_FULL);
+		else
+			ops[kept++] = ops[i];
+	}
+	return kept;
+}
+
+static void answer_all(struct writer *w, struct op **ops, unsigned n)
+{
+	writer_effects_run(w);
+	for (unsigned i = 0; i < n; i++) {
+		const struct writer_op *o = writer_op_of(ops[i]);
+		if (o->committed && ops[i]->status == 0)
+			o->committed(w, ops[i]);
+	}
+	writer_publish(w, n);
+	for (unsigned i = 0; i < n; i++)
+		complete(ops[i]);
+}
+
+/* ---- one transaction ---- */
+
+static int chunk_last_find(struct writer *w)
+{
+	struct db_cursor c;
+	int rc = db_cursor_open(w->txn, w->db, DB_CHUNK, &c);
+
+	if (rc)
+		return rc;
+	rc = db_cursor_last(&c);
+	w->chunk_last_id = rc ? 0 : key_get_u64(c.key, 0);
+	w->chunk_last_n = rc ? 0 : key_get_u32(c.key, 8);
+	db_cursor_close(&c);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int txn_begin(struct writer *w)
+{
+	int rc = db_begin(w->db, true, &w->txn);
+
+	if (rc)
+		return rc;
+	w->effect_count = 0;
+	w->ops_done = w->messages_done = w->bytes_done = 0;
+	w->debt_made = w->debt_freed = 0;
+	w->now_ms = clock_wall_ms();
+	w->before.garbage = w->garbage;
+	w->before.sweep_below = w->sweep_below;
+	w->before.last_id = w->last_id;
+	return chunk_last_find(w);
+}
+
+static void txn_undo(struct writer *w)
+{
+	w->txn = NULL;
+	w->garbage = w->before.garbage;
+	w->sweep_below = w->before.sweep_below;
+	w->last_id = w->before.last_id;
+	w->effect_count = 0;
+}
+
+static int last_id_put(struct writer *w)
+{
+	if (w->last_id == w->last_id_stored)
+		return 0;
+	return db_meta_put(w->txn, w->db, "last_id", w->last_id);
+}
+
+static int txn_commit(struct writer *w)
+{
+	uint64_t start = clock_mono_us();
+	MDB_txn *txn = w->txn;
+
+	w->txn = NULL;
+	int rc = db_commit(txn);
+	if (rc)
+		return rc;
+	w->last_id_stored = w->last_id;
+	w->debt_pages += w->debt_made;
+	w->debt_pages = w->garbage ? w->debt_pages - MIN(w->debt_pages, w->debt_freed) : 0;
+	counter_inc(CTR_STORE_COMMITS);
+	counter_add(CTR_STORE_COMMIT_US, clock_mono_us() - start);
+	return 0;
+}
+
+static int apply_all(struct writer *w, struct op **ops, unsigned n, unsigned *bad_r)
+{
+	for (unsigned i = 0; i < n; i++) {
+		ops[i]->status = 0;
+		int rc = writer_op_of(ops[i])->apply(w, ops[i]);
+		if (rc) {
+			*bad_r = i;
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* gc_pages 0: leave the garbage alone.  *bad_r: index of the op whose put failed, or NOT_ONE. */
+static int txn_run(
+	struct writer *w, struct op **ops, unsigned n, uint32_t gc_pages, unsigned *bad_r)
+{
+	*bad_r = NOT_ONE;
+	int rc = txn_begin(w);
+
+	if (!rc)
+		rc = apply_all(w, ops, n, bad_r);
+	if (!rc)
+		rc = last_id_put(w);
+	if (!rc && gc_pages && w->garbage)
+		rc = gc_step(w, gc_pages);
+	if (rc && w->txn)
+		db_abort(w->txn);
+	else if (!rc)
+		rc = txn_commit(w);
+	if (rc) {
+		counter_inc(CTR_STORE_ERRORS);
+		txn_undo(w);
+	}
+	return rc;
+}
+
+/* ---- the group, and what is left of it after a failure ---- */
+
+static void commit(struct writer *w, struct op **ops, unsigned n, uint32_t gc_pages);
+
+static void split(struct writer *w, struct op **ops, unsigned n, unsigned at, unsigned mid)
+{
+	counter_inc(CTR_STORE_BISECTS);
+	if (at)
+		commit(w, ops, at, 0);
+	commit(w, ops + at, mid, 0);
+	if (at + mid < n)
+		commit(w, ops + at + mid, n - at - mid, 0);
+}
+
+/* Each call commits or refuses every op; each recursion has fewer ops, so depth <= n. */
+static void salvage(struct writer *w, struct op **ops, unsigned n, int rc, unsigned bad)
+{
+	enum writer_error why = writer_classify(w, rc);
+
+	log_warn("store", "group-failed ops=%u error=\"%s\"", n, mdb_strerror(rc));
+	if (why == WRITER_ERROR_FAILED) {
+		writer_fail(w, rc);
+		refuse_all(ops, n, why);
+		return;
+	}
+	if (why == WRITER_ERROR_FULL) {
+		w->full_until_us = clock_mono_us() + FULL_RETRY_US;
+		set_health(w, STORE_FULL);
+		unsigned kept = refuse_growing(ops, n);
+		if (kept < n) {
+			if (kept)
+				commit(w, ops, kept, 0);
+			return;
+		}
+	}
+	if (n == 1)
+		refuse(ops[0], why);
+	else if (bad == NOT_ONE)
+		split(w, ops, n, n / 2, n - n / 2);
+	else
+		split(w, ops, n, bad, 1);
+}
+
+static void commit(struct writer *w, struct op **ops, unsigned n, uint32_t gc_pages)
+{
+	unsigned bad;
+
+	if (health(w) == STORE_FAILED) {
+		refuse_all(ops, n, WRITER_ERROR_FAILED);
+		return;
+	}
+	int rc = txn_run(w, ops, n, gc_pages, &bad);
+	if (rc && gc_pages && bad == NOT_ONE && writer_classify(w, rc) != WRITER_ERROR_FAILED) {
+		/* Perhaps it was the collecting: it must not cost anybody a message. */
+		w->garbage_retry_us = clock_mono_us() + COLLECT_RETRY_US;
+		rc = txn_run(w, ops, n, 0, &bad);
+	}
+	if (rc)
+		salvage(w, ops, n, rc, bad);
+	else
+		answer_all(w, ops, n);
+}
+
+/* Ops of unknown kinds are answered at once.  Returns how many stay. */
+static unsigned drop_unknown(struct op **ops, unsigned n)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (writer_op_of(ops[i])) {
+			ops[kept++] = ops[i];
+			continue;
+		}
+		ops[i]->status = -EINVAL;
+		channel_complete(ops[i]);
+	}
+	return kept;
+}
+
+static uint32_t gc_share(const struct writer *w)
+{
+	return w->garbage && clock_mono_us() >= w->garbage_retry_us ? WRITER_FREED_PAGES : 0;
+}
+
+void writer_group(struct writer *w, struct op **ops, unsigned n)
+{
+	n = drop_unknown(ops, n);
+	writer_mutant_ack(w, ops, n);
+	if (n && health(w) != STORE_FAILED) {
+		bool room = clock_mono_us() >= w->full_until_us && writer_has_room(w);
+		set_health(w, room ? STORE_OK : STORE_FULL);
+		if (!room)
+			n = refuse_growing(ops, n);
+	}
+	if (n)
+		commit(w, ops, n, gc_share(w));
+}
+
+bool writer_collect(struct writer *w)
+{
+	unsigned bad;
+	int rc = txn_run(w, NULL, 0, WRITER_FREED_PAGES, &bad);
+
+	if (!rc) {
+		writer_publish(w, 0);
+		return true;
+	}
+	w->garbage_retry_us = clock_mono_us() + COLLECT_RETRY_US;
+	if (writer_classify(w, rc) == WRITER_ERROR_FAILED)
+		writer_fail(w, rc);
+	return false;
+}
+
+void writer_publish(struct writer *w, unsigned ops)
+{
+	struct store *s = w->store;
+	MDB_txn *txn;
+
+	counter_add(CTR_STORE_OPS, ops);
+	counter_add(CTR_STORE_MESSAGES, w->messages_done);
+	counter_add(CTR_STORE_BYTES, w->bytes_done);
+	if (ops) {
+		uint32_t mean = atomic_load_explicit(&s->group_mean_milli, memory_order_relaxed);
+		mean = mean - mean / 16 + ops * 1000 / 16;
+		atomic_store_explicit(&s->group_mean_milli, mean, memory_order_relaxed);
+	}
+	if (db_begin(w->db, false, &txn))
+		return;
+	atomic_store_explicit(
+		&s->queued_messages, db_entries(txn, w->db, DB_Q), memory_order_relaxed);
+	atomic_store_explicit(
+		&s->queued_recipients, db_entries(txn, w->db, DB_QR), memory_order_relaxed);
+	atomic_store_explicit(
+		&s->accounts, db_entries(txn, w->db, DB_ACCTNAME), memory_order_relaxed);
+	db_abort(txn);
+}
+
+/* ---- effects ---- */
+
+int writer_effect(struct writer *w, const struct effect *e)
+{
+	if (w->effect_count == w->effect_cap) {
+		size_t cap = w->effect_cap ? w->effect_cap * 2 : 1024;
+		struct effect *grown = realloc(w->effects, cap * sizeof(*grown));
+		if (!grown)
+			return ENOMEM;
+		w->effects = grown;
+		w->effect_cap = cap;
+	}
+	w->effects[w->effect_count++] = *e;
+	return 0;
+}
+
+int writer_event(struct writer *w, uint32_t account, uint32_t box)
+{
+	uint64_t value = mbox_event(account, box);
+	const struct effect *last = w->effect_count ? &w->effects[w->effect_count - 1] : NULL;
+
+	if (w->store->event_count == 0 || (last && !last->owners && last->value == value))
+		return 0;
+	return writer_effect(w, &(struct effect){.value = value});
+}
+
+static void ready_run(struct store *s, const struct effect *e)
+{
+	for (unsigned i = 0; i < s->ready_count; i++) {
+		if (!(e->owners & 1ull << i))
+			continue;
+		void *hint = ready_hint_of_id(e->value);
+		if (e->message) {
+			message_ref(e->message);
+			hint = ready_hint_of_message(e->message);
+		}
+		if (hints_put(s->ready[i], hint, e->value))
+			continue;
+		counter_inc(CTR_STORE_HINTS_DROPPED);
+		if (e->message)
+			message_unref(e->message);
+	}
+}
+
+void writer_effects_run(struct writer *w)
+{
+	struct store *s = w->store;
+
+	for (size_t i = 0; i < w->effect_count; i++) {
+		const struct effect *e = &w->effects[i];
+		if (e->owners) {
+			ready_run(s, e);
+			continue;
+		}
+		for (unsigned c = 0; c < s->event_count; c++) {
+			if (!hints_put(s->events[c], (void *)(uintptr_t)e->value, e->value))
+				counter_inc(CTR_STORE_HINTS_DROPPED);
+		}
+	}
+	w->effect_count = 0;
+}
