@@ -60,7 +60,7 @@ prepare_look_kernel() {
 		prepare_need "network namespaces are refused (ip netns add): in a container run it with --privileged"
 		return
 	fi
-	if ! ip -n "$ns" link add a type veth peer name b 2>/dev/null; then
+	if ! ip -n "$ns" link add probe0 type veth peer name probe1 2>/dev/null; then
 		prepare_need "no veth interfaces: run: modprobe veth"
 	fi
 	if ! ip netns exec "$ns" nft add table inet probe 2>/dev/null; then
