@@ -26,6 +26,10 @@ struct smtp_server *smtp_server_create(struct core *core, struct channel *writer
 	const struct smtp_policy *policy, const struct smtp_server_conf *conf);
 /* Start listening; 0 or -errno. */
 int smtp_server_listen(struct smtp_server *s) WARN_UNUSED;
+/* Core's thread: transactions that begin from now on use this snapshot. */
+void smtp_server_set_policy(struct smtp_server *s, const struct smtp_policy *policy);
+/* Core's thread: may the snapshot not be freed yet? */
+bool smtp_server_uses_policy(const struct smtp_server *s, const struct smtp_policy *policy);
 /* Core's thread: no new connections; idle sessions get 421, busy ones finish their transaction. */
 void smtp_server_drain(struct smtp_server *s);
 uint32_t smtp_server_sessions(const struct smtp_server *s);

@@ -100,6 +100,13 @@ void smtp_session_end(struct smtp_session *s, enum reply_id reply)
 	session_close(s, reply);
 }
 
+void smtp_session_eof(struct smtp_session *s)
+{
+	session_reset(s);
+	line_free(s);
+	session_set_state(s, SMTP_CLOSED);
+}
+
 void smtp_session_drain(struct smtp_session *s)
 {
 	s->draining = true;
@@ -217,6 +224,8 @@ static void content_end(struct smtp_session *s)
 	if (s->data.faults) {
 		enum reply_id reply = fault_reply(&s->data);
 		counter_inc(CTR_SMTP_MESSAGES_REFUSED);
+		if (s->ops->refused)
+			s->ops->refused(s->ctx, reply);
 		session_reset(s);
 		session_queue(s, reply);
 		after_message(s);

@@ -75,6 +75,8 @@ struct smtp_session_ops {
 	void (*content)(void *ctx, struct bytes run);
 	/* The end of data.  REPLY_SUBMITTED: smtp_session_committed follows (also from inside). */
 	enum reply_id (*end)(void *ctx, const struct smtp_content *content);
+	/* The content is refused; reset follows.  NULL: not wanted. */
+	void (*refused)(void *ctx, enum reply_id reply);
 	/* The transaction under way is over without a message. */
 	void (*reset)(void *ctx);
 	/* Memory for a line in pieces: SMTP_LINE_MAX octets; NULL: none now, feed again later. */
@@ -152,6 +154,8 @@ bool smtp_session_has_output(const struct smtp_session *s);
 /* 421 and the end: the peer was silent for too long, or there is no memory.  A submitted message
  * still gets its reply first. */
 void smtp_session_end(struct smtp_session *s, enum reply_id reply);
+/* The peer will send no more: what is under way is dropped, replies that are due still go out. */
+void smtp_session_eof(struct smtp_session *s);
 /* 421 as soon as no transaction is under way. */
 void smtp_session_drain(struct smtp_session *s);
 /* Everything is said: close the connection. */

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * One connection: stream upcalls, timers, output. */
+#include "smtp/server_priv.h"
+#include "dataplane/base/counters.h"
+
+#define OUTPUT_MAX 2048 /* octets of replies handed to the stream at once */
+
+static struct smtp_conn *conn_of(struct stream *s)
+{
+	return container_of(s, struct smtp_conn, stream);
+}
+
+static struct timer_wheel *wheel(struct smtp_conn *c)
+{
+	return &c->server->core->wheel;
+}
+
+static uint64_t now_us(const struct smtp_conn *c)
+{
+	return c->server->core->now_us;
+}
+
+/* ---- deadlines ---- */
+
+static void set_deadline(struct smtp_conn *c, uint64_t at_us)
+{
+	c->deadline_us = at_us;
+	/* A later deadline is found when the timer fires: no work per segment. */
+	if (!timer_armed(&c->timer) || c->timer.at_us > at_us)
+		timer_arm(wheel(c), &c->timer, at_us);
+}
+
+static void restart_deadline(struct smtp_conn *c)
+{
+	const struct smtp_policy *p = c->session.policy;
+
+	c->progress = c->session.progress;
+	c->timed_state = c->session.state;
+	set_deadline(c, now_us(c) + (c->timed_state == SMTP_DATA ? p->data_timeout_us
+								 : p->command_timeout_us));
+}
+
+/* Only whole commands and a fair piece of content count: an octet now and then does not. */
+static void note_progress(struct smtp_conn *c)
+{
+	uint64_t done = c->session.progress - c->progress;
+	uint64_t enough = c->session.state == SMTP_DATA ? DATA_PROGRESS_MIN : 1;
+
+	if (c->session.state != c->timed_state || done >= enough)
+		restart_deadline(c);
+}
+
+/* Is it we who keep the peer waiting? */
+static bool we_owe(const struct smtp_conn *c)
+{
+	const struct smtp_session *s = &c->session;
+
+	return s->stage != STAGE_NONE || c->wait != WAIT_NONE ||
+	       (smtp_session_inflight(s) && !smtp_session_has_output(s));
+}
+
+void conn_timer(struct timer *t, uint64_t now)
+{
+	struct smtp_conn *c = container_of(t, struct smtp_conn, timer);
+
+	if (now < c->deadline_us) {
+		timer_arm(wheel(c), t, c->deadline_us);
+	} else if (we_owe(c)) {
+		restart_deadline(c);
+	} else if (c->session.state != SMTP_CLOSED) {
+		smtp_session_end(&c->session, REPLY_TIMEOUT);
+		set_deadline(c, now + LINGER_US);
+		conn_kick(c);
+	} else {
+		/* Not even our last reply was read. */
+		stream_abort(&c->stream);
+		conn_free(c);
+	}
+}
+
+/* ---- the end ---- */
+
+/* Back to the pool.  The stream is closed already. */
+void conn_free(struct smtp_conn *c)
+{
+	struct smtp_server *s = c->server;
+
+	smtp_session_fini(&c->session);
+	message_drop(c);
+	server_wait_end(c);
+	timer_cancel(&s->core->wheel, &c->timer);
+	list_remove(&c->node);
+	c->generation++;
+	c->life = CONN_FREE;
+	s->open--;
+	list_push_head(&s->free, &c->node);
+}
+
+/* Everything is said.  The struct goes at the next poll: an upcall may be on its way out of it. */
+static void conn_close(struct smtp_conn *c)
+{
+	stream_close(&c->stream);
+	server_wait_end(c);
+	timer_cancel(wheel(c), &c->timer);
+	c->life = CONN_DEAD;
+	list_remove(&c->node);
+	list_push_tail(&c->server->dead, &c->node);
+}
+
+/* ---- output ---- */
+
+/* False: the stream is full; on_writable comes. */
+static bool send_replies(struct smtp_conn *c)
+{
+	uint8_t memory[OUTPUT_MAX];
+	struct buf out;
+
+	while (smtp_session_has_output(&c->session)) {
+		buf_init(&out, memory, sizeof(memory));
+		smtp_session_output(&c->session, &out);
+		size_t n = stream_send(&c->stream, buf_view(&out));
+		smtp_session_sent(&c->session, n);
+		if (n < out.n)
+			return false;
+	}
+	return true;
+}
+
+void conn_kick(struct smtp_conn *c)
+{
+	if (c->life != CONN_OPEN)
+		return;
+	if (!send_replies(c))
+		return;
+	if (c->eof && c->session.stage == STAGE_NONE)
+		smtp_session_eof(&c->session);
+	if (smtp_session_finished(&c->session)) {
+		conn_close(c);
+	} else if (c->stalled && c->wait == WAIT_NONE && smtp_session_can_take(&c->session)) {
+		c->stalled = false;
+		restart_deadline(c);
+		stream_resume(&c->stream);
+	}
+}
+
+void conn_retry(struct smtp_conn *c)
+{
+	struct smtp_session *s = &c->session;
+
+	server_wait_end(c);
+	if (s->stage == STAGE_DATA) {
+		if (server_used_percent(c->server) >= PRESSURE_DATA) {
+			server_wait(c, WAIT_MEMORY);
+			return;
+		}
+		smtp_session_verdict(s, REPLY_OK);
+	} else if (s->stage == STAGE_END) {
+		if (!handoff_accept(c, c->end_slot))
+			return;
+		smtp_session_verdict(s, REPLY_SUBMITTED);
+	}
+	conn_kick(c);
+}
+
+/* ---- upcalls ---- */
+
+static size_t on_data(struct stream *st, struct bytes data)
+{
+	struct smtp_conn *c = conn_of(st);
+	struct smtp_session *s = &c->session;
+
+	if (c->life == CONN_FRESH)
+		conn_start(c);
+	if (c->life != CONN_OPEN)
+		return data.n;
+	if (c->wait != WAIT_NONE && s->state != SMTP_CLOSED) {
+		c->stalled = true;
+		return 0;
+	}
+	if (!smtp_session_in_transaction(s) && s->stage == STAGE_NONE)
+		s->policy = c->server->policy;
+	/* What the peer sent before it acknowledged our last reply it sent without having seen it.
+	 */
+	size_t n = smtp_session_input(s, data, s->sync && stream_unacked(st) > 0);
+	c->stalled = n < data.n;
+	note_progress(c);
+	conn_kick(c);
+	return n;
+}
+
+static void on_eof(struct stream *st)
+{
+	struct smtp_conn *c = conn_of(st);
+
+	if (c->life == CONN_FRESH)
+		conn_start(c);
+	c->eof = true;
+	conn_kick(c);
+}
+
+static void on_writable(struct stream *st)
+{
+	conn_kick(conn_of(st));
+}
+
+static void on_close(struct stream *st, enum stream_reason reason)
+{
+	(void)reason;
+	conn_free(conn_of(st));
+}
+
+static const struct stream_ops conn_ops = {
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_writable = on_writable,
+	.on_close = on_close,
+};
+
+struct stream *conn_accept(
+	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
+{
+	struct smtp_server *s = l->ctx;
+	struct list *node = s->draining ? NULL : list_pop_head(&s->free);
+
+	(void)local;
+	if (!node)
+		return NULL;
+	struct smtp_conn *c = list_entry(node, struct smtp_conn, node);
+	s->open++;
+	counter_inc(CTR_SMTP_CONNECTIONS);
+	c->stream = (struct stream){.ops = &conn_ops};
+	c->bucket = (uint16_t)(siphash13(&s->key, &peer->ip, sizeof(peer->ip)) % PEER_BUCKETS);
+	c->life = CONN_FRESH;
+	c->stalled = c->eof = false;
+	smtp_session_init(&c->session, &server_session_ops, c, s->policy, &peer->ip);
+	list_push_tail(&s->fresh, &c->node);
+	return &c->stream;
+}
+
+/* Greet; not from inside accept, where the stream cannot send yet. */
+void conn_start(struct smtp_conn *c)
+{
+	list_remove(&c->node);
+	c->life = CONN_OPEN;
+	smtp_session_start(&c->session);
+	restart_deadline(c);
+	conn_kick(c);
+}

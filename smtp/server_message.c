@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The session's ops: a transaction becomes a message. */
+#include "smtp/server_priv.h"
+#include "dataplane/base/counters.h"
+#include "dataplane/base/log.h"
+#include "smtp/trace.h"
+
+void message_log_accepted(const struct message *m)
+{
+	char from[SENDER_LOG_MAX], peer[IP_TEXT_MAX];
+
+	counter_inc(CTR_SMTP_MESSAGES_IN);
+	counter_add(CTR_SMTP_BYTES_IN, message_body_bytes(m));
+	log_info("smtp", "accepted id=%016llx from=<%s> rcpts=%u bytes=%llu peer=%s",
+		(unsigned long long)m->id, log_escape(message_sender(m), from, sizeof(from)),
+		m->rcpt_count, (unsigned long long)message_body_bytes(m),
+		ip_format(&m->peer, peer));
+}
+
+static void log_refused(const struct smtp_conn *c, enum reply_id reply)
+{
+	char from[SENDER_LOG_MAX], peer[IP_TEXT_MAX];
+	const struct message *m = c->message;
+
+	log_info("smtp", "refused id=%016llx code=%u %s from=<%s> rcpts=%u peer=%s",
+		(unsigned long long)m->id, reply_code(reply), reply_enhanced(reply),
+		log_escape(message_sender(m), from, sizeof(from)), m->rcpt_count,
+		ip_format(&m->peer, peer));
+}
+
+/* The transaction's message goes, with what the writer already has of it. */
+void message_drop(struct smtp_conn *c)
+{
+	struct message *m = c->message;
+
+	if (!m)
+		return;
+	body_free_spare(c);
+	body_charge(c, -(int32_t)c->charged);
+	if (m->streamed && c->reserved)
+		handoff_drop(c->server, m->id);
+	else if (c->reserved)
+		c->server->drops_reserved--;
+	c->reserved = false;
+	c->parts = 0;
+	c->message = NULL;
+	message_unref(m);
+}
+
+static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
+{
+	struct smtp_conn *c = ctx;
+	struct core *core = c->server->core;
+
+	if (server_used_percent(c->server) >= PRESSURE_MAIL)
+		return REPLY_NO_STORAGE;
+	struct message *m = message_new();
+	if (!m)
+		return REPLY_NO_STORAGE;
+	m->id = ids_next(&core->ids, core->now_ms);
+	m->received_ms = core->now_ms;
+	m->peer = c->stream.peer.ip;
+	m->body_type = (uint8_t)mail->body;
+	if (message_set_sender(m, mail->sender) < 0) {
+		message_unref(m);
+		return REPLY_NO_STORAGE;
+	}
+	c->message = m;
+	c->part_status = HANDOFF_OK;
+	return REPLY_OK;
+}
+
+static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
+{
+	struct smtp_conn *c = ctx;
+
+	if (message_add_rcpt(c->message, rcpt->address, rcpt->route, rcpt->account) < 0)
+		return REPLY_NO_STORAGE;
+	return REPLY_OK;
+}
+
+static enum reply_id on_data(void *ctx)
+{
+	struct smtp_conn *c = ctx;
+
+	if (server_used_percent(c->server) < PRESSURE_DATA)
+		return REPLY_OK;
+	server_wait(c, WAIT_MEMORY);
+	return REPLY_PENDING;
+}
+
+/* Received, and Return-Path for mailboxes. */
+static int add_trace(struct smtp_conn *c)
+{
+	struct message *m = c->message;
+	const struct smtp_session *s = &c->session;
+	struct trace t = {.helo = bytes_make(s->helo, s->helo_n),
+		.peer = m->peer,
+		.hostname = s->policy->hostname,
+		.id = m->id,
+		.received_ms = m->received_ms,
+		.esmtp = s->esmtp};
+	uint8_t memory[TRACE_OCTETS_MAX];
+	struct buf out;
+
+	if (m->rcpt_count == 1)
+		t.only_rcpt = message_rcpt_address(m, message_rcpt(m, 0));
+	buf_init(&out, memory, sizeof(memory));
+	trace_received(&out, &t);
+	BUG_ON(out.overflow);
+	int err = message_prepend(m, buf_view(&out), false);
+	if (err < 0)
+		return err;
+	buf_init(&out, memory, sizeof(memory));
+	trace_return_path(&out, message_sender(m));
+	return message_prepend(m, buf_view(&out), true);
+}
+
+static enum reply_id refuse(struct smtp_conn *c, enum reply_id reply)
+{
+	counter_inc(CTR_SMTP_MESSAGES_REFUSED);
+	if (reply == REPLY_NO_STORAGE)
+		counter_inc(CTR_SMTP_REPLIES_452);
+	log_refused(c, reply);
+	message_drop(c);
+	return reply;
+}
+
+/* Measuring: answered without the store. */
+static enum reply_id discard(struct smtp_conn *c, unsigned slot)
+{
+	message_log_accepted(c->message);
+	smtp_session_committed(&c->session, slot, REPLY_QUEUED, c->message->id);
+	message_drop(c);
+	return REPLY_SUBMITTED;
+}
+
+static enum reply_id on_end(void *ctx, const struct smtp_content *content)
+{
+	struct smtp_conn *c = ctx;
+	struct message *m = c->message;
+
+	body_free_spare(c);
+	if (c->part_status != HANDOFF_OK)
+		return refuse(
+			c, c->part_status == HANDOFF_FULL ? REPLY_NO_STORAGE : REPLY_LOCAL_ERROR);
+	m->body_crc = content->crc;
+	m->header_bytes = (uint32_t)MIN(content->header_bytes, (uint64_t)UINT32_MAX);
+	if (add_trace(c) < 0)
+		return refuse(c, REPLY_NO_STORAGE);
+	if (c->server->conf.discard)
+		return discard(c, content->slot);
+	c->end_slot = (uint8_t)content->slot;
+	return handoff_accept(c, content->slot) ? REPLY_SUBMITTED : REPLY_PENDING;
+}
+
+static void on_refused(void *ctx, enum reply_id reply)
+{
+	log_refused(ctx, reply);
+}
+
+static void on_reset(void *ctx)
+{
+	message_drop(ctx);
+}
+
+const struct smtp_session_ops server_session_ops = {
+	.mail = on_mail,
+	.rcpt = on_rcpt,
+	.data = on_data,
+	.room = body_room,
+	.content = body_content,
+	.end = on_end,
+	.refused = on_refused,
+	.reset = on_reset,
+	.line_get = body_line_get,
+	.line_put = body_line_put,
+};

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Between the files of the server: server.c (life, waiting lists), server_conn.c (streams and
+ * timers), server_message.c (transactions), server_body.c (body memory), server_handoff.c (ops to
+ * the writer).
+ *
+ * OWNER: one core's thread. */
+#pragma once
+#include "dataplane/base/siphash.h"
+#include "smtp/server.h"
+#include "smtp/session.h"
+
+#define PEER_BUCKETS      1024 /* peers that share a bucket share an eighth of the memory */
+#define PEER_SHARE        8    /* design: one peer gets at most an eighth */
+#define PRESSURE_DATA     70   /* used per cent of the chunk pool: new DATA waits */
+#define PRESSURE_MAIL     90   /* ... 452 at MAIL */
+#define PARTS_MAX         2    /* parts of one message at the writer */
+#define MEMORY_RETRY_US   5000 /* who waits for memory looks again; chosen */
+#define MEMORY_RETRY_MAX  256  /* sessions in one such round */
+#define LINGER_US         (10 * US_PER_SEC) /* for the last replies to leave */
+#define DATA_PROGRESS_MIN 4096 /* octets of content that restart the data timeout; chosen */
+#define SENDER_LOG_MAX    400  /* octets of an escaped sender in the log */
+
+/* Why a session takes nothing. */
+enum conn_wait { WAIT_NONE, WAIT_MEMORY, WAIT_CREDIT, WAIT_PARTS };
+
+enum conn_life { CONN_FREE, CONN_FRESH, CONN_OPEN, CONN_DEAD };
+
+struct smtp_conn {
+	struct stream stream;
+	struct smtp_server *server;
+	struct list node;      /* free, fresh or dead list */
+	struct list wait_node; /* memory or credit list */
+	struct timer timer;
+	uint64_t deadline_us;
+	uint64_t progress; /* of the session, when the deadline was set */
+	uint32_t generation;
+	uint32_t charged; /* chunks on the peer's account: body and spare */
+	uint16_t bucket;
+	uint8_t life; /* enum conn_life */
+	uint8_t wait; /* enum conn_wait */
+	bool stalled; /* input was left in the window */
+	bool eof;
+	bool reserved;       /* a drop is reserved for the streamed parts of the message */
+	uint8_t timed_state; /* enum smtp_state the deadline is for */
+	uint8_t parts;       /* at the writer */
+	uint8_t spare_n;
+	uint8_t end_slot;
+	int32_t part_status;     /* the first that failed; enum handoff_status */
+	struct message *message; /* of the transaction under way */
+	struct chain spare;      /* empty chunks for content */
+	struct smtp_session session;
+};
+/* With 400 octets of TCP an idle connection stays below 1.5 kB. */
+static_assert(sizeof(struct smtp_conn) <= 1088, "an idle session is small");
+
+/* One op at the writer.  The server's, so that the session may go meanwhile. */
+struct handoff_job {
+	union {
+		struct op op;
+		struct part_op part;
+		struct drop_op drop;
+		struct accept_op accept;
+	};
+	struct smtp_server *server;
+	struct smtp_conn *conn;
+	uint32_t generation; /* of conn; another one: the session is gone */
+	uint32_t charged;    /* chunks to give back to the peer's account */
+	uint16_t bucket;
+	uint8_t slot; /* accept; SMTP_NO_SLOT: already answered */
+	bool reserved;
+	struct handoff_job *next;
+};
+
+struct smtp_server {
+	struct core *core;
+	struct channel *writer;
+	const struct smtp_policy *policy;
+	struct smtp_server_conf conf;
+	struct listener listener;
+	bool draining;
+	bool listening;
+	uint32_t open; /* connections */
+	uint32_t peer_chunks_max;
+	unsigned used_percent; /* of the chunk pool, at used_at_us */
+	uint64_t used_at_us;
+	struct siphash_key key;
+	struct list free, fresh, dead;
+	struct list memory, credit; /* who waits, in order */
+	struct timer memory_timer;
+	struct smtp_conn *conns;
+	struct handoff_job *jobs, *jobs_free;
+	/* Blobs whose parts are to be forgotten.  Room is reserved before the first part is sent.
+	 */
+	uint64_t *drops;
+	uint32_t drops_n, drops_reserved, drops_max;
+	uint32_t peer_chunks[PEER_BUCKETS];
+};
+
+/* server.c */
+void server_wait(struct smtp_conn *c, enum conn_wait why);
+void server_wait_end(struct smtp_conn *c);
+/* Used share of the chunk pool, sampled every millisecond. */
+unsigned server_used_percent(struct smtp_server *s);
+
+/* server_conn.c */
+struct stream *conn_accept(
+	struct listener *l, const struct endpoint *peer, const struct endpoint *local);
+void conn_start(struct smtp_conn *c);
+/* After anything has changed: send what is due, take input again, close at the end. */
+void conn_kick(struct smtp_conn *c);
+/* Memory or a credit has come. */
+void conn_retry(struct smtp_conn *c);
+void conn_free(struct smtp_conn *c);
+void conn_timer(struct timer *t, uint64_t now_us);
+
+/* server_message.c */
+extern const struct smtp_session_ops server_session_ops;
+void message_drop(struct smtp_conn *c);
+void message_log_accepted(const struct message *m);
+
+/* server_body.c */
+size_t body_room(void *ctx, size_t want);
+void body_content(void *ctx, struct bytes run);
+void *body_line_get(void *ctx);
+void body_line_put(void *ctx, void *line);
+void body_free_spare(struct smtp_conn *c);
+void body_charge(struct smtp_conn *c, int32_t chunks);
+
+/* server_handoff.c */
+/* Give the full chunks in memory to the writer.  False: not now; the session waits. */
+bool handoff_parts(struct smtp_conn *c);
+/* Give the message to the writer; the session's transaction is over.  False: no credit. */
+bool handoff_accept(struct smtp_conn *c, unsigned slot);
+/* The parts of a message that will not be accepted. */
+void handoff_drop(struct smtp_server *s, uint64_t blob);
+void handoff_drops_flush(struct smtp_server *s);

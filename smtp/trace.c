@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "smtp/trace.h"
+#include "dataplane/base/clock.h"
+#include "dataplane/base/codec.h"
+#include "smtp/header.h"
+
+void trace_date(struct buf *out, uint64_t wall_ms)
+{
+	static const char days[7][4] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+	static const char months[12][4] = {
+		"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	uint64_t second = wall_ms / MS_PER_SEC;
+	uint64_t day_number = second / 86400; /* 1970-01-01 was a Thursday */
+	unsigned left = (unsigned)(second % 86400), month, day;
+	int64_t year;
+
+	header_civil((int64_t)day_number, &year, &month, &day);
+	buf_printf(out, "%s, %u %s %lld %02u:%02u:%02u +0000", days[day_number % 7], day,
+		months[month - 1], (long long)year, left / 3600, left / 60 % 60, left % 60);
+}
+
+void trace_received(struct buf *out, const struct trace *t)
+{
+	char ip[IP_TEXT_MAX];
+
+	buf_str(out, "Received: from ");
+	buf_put(out, t->helo);
+	buf_printf(out, " ([%s%s])\r\n\tby %s with %s id ",
+		ip_is_v4(&t->peer) ? "" : "IPv6:", ip_format(&t->peer, ip), t->hostname,
+		t->esmtp ? "ESMTP" : "SMTP");
+	hex_u64(out, t->id);
+	if (t->only_rcpt.n) {
+		buf_str(out, "\r\n\tfor <");
+		buf_put(out, t->only_rcpt);
+		buf_str(out, ">");
+	}
+	buf_str(out, ";\r\n\t");
+	trace_date(out, t->received_ms);
+	buf_str(out, "\r\n");
+}
+
+void trace_return_path(struct buf *out, struct bytes sender)
+{
+	buf_str(out, "Return-Path: <");
+	buf_put(out, sender);
+	buf_str(out, ">\r\n");
+}
