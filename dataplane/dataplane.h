@@ -42,7 +42,8 @@ struct stream_ops {
 	size_t (*on_data)(struct stream *s, struct bytes data);
 	/* The peer will send no more, and all it sent was taken.  Sending is still possible. */
 	void (*on_eof)(struct stream *s);
-	/* There is send space again after a short stream_send(). */
+	/* There is send space again after a short stream_send().  For an accepted stream it also comes
+	 * once after accept: a server that speaks first does so there. */
 	void (*on_writable)(struct stream *s);
 	/* Ended without stream_close/stream_abort by the application.  The last call: the stream may
 	 * be freed inside. */

@@ -19,8 +19,9 @@ struct timer {
 
 struct timer_wheel {
 	struct list slots[TIMER_LEVELS][TIMER_SLOTS];
-	uint64_t tick;  /* the next millisecond to run */
-	uint32_t armed; /* timers in the wheel */
+	struct list due; /* to be called in the next run */
+	uint64_t tick;   /* the next millisecond to run */
+	uint32_t armed;  /* timers in the wheel */
 };
 
 void timer_wheel_init(struct timer_wheel *w, uint64_t now_us);
@@ -40,5 +41,6 @@ void timer_cancel(struct timer_wheel *w, struct timer *t);
 /* Call what is due, at most max callbacks; returns how many.  A callback may arm and cancel any
  * timer and free its own. */
 unsigned timer_run(struct timer_wheel *w, uint64_t now_us, unsigned max);
-/* Earliest time at which timer_run may have something to do (a lower bound), UINT64_MAX: nothing. */
+/* Earliest time at which timer_run may have something to do (a lower bound), UINT64_MAX: nothing.
+ */
 uint64_t timer_next_us(const struct timer_wheel *w);

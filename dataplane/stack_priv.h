@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Inside of the stack.  OWNER: one core. */
+#pragma once
+#include <rte_mbuf.h>
+#include "dataplane/base/counters.h"
+#include "dataplane/neigh.h"
+#include "dataplane/stack.h"
+#include "dataplane/tcp_priv.h"
+
+#define STACK_LISTENERS_MAX        32
+#define STACK_BUFFER_DEFAULT       (256u * 1024)
+#define STACK_POOL_RESERVE_PERCENT 15 /* of tx_pool: kept for retransmission */
+#define STACK_RX_RESERVE_PERCENT   12 /* of the receive pool: below, nothing is held back */
+
+struct stack {
+	struct stack_env env;
+	struct stack_conf conf;
+	uint64_t now_us;
+	/* connections */
+	struct tcp_table
+		table; /* references: connections, then TIME_WAIT from connections_max on */
+	struct tcp_conn *conns;
+	struct tcp_tw *tws;
+	uint32_t tw_max;
+	struct list conn_unused; /* free slots, oldest first */
+	struct list conn_dead;   /* slots that become free after this lap */
+	struct list dirty;       /* connections with something to do at the end of the lap */
+	struct list backlog;     /* SYN_RCVD of passive opens, oldest first */
+	struct list pool_waiters;
+	struct list tw_unused, tw_used;
+	struct timer tw_timer, pool_timer;
+	uint32_t connections, established, syn_rcvd, syn_rcvd_max, tw_count;
+	uint32_t ephemeral_next;
+	struct {
+		uint16_t port; /* 0: free */
+		struct listener *listener;
+	} listeners[STACK_LISTENERS_MAX];
+	struct siphash_key isn_key, port_key;
+	/* send pool: segments that new payload may still take in this lap; asked once per lap */
+	int64_t tx_allowance;
+	bool tx_allowance_known;
+	/* receive pool that was looked at in this lap */
+	struct rte_mempool *rx_pool;
+	bool rx_pool_low;
+	struct neigh_table neigh;
+};
+
+static inline uint32_t stack_ms(const struct stack *st)
+{
+	return (uint32_t)(st->now_us / US_PER_MS);
+}
+static inline uint32_t stack_conn_index(const struct stack *st, const struct tcp_conn *c)
+{
+	return (uint32_t)(c - st->conns);
+}
+
+/* stack.c */
+/* May new payload take another segment of tx_pool? */
+bool stack_tx_allowed(struct stack *st);
+/* Is the pool of a received mbuf nearly empty? */
+bool stack_rx_low(struct stack *st, struct rte_mempool *pool);
+/* An empty mbuf with head room for all headers; NULL is counted. */
+struct rte_mbuf *stack_alloc(struct stack *st, struct rte_mempool *pool);
+
+/* eth.c */
+void eth_input(struct stack *st, unsigned port, struct rte_mbuf *m);
+/* Prepend the header and transmit.  Takes m. */
+void eth_output(
+	struct stack *st, unsigned port, const uint8_t mac[6], uint16_t type, struct rte_mbuf *m);
+
+/* ipv4.c */
+void ipv4_input(struct stack *st, unsigned port, struct rte_mbuf *m);
+/* Prepend the header to the TCP segment or ICMP message in m and send it.  Takes m; drops it when
+ * there is no route. */
+void ipv4_output(struct stack *st, unsigned port, const struct ip_addr *from,
+	const struct ip_addr *to, uint8_t protocol, struct rte_mbuf *m);
+/* Is ip an address of ours? */
+bool ipv4_is_ours(const struct stack *st, const struct ip_addr *ip);
+bool ipv4_on_link(const struct stack_port *p, const struct ip_addr *ip);
+/* Which port and source address lead to ip.  Returns false: no route. */
+bool ipv4_route(
+	const struct stack *st, const struct ip_addr *to, unsigned *port_r, struct ip_addr *from_r);
+
+/* icmp.c */
+/* m starts at the IPv4 header; takes m. */
+void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m);

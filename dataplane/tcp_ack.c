@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What an acknowledgment means: RTT (RFC 6298), loss and recovery (RFC 5681, 6582, 6675), the send
+ * window.  Recovery counts octets in flight (RFC 6675 pipe) with and without SACK; without, each
+ * duplicate ACK stands for a segment that has left the network. */
+#include <rte_tcp.h>
+#include "dataplane/stack_priv.h"
+
+uint32_t tcp_pipe(const struct tcp_conn *c)
+{
+	uint32_t left = c->sacked + c->lost;
+
+	if (!(c->flags & CF_SACK))
+		left += (uint32_t)c->dup_acks * c->mss;
+	return tcp_flight(c) - MIN(left, tcp_flight(c));
+}
+
+void tcp_rtt_sample(struct tcp_conn *c, uint64_t rtt_us)
+{
+	uint32_t rtt = (uint32_t)MIN(MAX(rtt_us, 1ull), TCP_RTO_MAX_US);
+
+	if (c->srtt_us == 0) {
+		c->srtt_us = rtt;
+		c->rttvar_us = rtt / 2;
+		return;
+	}
+	uint32_t off = c->srtt_us > rtt ? c->srtt_us - rtt : rtt - c->srtt_us;
+	c->rttvar_us = c->rttvar_us - c->rttvar_us / 4 + off / 4;
+	c->srtt_us = c->srtt_us - c->srtt_us / 8 + rtt / 8;
+	c->srtt_us = MAX(c->srtt_us, 1u);
+}
+
+static void recovery_enter(struct tcp_conn *c)
+{
+	c->cc.ops->lost(&c->cc, tcp_flight(c), c->stack->now_us);
+	c->recover = c->snd_nxt;
+	c->flags |= CF_RECOVERY | CF_FORCE_RETX;
+	if (c->lost == 0)
+		tcp_sendq_mark_head_lost(c);
+}
+
+static void recovery_leave(struct tcp_conn *c)
+{
+	/* RFC 6582 3.2 (3): no burst of what the ACK has freed. */
+	c->cc.cwnd = MIN(c->cc.ssthresh, MAX(tcp_flight(c), (uint32_t)c->mss) + c->mss);
+	c->flags &= ~(uint32_t)CF_RECOVERY;
+}
+
+/* Part of what was outstanding at the loss is acknowledged: the next hole is lost too. */
+static void recovery_partial(struct tcp_conn *c, uint32_t bytes)
+{
+	uint32_t segs = bytes / c->mss;
+
+	if (c->flags & CF_SACK) {
+		tcp_sendq_mark_lost(c);
+		if (c->sacked_segs == 0 || !c->lost)
+			return;
+	} else {
+		/* One of the segments acknowledged was the hole, the rest were duplicate ACKs. */
+		c->dup_acks = (uint16_t)(c->dup_acks - MIN(c->dup_acks, segs ? segs - 1 : 0));
+		tcp_sendq_mark_head_lost(c);
+	}
+	c->flags |= CF_FORCE_RETX;
+}
+
+static void cc_grow(struct tcp_conn *c, uint32_t bytes, uint32_t flight)
+{
+	/* RFC 7661 in short: a window that was not used is no proof that it can grow. */
+	bool used = c->cc.cwnd < c->cc.ssthresh ? flight * 2 >= c->cc.cwnd
+						: flight + c->mss >= c->cc.cwnd;
+
+	if (bytes && used)
+		c->cc.ops->acked(&c->cc, bytes, c->stack->now_us, c->srtt_us);
+}
+
+static void tell_writable(struct tcp_conn *c)
+{
+	uint32_t queued = c->snd_end - c->snd_una, size = c->stack->conf.snd_buffer_bytes;
+
+	if (!(c->flags & CF_WANT_WRITE) || !c->stream || (c->flags & CF_FIN_QUEUED))
+		return;
+	if ((c->flags & CF_POOL_WAIT) || queued > size - size / 3)
+		return;
+	c->flags &= ~(uint32_t)CF_WANT_WRITE;
+	c->flags |= CF_TELL_WRITABLE;
+}
+
+static void ack_delivered(struct tcp_conn *c, const struct tcp_acked *acked)
+{
+	if (acked->sent_us)
+		tcp_rtt_sample(c, c->stack->now_us - acked->sent_us);
+	c->rack_us = MAX(c->rack_us, acked->delivered_us);
+}
+
+static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	uint32_t flight = tcp_flight(c);
+	struct tcp_acked acked = {0};
+
+	tcp_sendq_ack(c, seg->ack, &acked);
+	if (c->flags & CF_SACK)
+		tcp_sendq_sack(c, &seg->opt, &acked);
+	ack_delivered(c, &acked);
+	c->retries = c->backoff = 0;
+	if (c->flags & CF_RECOVERY) {
+		if (seq_le(c->recover, seg->ack)) {
+			recovery_leave(c);
+			c->dup_acks = 0;
+		} else {
+			recovery_partial(c, acked.bytes);
+		}
+	} else {
+		if ((c->flags & CF_LOSS) && seq_le(c->recover, seg->ack))
+			c->flags &= ~(uint32_t)CF_LOSS;
+		c->dup_acks = 0;
+		if (c->flags & CF_SACK)
+			tcp_sendq_mark_lost(c);
+		cc_grow(c, acked.bytes, flight);
+		if (c->lost && !(c->flags & CF_LOSS))
+			recovery_enter(c);
+	}
+	if (c->flags & CF_ORPHAN)
+		c->life_at = c->stack->now_us + TCP_ORPHAN_US;
+	c->flags &= ~(uint32_t)CF_PERSIST;
+	tcp_timer_rto(c);
+	tell_writable(c);
+	tcp_conn_dirty(c);
+}
+
+static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, bool same_window)
+{
+	struct tcp_acked acked = {0};
+	uint32_t fresh = 0;
+
+	if (tcp_flight(c) == 0)
+		return;
+	if (c->flags & CF_SACK)
+		fresh = tcp_sendq_sack(c, &seg->opt, &acked);
+	ack_delivered(c, &acked);
+	if (!fresh && (seg->len || !same_window || (seg->flags & RTE_TCP_FIN_FLAG)))
+		return;
+	if (c->dup_acks < UINT16_MAX)
+		c->dup_acks++;
+	if (c->flags & CF_SACK)
+		tcp_sendq_mark_lost(c);
+	if (!(c->flags & (CF_RECOVERY | CF_LOSS)) &&
+		(c->lost || (c->dup_acks >= TCP_DUP_ACKS && !c->sacked_segs && c->sendq)))
+		recovery_enter(c);
+	tcp_conn_dirty(c);
+}
+
+void tcp_window_update(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	uint32_t window = (uint32_t)seg->window
+			  << (seg->flags & RTE_TCP_SYN_FLAG ? 0 : c->snd_wscale);
+
+	/* RFC 9293 3.10.7.4: only a segment not older than the last one that told */
+	if (!seq_lt(c->snd_wl1, seg->seq) &&
+		!(c->snd_wl1 == seg->seq && seq_le(c->snd_wl2, seg->ack)))
+		return;
+	c->snd_wl1 = seg->seq;
+	c->snd_wl2 = seg->ack;
+	if (window == c->snd_wnd)
+		return;
+	c->snd_wnd = window;
+	c->snd_wnd_max = MAX(c->snd_wnd_max, window);
+	if (c->unsent)
+		tcp_conn_dirty(c);
+}
+
+bool tcp_ack_process(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	uint32_t window = (uint32_t)seg->window << c->snd_wscale;
+	bool same_window = window == c->snd_wnd;
+
+	/* RFC 5961 5: neither data we never sent nor an ACK older than any window */
+	if (seq_lt(c->snd_nxt, seg->ack) || seq_lt(seg->ack, c->snd_una - c->snd_wnd_max)) {
+		tcp_send_challenge(c);
+		return false;
+	}
+	if (window == 0)
+		c->retries = 0; /* it lives and is full: probe on (RFC 9293 MUST-36) */
+	tcp_window_update(c, seg);
+	if (seq_lt(c->snd_una, seg->ack))
+		ack_new(c, seg);
+	else if (seg->ack == c->snd_una)
+		ack_duplicate(c, seg, same_window);
+	return true;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Life of a connection. */
+#include "dataplane/stack_priv.h"
+
+struct tcp_conn *tcp_conn_lookup(struct stack *st, const struct tcp_key *key)
+{
+	uint32_t hash = tcp_table_hash(&st->table, key), pos = 0, ref;
+
+	while ((ref = tcp_table_next(&st->table, hash, &pos)) != TCP_REF_NONE) {
+		if (ref < st->conf.connections_max && tcp_key_eq(&st->conns[ref].key, key))
+			return &st->conns[ref];
+	}
+	return NULL;
+}
+
+/* RFC 6528: a clock of 4 us plus a keyed hash of the 4-tuple. */
+uint32_t tcp_isn(struct stack *st, const struct tcp_key *key)
+{
+	return (uint32_t)(siphash24(&st->isn_key, key, sizeof(*key)) + st->now_us / 4);
+}
+
+/* Smallest shift that lets the window field say the whole buffer. */
+static uint8_t window_scale(uint32_t buffer)
+{
+	uint8_t scale = 0;
+
+	while (scale < TCP_WSCALE_MAX && buffer >> scale > UINT16_MAX)
+		scale++;
+	return scale;
+}
+
+struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, unsigned port)
+{
+	if (list_empty(&st->conn_unused))
+		return NULL;
+	struct tcp_conn *c = list_entry(st->conn_unused.next, struct tcp_conn, lap);
+	uint32_t index = stack_conn_index(st, c), hash = tcp_table_hash(&st->table, key);
+	uint32_t generation = c->generation + 1;
+	if (!tcp_table_add(&st->table, hash, index))
+		return NULL;
+	list_remove(&c->lap);
+	memset(c, 0, sizeof(*c));
+	c->key = *key;
+	c->hash = hash;
+	c->in_table = true;
+	c->generation = generation ? generation : 1;
+	c->stack = st;
+	c->port = (uint8_t)port;
+	c->rcv_wscale = window_scale(st->conf.rcv_buffer_bytes);
+	c->rcv_mss = TCP_MSS_DEFAULT;
+	c->mss = TCP_MSS_DEFAULT;
+	c->iss = tcp_isn(st, key);
+	c->snd_una = c->snd_nxt = c->iss;
+	c->snd_end = c->iss + 1;
+	c->cc.ops = &tcp_cc_newreno;
+	list_init(&c->lap);
+	list_init(&c->pending);
+	timer_init(&c->timer, tcp_timer_fire);
+	st->connections++;
+	return c;
+}
+
+void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt)
+{
+	const struct stack *st = c->stack;
+	uint32_t ours = st->conf.ports[c->port].mtu - 40u;
+	uint32_t room = rte_pktmbuf_data_room_size(st->env.tx_pool) - RTE_PKTMBUF_HEADROOM;
+	uint32_t theirs = opt->mss ? opt->mss : TCP_MSS_DEFAULT;
+
+	c->mss = (uint16_t)MIN(MAX(theirs, TCP_MSS_MIN), MIN(ours, room));
+	if (opt->has_wscale)
+		c->snd_wscale = opt->wscale;
+	else
+		c->rcv_wscale = 0; /* RFC 7323 2.2: both or none */
+	if (opt->sack_permitted)
+		c->flags |= CF_SACK;
+	c->cc.ops->init(&c->cc, c->mss);
+}
+
+void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state)
+{
+	struct stack *st = c->stack;
+
+	st->established -= c->state == TCP_ESTABLISHED;
+	st->established += state == TCP_ESTABLISHED;
+	c->state = (uint8_t)state;
+}
+
+void tcp_conn_dirty(struct tcp_conn *c)
+{
+	if (list_empty(&c->lap))
+		list_push_tail(&c->stack->dirty, &c->lap);
+}
+
+void tcp_conn_attach(struct tcp_conn *c, struct stream *s)
+{
+	struct stack *st = c->stack;
+
+	c->stream = s;
+	s->transport = &tcp_transport;
+	s->stack = st;
+	s->id = tcp_conn_id(c, stack_conn_index(st, c));
+	s->local = (struct endpoint){c->key.local, c->key.local_port};
+	s->peer = (struct endpoint){c->key.peer, c->key.peer_port};
+}
+
+void tcp_conn_kill(struct tcp_conn *c)
+{
+	struct stack *st = c->stack;
+
+	if (c->state == TCP_SYN_RCVD && c->listener)
+		st->syn_rcvd--;
+	tcp_conn_set_state(c, TCP_CLOSED);
+	if (c->in_table)
+		tcp_table_remove(&st->table, c->hash, stack_conn_index(st, c));
+	c->in_table = false;
+	timer_cancel(st->env.wheel, &c->timer);
+	c->rto_at = c->delack_at = c->life_at = 0;
+	tcp_sendq_free(c);
+	tcp_reass_free(c);
+	list_remove(&c->pending);
+	list_remove(&c->lap);
+	list_push_tail(&st->conn_dead, &c->lap);
+	c->stream = NULL;
+	c->flags = 0;
+	st->connections--;
+}
+
+void tcp_conn_end(struct tcp_conn *c, enum stream_reason reason)
+{
+	struct stream *s = c->stream;
+
+	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RCVD)
+		counter_inc(CTR_TCP_ATTEMPT_FAILS);
+	else if (reason == STREAM_RESET)
+		counter_inc(CTR_TCP_ESTAB_RESETS);
+	tcp_conn_kill(c);
+	if (s && s->ops->on_close)
+		s->ops->on_close(s, reason);
+}
+
+static bool fin_acked(const struct tcp_conn *c)
+{
+	return (c->flags & CF_FIN_SENT) && c->snd_una == c->snd_end + 1;
+}
+
+/* The peer's FIN is next in sequence. */
+static void fin_received(struct tcp_conn *c)
+{
+	c->flags |= CF_FIN_RCVD | CF_ACK_NOW;
+	c->rcv_nxt++;
+	if (c->state == TCP_ESTABLISHED)
+		tcp_conn_set_state(c, TCP_CLOSE_WAIT);
+	else if (c->state == TCP_FIN_WAIT_1 && !fin_acked(c))
+		tcp_conn_set_state(c, TCP_CLOSING);
+	tcp_conn_dirty(c);
+}
+
+/* Both FINs are done. */
+static void finished(struct tcp_conn *c)
+{
+	if (c->flags & CF_ACK_NOW)
+		tcp_send_ack(c);
+	if (c->state != TCP_LAST_ACK)
+		tcp_tw_add(c); /* takes our place in the table */
+	tcp_conn_end(c, STREAM_CLOSED);
+}
+
+void tcp_conn_progress(struct tcp_conn *c)
+{
+	if ((c->flags & CF_FIN_SEEN) && !(c->flags & CF_FIN_RCVD) && c->rcv_nxt == c->rcv_fin)
+		fin_received(c);
+	if (c->state == TCP_FIN_WAIT_1 && fin_acked(c)) {
+		tcp_conn_set_state(c, TCP_FIN_WAIT_2);
+		if (c->flags & CF_ORPHAN)
+			c->life_at = c->stack->now_us + TCP_ORPHAN_US;
+	}
+	if ((c->flags & (CF_FIN_RCVD | CF_EOF_TOLD)) == CF_FIN_RCVD && !c->unread && c->stream) {
+		c->flags |= CF_EOF_TOLD;
+		if (c->stream->ops->on_eof)
+			c->stream->ops->on_eof(c->stream);
+	}
+	if (c->state == TCP_CLOSED)
+		return;
+	if ((c->flags & CF_FIN_RCVD) && fin_acked(c) && (!c->stream || (c->flags & CF_EOF_TOLD)))
+		finished(c);
+}

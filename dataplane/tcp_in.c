@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Segments that arrive, by state (RFC 9293 3.10.7, with RFC 5961). */
+#include <rte_tcp.h>
+#include "dataplane/csum.h"
+#include "dataplane/stack_priv.h"
+
+#define FLAGS_USED (RTE_TCP_FIN_FLAG | RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG)
+
+/* ---- parsing ---- */
+
+static bool checksum_ok(const struct stack_port *p, const struct rte_mbuf *m,
+	const struct rte_ipv4_hdr *ip, const void *l4)
+{
+	if (p->trust_rx_csum)
+		return true;
+	if (p->rx_csum &&
+		(m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+		return true;
+	return csum_tcp4_ok(ip, l4);
+}
+
+/* m starts at a checked IPv4 header and ends with its total length.  Leaves m at the payload. */
+static bool segment_parse(
+	const struct stack *st, unsigned port, struct rte_mbuf *m, struct tcp_segment *seg)
+{
+	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+	unsigned l3 = rte_ipv4_hdr_len(ip), l4_bytes = m->data_len - l3;
+	const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, const struct rte_tcp_hdr *, l3);
+
+	if (l4_bytes < sizeof(*tcp))
+		return false;
+	unsigned header = (tcp->data_off >> 4) * 4u;
+	if (header < sizeof(*tcp) || header > l4_bytes)
+		return false;
+	if (!checksum_ok(&st->conf.ports[port], m, ip, tcp))
+		return false;
+	*seg = (struct tcp_segment){
+		.m = m,
+		.key = {.local = ip_from_v4(ip->dst_addr),
+			.peer = ip_from_v4(ip->src_addr),
+			.local_port = rte_be_to_cpu_16(tcp->dst_port),
+			.peer_port = rte_be_to_cpu_16(tcp->src_port)},
+		.seq = rte_be_to_cpu_32(tcp->sent_seq),
+		.ack = rte_be_to_cpu_32(tcp->recv_ack),
+		.len = l4_bytes - header,
+		.window = rte_be_to_cpu_16(tcp->rx_win),
+		.flags = tcp->tcp_flags & FLAGS_USED,
+		.port = (uint8_t)port,
+	};
+	if (seg->key.local_port == 0 || seg->key.peer_port == 0)
+		return false;
+	tcp_options_parse(bytes_make(tcp + 1, header - sizeof(*tcp)), &seg->opt);
+	rte_pktmbuf_adj(m, (uint16_t)(l3 + header));
+	return true;
+}
+
+static void segment_drop(struct tcp_segment *seg)
+{
+	rte_pktmbuf_free(seg->m);
+	seg->m = NULL;
+}
+
+/* ---- SYN_SENT ---- */
+
+static void established(struct tcp_conn *c)
+{
+	tcp_conn_set_state(c, c->flags & CF_FIN_QUEUED ? TCP_FIN_WAIT_1 : TCP_ESTABLISHED);
+	c->retries = c->backoff = 0;
+	c->snd_una = c->snd_nxt = c->iss + 1;
+	if (!(c->flags & CF_ORPHAN))
+		c->life_at = 0;
+	tcp_timer_rto(c);
+}
+
+static void tell_open(struct tcp_conn *c)
+{
+	if (c->stream && c->stream->ops->on_open)
+		c->stream->ops->on_open(c->stream);
+	/* what was refused before the connection was there may come now */
+	if (c->state == TCP_ESTABLISHED && (c->flags & CF_WANT_WRITE)) {
+		c->flags &= ~(uint32_t)CF_WANT_WRITE;
+		c->flags |= CF_TELL_WRITABLE;
+	}
+}
+
+static void syn_sent_syn(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	c->irs = seg->seq;
+	c->rcv_nxt = c->rcv_adv = seg->seq + 1;
+	c->snd_wnd = c->snd_wnd_max = seg->window;
+	c->snd_wl1 = seg->seq;
+	c->snd_wl2 = seg->ack;
+	tcp_conn_options(c, &seg->opt);
+	if (!(seg->flags & RTE_TCP_ACK_FLAG)) { /* simultaneous open */
+		tcp_conn_set_state(c, TCP_SYN_RCVD);
+		tcp_send_syn(c);
+		tcp_timer_rto(c);
+		return;
+	}
+	/* RFC 6298 5.7: the first RTT, unless the SYN was sent more than once */
+	if (c->retries == 0)
+		tcp_rtt_sample(c, c->stack->now_us - c->last_send_us);
+	established(c);
+	c->flags |= CF_ACK_NOW;
+	tcp_conn_dirty(c);
+	tell_open(c);
+}
+
+static void syn_sent_input(struct tcp_conn *c, struct tcp_segment *seg)
+{
+	bool ack = seg->flags & RTE_TCP_ACK_FLAG;
+
+	if ((c->flags & CF_SYN_DUE) || (ack && seg->ack != c->iss + 1)) {
+		tcp_reply_rst(c->stack, seg);
+	} else if (seg->flags & RTE_TCP_RST_FLAG) {
+		if (ack)
+			tcp_conn_end(c, STREAM_REFUSED);
+	} else if (seg->flags & RTE_TCP_SYN_FLAG) {
+		syn_sent_syn(c, seg);
+		if (c->state != TCP_CLOSED)
+			tcp_timer_update(c);
+	}
+	segment_drop(seg); /* data on a SYN comes again */
+}
+
+/* ---- synchronized states ---- */
+
+/* RFC 9293 3.10.7.4, first check. */
+static bool acceptable(const struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	uint32_t window = seq_lt(c->rcv_nxt, c->rcv_adv) ? c->rcv_adv - c->rcv_nxt : 0;
+	uint32_t n =
+		seg->len + !!(seg->flags & RTE_TCP_FIN_FLAG) + !!(seg->flags & RTE_TCP_SYN_FLAG);
+	uint32_t first = seg->seq - c->rcv_nxt, last = seg->seq + n - 1 - c->rcv_nxt;
+
+	if (n == 0)
+		return window ? first < window : first == 0;
+	/* a bare FIN takes no buffer: it is welcome on the edge */
+	if (window == 0)
+		return first == 0 && seg->len == 0 && !(seg->flags & RTE_TCP_SYN_FLAG);
+	return first < window || last < window;
+}
+
+/* Not acceptable: say where we are, but let strangers not make us say it endlessly. */
+static void unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (seg->flags & RTE_TCP_RST_FLAG)
+		return;
+	/* RFC 9293 3.10.7.4: with a closed window, ACKs are still worth their while */
+	if (seg->seq == c->rcv_nxt && c->state >= TCP_ESTABLISHED &&
+		(seg->flags & (RTE_TCP_ACK_FLAG | RTE_TCP_SYN_FLAG)) == RTE_TCP_ACK_FLAG)
+		tcp_ack_process(c, seg);
+	if (seg->len || (seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG))) {
+		c->flags |= CF_ACK_NOW;
+		tcp_conn_dirty(c);
+	} else {
+		tcp_send_challenge(c);
+	}
+}
+
+static void reset_input(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	/* RFC 5961 3.2: only the exact number resets */
+	if (seg->seq != c->rcv_nxt) {
+		tcp_send_challenge(c);
+		return;
+	}
+	if (c->state == TCP_SYN_RCVD)
+		tcp_conn_end(c, STREAM_REFUSED);
+	else
+		tcp_conn_end(c, STREAM_RESET);
+}
+
+/* Returns false when the segment is done with. */
+static bool syn_rcvd_ack(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (seg->ack != c->iss + 1) {
+		tcp_reply_rst(c->stack, seg);
+		return false;
+	}
+	if (c->retries == 0 && !(c->flags & CF_ACTIVE))
+		tcp_rtt_sample(c, c->stack->now_us - c->last_send_us);
+	bool passive = c->listener;
+	established(c);
+	c->snd_wnd = (uint32_t)seg->window << c->snd_wscale;
+	c->snd_wnd_max = MAX(c->snd_wnd_max, c->snd_wnd);
+	c->snd_wl1 = seg->seq;
+	c->snd_wl2 = seg->ack;
+	tcp_conn_dirty(c); /* data that waited, timers */
+	if (passive)
+		return tcp_listen_accept(c);
+	tell_open(c);
+	return c->state != TCP_CLOSED;
+}
+
+/* Delayed ACKs: every second segment at once, and whatever a sender in trouble waits for
+ * (RFC 5681 4.2). */
+static void ack_plan(struct tcp_conn *c, uint32_t seq, bool gap_before)
+{
+	if (seq != c->rcv_nxt || gap_before || c->segs_unacked++ > 0)
+		c->flags |= CF_ACK_NOW;
+	else if (!c->delack_at)
+		c->delack_at = c->stack->now_us + TCP_DELACK_US;
+	tcp_conn_dirty(c);
+}
+
+static void data_input(struct tcp_conn *c, struct tcp_segment *seg)
+{
+	struct rte_mbuf *m = seg->m;
+
+	if (seg->flags & RTE_TCP_FIN_FLAG) {
+		uint32_t fin = seg->seq + seg->len;
+		/* the first FIN counts, if it is within the window and behind what we have */
+		if (!(c->flags & CF_FIN_SEEN) && seq_le(c->rcv_nxt, fin) &&
+			seq_le(fin, seq_max(c->rcv_adv, c->rcv_nxt))) {
+			c->flags |= CF_FIN_SEEN;
+			c->rcv_fin = fin;
+		}
+		c->flags |= CF_ACK_NOW;
+		tcp_conn_dirty(c);
+	}
+	if (seg->len == 0)
+		return;
+	seg->m = NULL;
+	if (c->rcv_mss < seg->len)
+		c->rcv_mss = (uint16_t)seg->len;
+	ack_plan(c, seg->seq, c->ooo != NULL);
+	if (c->flags & CF_FIN_RCVD) {
+		c->flags |= CF_ACK_NOW;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	tcp_reass_input(c, m, seg->seq, seg->len);
+}
+
+static void sync_input(struct tcp_conn *c, struct tcp_segment *seg)
+{
+	bool syn_again = c->state == TCP_SYN_RCVD && seg->seq == c->irs &&
+			 (seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG)) == RTE_TCP_SYN_FLAG;
+
+	if (syn_again && !(seg->flags & RTE_TCP_ACK_FLAG)) {
+		tcp_send_syn(c); /* our answer was lost */
+	} else if (syn_again) {
+		/* simultaneous open: SYN-ACK of the other side */
+		if (seg->ack == c->iss + 1) {
+			c->flags |= CF_ACK_NOW;
+			syn_rcvd_ack(c, seg);
+		}
+	} else if (!acceptable(c, seg)) {
+		unacceptable(c, seg);
+	} else if (seg->flags & RTE_TCP_RST_FLAG) {
+		reset_input(c, seg);
+	} else if (seg->flags & RTE_TCP_SYN_FLAG) {
+		tcp_send_challenge(c); /* RFC 5961 4.2 */
+	} else if (seg->flags & RTE_TCP_ACK_FLAG) {
+		if (c->state == TCP_SYN_RCVD && !syn_rcvd_ack(c, seg))
+			return;
+		if (c->state == TCP_CLOSED || !tcp_ack_process(c, seg))
+			return;
+		data_input(c, seg);
+		if (c->state != TCP_CLOSED)
+			tcp_conn_progress(c);
+	}
+}
+
+/* ---- dispatch ---- */
+
+static void stranger_input(struct stack *st, struct tcp_segment *seg)
+{
+	struct tcp_tw *tw = tcp_tw_lookup(st, &seg->key);
+	uint32_t floor = 0;
+
+	if (tw) {
+		if (!tcp_tw_input(st, tw, seg))
+			return;
+		floor = tw->snd_nxt;
+		tcp_tw_remove(st, tw);
+	}
+	tcp_listen_input(st, seg, floor);
+}
+
+void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m)
+{
+	struct tcp_segment seg;
+
+	counter_inc(CTR_TCP_IN_SEGS);
+	if (!segment_parse(st, port, m, &seg)) {
+		counter_inc(CTR_TCP_IN_ERRS);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	struct tcp_conn *c = tcp_conn_lookup(st, &seg.key);
+	if (!c)
+		stranger_input(st, &seg);
+	else if (c->state == TCP_SYN_SENT)
+		syn_sent_input(c, &seg);
+	else
+		sync_input(c, &seg);
+	rte_pktmbuf_free(seg.m); /* unless the receive queue took it */
+}
+
+void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq)
+{
+	struct tcp_conn *c = tcp_conn_lookup(st, key);
+
+	/* RFC 5461: a connection being opened ends; an established one goes on trying */
+	if (c && c->state == TCP_SYN_SENT && seq == c->iss && !(c->flags & CF_SYN_DUE))
+		tcp_conn_end(c, STREAM_UNREACHABLE);
+}

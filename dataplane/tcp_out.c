@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Building and sending segments (RFC 9293 3.8). */
+#include <errno.h>
+#include <rte_ip.h>
+#include <rte_tcp.h>
+#include "dataplane/stack_priv.h"
+
+#define HEADERS_IP4 (sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_tcp_hdr))
+
+/* Window to advertise.  The right edge never moves left; it moves right only by what is worth a
+ * segment (RFC 9293 3.8.6.2.2: silly windows).  Scaling rounds, and rounding down could move the
+ * edge left: so up, while a quarter of the buffer covers what that adds. */
+static uint16_t window_field(struct tcp_conn *c, unsigned scale)
+{
+	uint32_t size = c->stack->conf.rcv_buffer_bytes;
+	uint32_t edge = c->rcv_nxt + tcp_reass_space(c);
+
+	if (seq_lt(c->rcv_adv, c->rcv_nxt))
+		c->rcv_adv = c->rcv_nxt; /* the peer's FIN sits on the edge */
+	if ((int32_t)(edge - c->rcv_adv) < (int32_t)MIN(size / 2, (uint32_t)c->rcv_mss))
+		edge = c->rcv_adv;
+	uint32_t field = MIN((edge - c->rcv_nxt) >> scale, (uint32_t)UINT16_MAX);
+	if (seq_lt(c->rcv_nxt + (field << scale), c->rcv_adv) && field < UINT16_MAX &&
+		c->unread_bytes + ((field + 1) << scale) <= size + size / 4)
+		field++;
+	c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt + (field << scale));
+	return (uint16_t)field;
+}
+
+bool tcp_window_update_due(const struct tcp_conn *c)
+{
+	uint32_t size = c->stack->conf.rcv_buffer_bytes;
+	int32_t gain = (int32_t)(c->rcv_nxt + tcp_reass_space(c) - c->rcv_adv);
+	int32_t offered = (int32_t)(c->rcv_adv - c->rcv_nxt);
+
+	if (c->flags & CF_FIN_SEEN)
+		return false;
+	return gain >= (int32_t)(size / 4) ||
+	       (offered < 2 * c->rcv_mss && gain >= (int32_t)MIN(size / 2, 2u * c->rcv_mss));
+}
+
+/* Prepend the TCP header and options; the checksum follows in ipv4_output. */
+static void header_push(struct rte_mbuf *m, const struct tcp_key *key, uint32_t seq, uint32_t ack,
+	uint8_t flags, uint16_t window, struct bytes options)
+{
+	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)rte_pktmbuf_prepend(
+		m, (uint16_t)(sizeof(struct rte_tcp_hdr) + options.n));
+
+	BUG_ON(!tcp);
+	*tcp = (struct rte_tcp_hdr){
+		.src_port = rte_cpu_to_be_16(key->local_port),
+		.dst_port = rte_cpu_to_be_16(key->peer_port),
+		.sent_seq = rte_cpu_to_be_32(seq),
+		.recv_ack = rte_cpu_to_be_32(ack),
+		.data_off = (uint8_t)((sizeof(*tcp) + options.n) / 4 << 4),
+		.tcp_flags = flags,
+		.rx_win = rte_cpu_to_be_16(window),
+	};
+	if (options.n)
+		memcpy(tcp + 1, options.p, options.n);
+}
+
+static void segment_send(
+	struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint8_t flags, struct bytes options)
+{
+	bool syn = flags & RTE_TCP_SYN_FLAG;
+	uint16_t window = window_field(c, syn ? 0 : c->rcv_wscale);
+
+	header_push(
+		m, &c->key, seq, flags & RTE_TCP_ACK_FLAG ? c->rcv_nxt : 0, flags, window, options);
+	if (flags & RTE_TCP_ACK_FLAG) {
+		c->flags &= ~(uint32_t)CF_ACK_NOW;
+		c->segs_unacked = 0;
+		c->delack_at = 0;
+	}
+	ipv4_output(c->stack, c->port, &c->key.local, &c->key.peer, IPPROTO_TCP, m);
+}
+
+void tcp_send_syn(struct tcp_conn *c)
+{
+	struct stack *st = c->stack;
+	struct rte_mbuf *m = stack_alloc(st, st->env.control_pool);
+	bool answer = c->state == TCP_SYN_RCVD;
+	uint8_t options[40];
+
+	c->snd_nxt = c->iss + 1;
+	c->last_send_us = st->now_us;
+	if (!m)
+		return; /* the retransmission timer tries again */
+	/* An answer offers only what the SYN did (RFC 7323 1.3, RFC 2018 2). */
+	bool scale = c->rcv_wscale || !answer, sack = !answer || (c->flags & CF_SACK);
+	size_t n = tcp_options_syn(options, (uint16_t)(st->conf.ports[c->port].mtu - HEADERS_IP4),
+		scale ? c->rcv_wscale : -1, sack);
+	counter_inc(c->retries ? CTR_TCP_RETRANS_SEGS : CTR_TCP_OUT_SEGS);
+	segment_send(c, m, c->iss, (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0)),
+		bytes_make(options, n));
+}
+
+void tcp_send_ack(struct tcp_conn *c)
+{
+	struct rte_mbuf *m = stack_alloc(c->stack, c->stack->env.control_pool);
+	struct tcp_range blocks[TCP_SACK_BLOCKS];
+	uint8_t options[4 + 8 * TCP_SACK_BLOCKS];
+	struct bytes opt = BYTES_NONE;
+
+	if (!m) {
+		c->flags &= ~(uint32_t)CF_ACK_NOW;
+		c->delack_at = c->stack->now_us + TCP_DELACK_US;
+		return;
+	}
+	if (c->ooo && (c->flags & CF_SACK))
+		opt = bytes_make(
+			options, tcp_options_sack(options, blocks, tcp_reass_sack(c, blocks)));
+	counter_inc(CTR_TCP_OUT_SEGS);
+	segment_send(c, m, c->snd_nxt, RTE_TCP_ACK_FLAG, opt);
+}
+
+/* RFC 5961 7, limited for each connection: a limit that all share could be probed by strangers. */
+void tcp_send_challenge(struct tcp_conn *c)
+{
+	uint32_t now = stack_ms(c->stack);
+
+	if (c->challenge_ms && now - c->challenge_ms < TCP_CHALLENGE_US / US_PER_MS)
+		return;
+	c->challenge_ms = now ? now : 1;
+	counter_inc(CTR_TCP_CHALLENGE_ACKS);
+	tcp_send_ack(c);
+}
+
+static void bare_send(struct stack *st, unsigned port, const struct tcp_key *key, uint32_t seq,
+	uint32_t ack, uint8_t flags)
+{
+	struct rte_mbuf *m = stack_alloc(st, st->env.control_pool);
+
+	if (!m)
+		return;
+	counter_inc(flags & RTE_TCP_RST_FLAG ? CTR_TCP_OUT_RSTS : CTR_TCP_OUT_SEGS);
+	header_push(m, key, seq, ack, flags, 0, BYTES_NONE);
+	ipv4_output(st, port, &key->local, &key->peer, IPPROTO_TCP, m);
+}
+
+void tcp_send_rst(struct tcp_conn *c)
+{
+	bare_send(c->stack, c->port, &c->key, c->snd_nxt, c->rcv_nxt,
+		RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG);
+}
+
+void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg)
+{
+	if (seg->flags & RTE_TCP_RST_FLAG)
+		return;
+	if (seg->flags & RTE_TCP_ACK_FLAG) {
+		bare_send(st, seg->port, &seg->key, seg->ack, 0, RTE_TCP_RST_FLAG);
+		return;
+	}
+	uint32_t end = seg->seq + seg->len + !!(seg->flags & RTE_TCP_SYN_FLAG) +
+		       !!(seg->flags & RTE_TCP_FIN_FLAG);
+	bare_send(st, seg->port, &seg->key, 0, end, RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG);
+}
+
+void tcp_reply_ack(struct stack *st, const struct tcp_key *key, uint32_t seq, uint32_t ack)
+{
+	struct ip_addr from;
+	unsigned port;
+
+	if (ipv4_route(st, &key->peer, &port, &from))
+		bare_send(st, port, key, seq, ack, RTE_TCP_ACK_FLAG);
+}
+
+/* ---- data ---- */
+
+/* The mbuf to hand to the driver: the one of the queue when nobody else holds it, else a copy. */
+static struct rte_mbuf *txseg_mbuf(struct tcp_conn *c, struct rte_mbuf *m)
+{
+	const struct tcp_txseg *seg = tcp_txseg_of(m);
+	struct rte_mbuf *out = m;
+
+	if (rte_mbuf_refcnt_read(m) > 1) {
+		out = stack_alloc(c->stack, c->stack->env.tx_pool);
+		if (!out)
+			return NULL;
+		memcpy((uint8_t *)out->buf_addr + out->data_off,
+			(const uint8_t *)m->buf_addr + seg->payload_off, seg->len);
+	} else {
+		out->data_off = seg->payload_off;
+		out->ol_flags = 0;
+		rte_mbuf_refcnt_update(out, 1);
+	}
+	out->data_len = seg->len;
+	out->pkt_len = seg->len;
+	return out;
+}
+
+/* Returns false when there was no memory. */
+static bool txseg_send(struct tcp_conn *c, struct rte_mbuf *m, bool again)
+{
+	struct tcp_txseg *seg = tcp_txseg_of(m);
+	struct rte_mbuf *out = txseg_mbuf(c, m);
+	bool fin = (c->flags & CF_FIN_QUEUED) && m == c->sendq_tail;
+	uint8_t flags = RTE_TCP_ACK_FLAG;
+
+	if (!out)
+		return false;
+	if (m == c->sendq_tail || tcp_txseg_of(m)->next == NULL)
+		flags |= RTE_TCP_PSH_FLAG;
+	if (fin) {
+		flags |= RTE_TCP_FIN_FLAG;
+		c->flags |= CF_FIN_SENT;
+	}
+	if (again) {
+		seg->flags |= TXS_RETX;
+		c->retransmits++;
+		counter_inc(CTR_TCP_RETRANS_SEGS);
+		if (c->flags & CF_RECOVERY)
+			counter_inc(CTR_TCP_FAST_RETRANS);
+	} else {
+		counter_inc(CTR_TCP_OUT_SEGS);
+	}
+	seg->sent_us = c->stack->now_us;
+	c->last_send_us = c->stack->now_us;
+	c->snd_nxt = seq_max(c->snd_nxt, seg->seq + seg->len + fin);
+	segment_send(c, out, seg->seq, flags, BYTES_NONE);
+	return true;
+}
+
+/* Send again what was lost, as far as cwnd allows.  Returns false: stop. */
+static bool output_lost(struct tcp_conn *c)
+{
+	struct rte_mbuf *m;
+
+	while ((m = tcp_sendq_first_lost(c))) {
+		struct tcp_txseg *seg = tcp_txseg_of(m);
+		if (!(c->flags & CF_FORCE_RETX) && tcp_pipe(c) + seg->len > c->cc.cwnd &&
+			tcp_pipe(c) > 0)
+			return false;
+		if (!txseg_send(c, m, true))
+			return false;
+		c->flags &= ~(uint32_t)CF_FORCE_RETX;
+		seg->flags &= (uint8_t)~TXS_LOST;
+		c->lost -= seg->len;
+		if (!c->rto_at)
+			tcp_timer_rto(c);
+	}
+	return true;
+}
+
+/* May the first unsent segment go, cut to what the window takes if need be?  RFC 9293 3.8.6.2.1: no
+ * silly segments, but Nagle's rule is off: applications here write whole replies. */
+static bool window_allows(struct tcp_conn *c, struct rte_mbuf *m)
+{
+	struct tcp_txseg *seg = tcp_txseg_of(m);
+	int32_t room = (int32_t)(c->snd_una + c->snd_wnd - seg->seq);
+	bool probe = c->flags & CF_PROBE;
+
+	if (room >= (int32_t)seg->len)
+		return true;
+	if (probe && room < 1)
+		room = 1;
+	if (room <= 0 || (!probe && (tcp_flight(c) || (uint32_t)room < c->snd_wnd_max / 2)))
+		return false;
+	if (room == seg->len)
+		return true;
+	return tcp_sendq_split(c, m, (uint16_t)room) == 0;
+}
+
+static void output_fresh(struct tcp_conn *c)
+{
+	while (c->unsent) {
+		struct rte_mbuf *m = c->unsent;
+		uint32_t pipe = tcp_pipe(c);
+		if (pipe && pipe + tcp_txseg_of(m)->len > c->cc.cwnd)
+			return;
+		if (!window_allows(c, m))
+			return;
+		if (c->flags & CF_PROBE)
+			counter_inc(CTR_TCP_ZERO_WINDOW_PROBES);
+		c->flags &= ~(uint32_t)CF_PROBE;
+		if (!txseg_send(c, m, false))
+			return;
+		c->unsent = tcp_txseg_of(m)->next;
+		if (!c->rto_at || (c->flags & CF_PERSIST))
+			tcp_timer_rto(c);
+	}
+}
+
+/* FIN without data: nothing was left to carry it, or it must go again. */
+static void output_fin(struct tcp_conn *c)
+{
+	struct rte_mbuf *m = stack_alloc(c->stack, c->stack->env.control_pool);
+
+	if (!m)
+		return;
+	if (c->flags & CF_FIN_SENT)
+		counter_inc(CTR_TCP_RETRANS_SEGS);
+	else
+		counter_inc(CTR_TCP_OUT_SEGS);
+	c->flags |= CF_FIN_SENT;
+	c->flags &= ~(uint32_t)CF_FORCE_RETX;
+	c->snd_nxt = c->snd_end + 1;
+	segment_send(c, m, c->snd_end, RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG, BYTES_NONE);
+	if (!c->rto_at)
+		tcp_timer_rto(c);
+}
+
+static bool fin_due(const struct tcp_conn *c)
+{
+	if (!(c->flags & CF_FIN_QUEUED) || c->unsent)
+		return false;
+	if (!(c->flags & CF_FIN_SENT))
+		return true;
+	return !c->sendq && tcp_flight(c) && (c->flags & CF_FORCE_RETX);
+}
+
+static void output_data(struct tcp_conn *c)
+{
+	if (tcp_flight(c) == 0 && c->unsent && c->stack->now_us - c->last_send_us > tcp_rto_us(c))
+		c->cc.ops->idle(&c->cc);
+	if (output_lost(c))
+		output_fresh(c);
+	if (fin_due(c))
+		output_fin(c);
+	if (c->unsent && tcp_flight(c) == 0 && !(c->flags & CF_PERSIST))
+		tcp_timer_persist(c);
+}
+
+void tcp_output(struct tcp_conn *c)
+{
+	if (c->state == TCP_CLOSED)
+		return;
+	if (c->flags & CF_SYN_DUE) {
+		c->flags &= ~(uint32_t)CF_SYN_DUE;
+		c->life_at += c->stack->now_us;
+		tcp_send_syn(c);
+		tcp_timer_rto(c);
+	}
+	if (c->state >= TCP_ESTABLISHED) {
+		bool ack = c->flags & CF_ACK_NOW;
+		output_data(c);
+		/* SACK blocks do not ride on data: a segment of their own says them. */
+		if ((c->flags & CF_ACK_NOW) || (ack && c->ooo) || tcp_window_update_due(c))
+			tcp_send_ack(c);
+	}
+	tcp_timer_update(c);
+}

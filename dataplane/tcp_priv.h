@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * TCP inside the stack: the connection, its queues, and who calls whom:
+ *
+ *   tcp_in.c     segments by state (RFC 9293 3.10.7)   tcp_out.c   building and sending
+ *   tcp_ack.c    what an ACK means: loss, recovery     tcp_sendq.c the retransmission queue
+ *   tcp_reass.c  the receive queue                     tcp_timer.c timeouts
+ *   tcp_listen.c listeners and passive opens           tcp_tw.c    TIME_WAIT
+ *   tcp_conn.c   life of a connection, upcalls         tcp_stream.c calls of the application
+ *
+ * OWNER of everything: the core whose stack it is. */
+#pragma once
+#include "dataplane/stack.h"
+#include "dataplane/tcp_cc.h"
+#include "dataplane/tcp_table.h"
+
+#define TCP_MSS_DEFAULT        536u              /* RFC 9293 3.7.1 */
+#define TCP_MSS_MIN            64u               /* chosen: a peer that asks for less gets this */
+#define TCP_RTO_INITIAL_US     (1 * US_PER_SEC)  /* RFC 6298 2.1 */
+#define TCP_RTO_MIN_US         (200 * US_PER_MS) /* chosen, as is common; RFC 6298 says 1 s */
+#define TCP_RTO_MAX_US         (60 * US_PER_SEC) /* RFC 6298 2.5 */
+#define TCP_DELACK_US          (40 * US_PER_MS)  /* chosen; RFC 9293: below 500 ms */
+#define TCP_RETRIES_MAX        12                /* chosen: minutes; RFC 1122 R2: at least 100 s */
+#define TCP_RETRIES_ORPHAN     8                 /* chosen: nobody waits for the data any more */
+#define TCP_SYN_ACK_RETRIES    5                 /* chosen: about a minute */
+#define TCP_ORPHAN_US          (60 * US_PER_SEC) /* chosen: without progress, after stream_close */
+#define TCP_TIME_WAIT_US       (60 * US_PER_SEC) /* chosen: 2 MSL of 30 s */
+#define TCP_TIME_WAIT_REUSE_US (1 * US_PER_SEC)  /* chosen: own ports, when none is left */
+#define TCP_CHALLENGE_US       (500 * US_PER_MS) /* chosen: one for each connection in this time */
+#define TCP_DUP_ACKS           3                 /* RFC 5681 */
+#define TCP_WSCALE_MAX         14                /* RFC 7323 2.3 */
+#define TCP_SACK_BLOCKS        3
+#define TCP_OOO_BUFFERS_MAX    192 /* chosen: out-of-order buffers of one connection */
+#define TCP_HEADERS_MAX        114 /* Ethernet 14, IPv4 20, TCP 20, options 40, VLAN to come */
+
+enum tcp_state {
+	TCP_CLOSED,
+	TCP_SYN_SENT,
+	TCP_SYN_RCVD,
+	TCP_ESTABLISHED,
+	TCP_FIN_WAIT_1,
+	TCP_FIN_WAIT_2,
+	TCP_CLOSE_WAIT,
+	TCP_CLOSING,
+	TCP_LAST_ACK,
+	TCP_STATE_N
+};
+
+enum tcp_flag {
+	CF_ACK_NOW = 1 << 0,        /* an ACK goes out at the end of the lap */
+	CF_ACTIVE = 1 << 1,         /* opened by us */
+	CF_FIN_QUEUED = 1 << 2,     /* FIN follows the send queue */
+	CF_FIN_SENT = 1 << 3,       /* snd_nxt is beyond our FIN */
+	CF_FIN_SEEN = 1 << 4,       /* the peer's FIN is at rcv_fin */
+	CF_FIN_RCVD = 1 << 5,       /* and rcv_nxt is beyond it */
+	CF_EOF_TOLD = 1 << 6,       /* on_eof was called */
+	CF_RX_STOPPED = 1 << 7,     /* the application left data; waits for stream_resume */
+	CF_RESUMED = 1 << 8,        /* stream_resume was called: deliver in the next flush */
+	CF_WANT_WRITE = 1 << 9,     /* a send was short: on_writable is due */
+	CF_TELL_WRITABLE = 1 << 10, /* call on_writable in the next flush */
+	CF_SACK = 1 << 11,          /* both ends permit SACK */
+	CF_RECOVERY = 1 << 12,      /* fast recovery until `recover` */
+	CF_LOSS = 1 << 13,          /* after a timeout, until `recover` */
+	CF_PERSIST = 1 << 14,       /* rto_at is the persist timer */
+	CF_PROBE = 1 << 15,         /* send into a window that is too small */
+	CF_POOL_WAIT = 1 << 16,     /* a send was short for want of mbufs */
+	CF_ORPHAN = 1 << 17,        /* the application has closed; no upcalls */
+	CF_FORCE_RETX = 1 << 18,    /* the next retransmission goes out whatever cwnd says */
+	CF_SYN_DUE = 1 << 19, /* SYN goes out in the next flush; life_at is still an interval */
+};
+
+/* One TCP connection.  Line 0 and 1: looking up, receiving.  Line 2 and 3: sending.  Then timers
+ * and what is cold.  No buffer is attached unless there is data. */
+struct tcp_conn {
+	struct tcp_key key;
+	uint32_t hash;
+	uint32_t generation;
+	uint32_t flags; /* enum tcp_flag */
+	uint8_t state;  /* enum tcp_state */
+	uint8_t port;
+	uint8_t rcv_wscale, snd_wscale;
+	uint8_t segs_unacked; /* data segments since our last ACK */
+	bool in_table;        /* not any more when TIME_WAIT has taken over */
+	uint32_t rcv_nxt;
+	uint32_t rcv_adv; /* right edge we have advertised; never moves left */
+	/* line 1 */
+	alignas(CACHE_LINE) struct stack *stack;
+	struct stream *stream;                 /* NULL: not accepted yet, or closed */
+	struct rte_mbuf *unread, *unread_tail; /* in order, not taken by the application */
+	struct rte_mbuf *ooo;                  /* out of order, by sequence number */
+	uint32_t unread_bytes;
+	uint32_t charged;  /* octets of memory that unread and ooo pin */
+	uint32_t ooo_last; /* sequence number of the newest arrival, for the first SACK block */
+	uint16_t ooo_count;
+	uint16_t rcv_mss; /* largest payload seen: what a full segment of the peer's is */
+	uint32_t rcv_fin;
+	uint32_t irs;
+	/* line 2 */
+	alignas(CACHE_LINE) struct rte_mbuf *sendq; /* oldest unacknowledged first */
+	struct rte_mbuf *sendq_tail;
+	struct rte_mbuf *unsent; /* first of sendq never sent; NULL: none */
+	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2;
+	uint32_t snd_end;      /* sequence number behind the last octet queued */
+	uint32_t sacked, lost; /* octets in flight that are SACKed / lost and not sent again */
+	uint32_t recover;
+	struct tcp_cc cc;
+	uint16_t mss; /* octets of payload at most */
+	uint16_t dup_acks;
+	uint8_t backoff; /* doublings of the RTO */
+	uint8_t retries; /* timeouts without any sign of life from the peer */
+	uint16_t sacked_segs;
+	/* timers, and what is cold */
+	struct list lap;    /* on the stack's dirty list, or its free list */
+	struct timer timer; /* at the earliest of the three; re-files itself when early */
+	uint64_t rto_at, delack_at;
+	uint64_t life_at; /* connect timeout, or an orphan's end */
+	union {
+		struct listener *listener; /* SYN_RCVD of a passive open */
+		uint64_t
+			rack_us; /* later: when the latest segment known to have arrived was sent */
+	};
+	uint64_t last_send_us;
+	uint32_t srtt_us, rttvar_us, iss, snd_wnd_max;
+	uint32_t challenge_ms; /* stack milliseconds of the last challenge ACK */
+	uint32_t retransmits;
+	struct list pending; /* SYN_RCVD: the backlog; later: those that wait for the pool */
+};
+static_assert(offsetof(struct tcp_conn, stack) == 64, "receiving is lines 0 and 1");
+static_assert(offsetof(struct tcp_conn, sendq) == 128, "sending starts line 2");
+static_assert(sizeof(struct tcp_conn) <= 384, "no further cache line without measuring");
+
+/* A segment of the retransmission queue, in the private area of its mbuf.  The driver may hold the
+ * mbuf, so where the payload is stands here and not in data_off. */
+struct tcp_txseg {
+	struct rte_mbuf *next;
+	uint64_t sent_us; /* last time; 0: never */
+	uint32_t seq;
+	uint16_t len;         /* octets of payload */
+	uint16_t payload_off; /* from buf_addr */
+	uint8_t flags;        /* enum tcp_txseg_flag */
+};
+static_assert(sizeof(struct tcp_txseg) <= STACK_TX_PRIV, "fits the private area");
+
+enum tcp_txseg_flag {
+	TXS_SACKED = 1, /* the peer has it */
+	TXS_LOST = 2,   /* to be sent again */
+	TXS_RETX = 4,   /* was sent more than once: no RTT sample (Karn) */
+	TXS_FIN = 8,    /* was sent with FIN */
+};
+
+struct tcp_options {
+	uint16_t mss; /* 0: absent */
+	uint8_t wscale;
+	bool has_wscale, sack_permitted;
+	uint8_t sack_n;
+	struct tcp_range {
+		uint32_t start, end;
+	} sack[4];
+};
+
+/* A received segment, in host byte order.  m is trimmed to the payload. */
+struct tcp_segment {
+	struct rte_mbuf *m;
+	struct tcp_key key;
+	uint32_t seq, ack;
+	uint32_t len; /* octets of payload */
+	uint16_t window;
+	uint8_t flags; /* RTE_TCP_*_FLAG */
+	uint8_t port;
+	struct tcp_options opt;
+};
+
+/* TIME_WAIT: what answers a late segment needs, and no more. */
+struct tcp_tw {
+	struct tcp_key key;
+	uint32_t rcv_nxt, snd_nxt;
+	uint32_t until_ms; /* stack milliseconds */
+	struct list node;  /* oldest first; constant timeout */
+};
+static_assert(sizeof(struct tcp_tw) == 64, "one cache line");
+
+static inline bool seq_lt(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+static inline bool seq_le(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) <= 0;
+}
+static inline uint32_t seq_max(uint32_t a, uint32_t b)
+{
+	return seq_lt(a, b) ? b : a;
+}
+static inline uint32_t tcp_flight(const struct tcp_conn *c)
+{
+	return c->snd_nxt - c->snd_una;
+}
+static inline struct conn_id tcp_conn_id(const struct tcp_conn *c, uint32_t index)
+{
+	return (struct conn_id){.index = index, .generation = c->generation};
+}
+
+/* tcp_opt.c */
+/* Options after the fixed header.  Malformed ones end the parsing; what was read stays. */
+void tcp_options_parse(struct bytes in, struct tcp_options *opt_r);
+size_t tcp_options_syn(uint8_t *out, uint16_t mss, int wscale, bool sack);
+size_t tcp_options_sack(uint8_t *out, const struct tcp_range *blocks, unsigned n);
+
+/* tcp_in.c */
+/* m starts at the IPv4 header, trimmed to its total length; takes m. */
+void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m);
+/* A next hop did not answer, or ICMP says so, for a segment of ours (seq) with this key. */
+void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq);
+
+/* tcp_ack.c */
+/* Returns false when the segment must not be processed further. */
+bool tcp_ack_process(struct tcp_conn *c, const struct tcp_segment *seg);
+void tcp_window_update(struct tcp_conn *c, const struct tcp_segment *seg);
+void tcp_rtt_sample(struct tcp_conn *c, uint64_t rtt_us);
+uint32_t tcp_pipe(const struct tcp_conn *c);
+
+/* tcp_sendq.c */
+struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m);
+/* Copy into the queue, full segments; returns octets taken (fewer: buffer or pool full). */
+size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data);
+/* Cut an mbuf of the queue that nobody else holds after len octets.  Returns 0 or -ENOBUFS. */
+int tcp_sendq_split(struct tcp_conn *c, struct rte_mbuf *m, uint16_t len) WARN_UNUSED;
+/* What an ACK removed. */
+struct tcp_acked {
+	uint32_t bytes;        /* octets of payload newly acknowledged in sequence */
+	uint64_t sent_us;      /* of the youngest segment sent only once; 0: none */
+	uint64_t delivered_us; /* of the youngest transmission known to have arrived */
+};
+void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked);
+/* Mark what the blocks cover; returns octets newly covered. */
+uint32_t tcp_sendq_sack(struct tcp_conn *c, const struct tcp_options *opt, struct tcp_acked *acked);
+/* RFC 6675 IsLost, and retransmissions overtaken by later ones. */
+void tcp_sendq_mark_lost(struct tcp_conn *c);
+/* The oldest segment that the peer does not have counts as lost. */
+void tcp_sendq_mark_head_lost(struct tcp_conn *c);
+/* Timeout: all that is in flight counts as lost. */
+void tcp_sendq_mark_all_lost(struct tcp_conn *c);
+struct rte_mbuf *tcp_sendq_first_lost(const struct tcp_conn *c);
+void tcp_sendq_free(struct tcp_conn *c);
+
+/* tcp_reass.c */
+/* Take the payload of an acceptable segment; m NULL: none.  Upcalls happen.  Takes m. */
+void tcp_reass_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len);
+/* Give unread data to the application. */
+void tcp_reass_deliver(struct tcp_conn *c);
+unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range blocks[TCP_SACK_BLOCKS]);
+void tcp_reass_free(struct tcp_conn *c);
+/* Octets the window may still offer. */
+uint32_t tcp_reass_space(const struct tcp_conn *c);
+
+/* tcp_out.c */
+/* All that may be sent now: retransmissions, data, FIN, or an ACK. */
+void tcp_output(struct tcp_conn *c);
+void tcp_send_syn(struct tcp_conn *c); /* SYN or SYN-ACK, by state */
+void tcp_send_ack(struct tcp_conn *c);
+void tcp_send_challenge(struct tcp_conn *c);
+void tcp_send_rst(struct tcp_conn *c);
+/* RFC 9293 3.10.7.1: in answer to a segment that belongs to nothing. */
+void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg);
+void tcp_reply_ack(struct stack *st, const struct tcp_key *key, uint32_t seq, uint32_t ack);
+bool tcp_window_update_due(const struct tcp_conn *c);
+
+/* tcp_timer.c */
+void tcp_timer_fire(struct timer *t, uint64_t now_us);
+uint64_t tcp_rto_us(const struct tcp_conn *c);
+/* Restart or stop the retransmission timer by what is in flight. */
+void tcp_timer_rto(struct tcp_conn *c);
+void tcp_timer_persist(struct tcp_conn *c);
+/* Let the timer stand at the earliest deadline. */
+void tcp_timer_update(struct tcp_conn *c);
+
+/* tcp_conn.c */
+struct tcp_conn *tcp_conn_lookup(struct stack *st, const struct tcp_key *key);
+/* A connection entered in the table; NULL: none free. */
+struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, unsigned port);
+/* After the handshake's options are known. */
+void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt);
+void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state);
+/* Out of the table, everything freed, state CLOSED, no upcall; the slot is used again after the
+ * lap, so callers up the stack may still look at the state. */
+void tcp_conn_kill(struct tcp_conn *c);
+/* The same, then on_close if the application still has it. */
+void tcp_conn_end(struct tcp_conn *c, enum stream_reason reason);
+void tcp_conn_dirty(struct tcp_conn *c);
+/* What follows from FINs, theirs and ours: states, on_eof, the end.  Upcalls happen. */
+void tcp_conn_progress(struct tcp_conn *c);
+void tcp_conn_attach(struct tcp_conn *c, struct stream *s);
+uint32_t tcp_isn(struct stack *st, const struct tcp_key *key);
+
+/* tcp_stream.c */
+extern const struct stream_transport tcp_transport;
+void tcp_stream_pool_wakeup(struct stack *st);
+
+/* tcp_listen.c */
+/* A segment that belongs to no connection.  isn_floor: 0, or sequence numbers of an earlier
+ * incarnation end there. */
+void tcp_listen_input(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);
+/* The handshake's ACK came.  Returns false when the connection is gone. */
+bool tcp_listen_accept(struct tcp_conn *c);
+
+/* tcp_tw.c */
+void tcp_tw_add(struct tcp_conn *c);
+/* Returns true when seg may open a new connection (tw is gone then). */
+bool tcp_tw_input(struct stack *st, struct tcp_tw *tw, const struct tcp_segment *seg);
+void tcp_tw_fire(struct timer *t, uint64_t now_us);
+struct tcp_tw *tcp_tw_lookup(struct stack *st, const struct tcp_key *key);
+void tcp_tw_remove(struct stack *st, struct tcp_tw *tw);

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The send queue is the retransmission queue: single-segment mbufs of tx_pool with the payload in
+ * place, each with a struct tcp_txseg in its private area.  While the driver holds an mbuf too,
+ * only the private area is touched. */
+#include "dataplane/stack_priv.h"
+
+struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m)
+{
+	return rte_mbuf_to_priv(m);
+}
+
+static uint8_t *payload_of(struct rte_mbuf *m)
+{
+	return (uint8_t *)m->buf_addr + tcp_txseg_of(m)->payload_off;
+}
+
+/* Copy what fits behind the last segment while it was never sent.  Returns octets taken. */
+static size_t append_to_tail(struct tcp_conn *c, struct bytes data)
+{
+	if (!c->unsent)
+		return 0;
+	struct tcp_txseg *seg = tcp_txseg_of(c->sendq_tail);
+	if (seg->len >= c->mss)
+		return 0;
+	size_t room = (size_t)c->sendq_tail->buf_len - seg->payload_off - seg->len;
+	size_t n = MIN(MIN(data.n, (size_t)(c->mss - seg->len)), room);
+	memcpy(payload_of(c->sendq_tail) + seg->len, data.p, n);
+	seg->len = (uint16_t)(seg->len + n);
+	c->snd_end += (uint32_t)n;
+	return n;
+}
+
+static void sendq_push(struct tcp_conn *c, struct rte_mbuf *m)
+{
+	*tcp_txseg_of(m) = (struct tcp_txseg){.seq = c->snd_end, .payload_off = m->data_off};
+	if (c->sendq_tail)
+		tcp_txseg_of(c->sendq_tail)->next = m;
+	else
+		c->sendq = m;
+	c->sendq_tail = m;
+	if (!c->unsent)
+		c->unsent = m;
+}
+
+size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data)
+{
+	struct stack *st = c->stack;
+	size_t done = 0;
+
+	while (data.n) {
+		size_t n = append_to_tail(c, data);
+		if (n == 0) {
+			struct rte_mbuf *m =
+				stack_tx_allowed(st) ? stack_alloc(st, st->env.tx_pool) : NULL;
+			if (!m) {
+				c->flags |= CF_POOL_WAIT;
+				break;
+			}
+			sendq_push(c, m);
+			continue;
+		}
+		done += n;
+		data = bytes_skip(data, n);
+	}
+	return done;
+}
+
+int tcp_sendq_split(struct tcp_conn *c, struct rte_mbuf *m, uint16_t len)
+{
+	struct rte_mbuf *rest = stack_alloc(c->stack, c->stack->env.tx_pool);
+	struct tcp_txseg *seg = tcp_txseg_of(m);
+
+	BUG_ON(len == 0 || len >= seg->len);
+	if (!rest)
+		return -ENOBUFS;
+	struct tcp_txseg *tail = tcp_txseg_of(rest);
+	*tail = (struct tcp_txseg){
+		.next = seg->next,
+		.seq = seg->seq + len,
+		.len = (uint16_t)(seg->len - len),
+		.payload_off = rest->data_off,
+		.sent_us = seg->sent_us,
+		.flags = seg->flags,
+	};
+	memcpy(payload_of(rest), payload_of(m) + len, tail->len);
+	seg->len = len;
+	seg->next = rest;
+	if (c->sendq_tail == m)
+		c->sendq_tail = rest;
+	return 0;
+}
+
+/* No longer in flight, or no longer ours to track. */
+static void seg_unmark(struct tcp_conn *c, struct tcp_txseg *seg)
+{
+	if (seg->flags & TXS_SACKED) {
+		c->sacked -= seg->len;
+		c->sacked_segs--;
+	}
+	if (seg->flags & TXS_LOST)
+		c->lost -= seg->len;
+	seg->flags &= (uint8_t) ~(TXS_SACKED | TXS_LOST);
+}
+
+static void seg_mark_lost(struct tcp_conn *c, struct tcp_txseg *seg)
+{
+	if (seg->flags & (TXS_LOST | TXS_SACKED))
+		return;
+	seg->flags |= TXS_LOST;
+	c->lost += seg->len;
+}
+
+/* The peer has it: what the time of sending tells (Karn: only of those sent once). */
+static void seg_delivered(
+	const struct tcp_conn *c, const struct tcp_txseg *seg, struct tcp_acked *acked)
+{
+	if (!(seg->flags & TXS_RETX))
+		acked->sent_us = MAX(acked->sent_us, seg->sent_us);
+	else if (c->stack->now_us - seg->sent_us < c->srtt_us / 2)
+		return; /* more likely the original has arrived */
+	acked->delivered_us = MAX(acked->delivered_us, seg->sent_us);
+}
+
+void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked)
+{
+	while (c->sendq && c->sendq != c->unsent) {
+		struct rte_mbuf *m = c->sendq;
+		struct tcp_txseg *seg = tcp_txseg_of(m);
+		if (seq_le(ack, seg->seq))
+			break;
+		uint32_t n = MIN(ack - seg->seq, (uint32_t)seg->len);
+		bool whole = n == seg->len;
+		acked->bytes += n;
+		if (!(seg->flags & TXS_SACKED))
+			seg_delivered(c, seg, acked);
+		uint8_t was_lost = seg->flags & TXS_LOST;
+		seg_unmark(c, seg);
+		if (!whole) {
+			seg->seq += n;
+			seg->len = (uint16_t)(seg->len - n);
+			seg->payload_off = (uint16_t)(seg->payload_off + n);
+			if (was_lost)
+				seg_mark_lost(c, seg);
+			break;
+		}
+		c->sendq = seg->next;
+		if (!c->sendq)
+			c->sendq_tail = NULL;
+		rte_pktmbuf_free(m);
+	}
+	c->snd_una = ack;
+}
+
+static bool covered(
+	const struct tcp_conn *c, const struct tcp_options *opt, uint32_t start, uint32_t end)
+{
+	for (unsigned i = 0; i < opt->sack_n; i++) {
+		const struct tcp_range *b = &opt->sack[i];
+		if (seq_le(b->end, b->start) || seq_lt(b->start, c->snd_una) ||
+			seq_lt(c->snd_nxt, b->end))
+			continue; /* nonsense, or a D-SACK (RFC 2883) */
+		if (seq_le(b->start, start) && seq_le(end, b->end))
+			return true;
+	}
+	return false;
+}
+
+uint32_t tcp_sendq_sack(struct tcp_conn *c, const struct tcp_options *opt, struct tcp_acked *acked)
+{
+	uint32_t fresh = 0;
+
+	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent; m = tcp_txseg_of(m)->next) {
+		struct tcp_txseg *seg = tcp_txseg_of(m);
+		if ((seg->flags & TXS_SACKED) || seq_le(seg->seq + seg->len, c->snd_una) ||
+			!covered(c, opt, seg->seq, seg->seq + seg->len))
+			continue;
+		seg_delivered(c, seg, acked);
+		seg_unmark(c, seg);
+		seg->flags |= TXS_SACKED;
+		c->sacked += seg->len;
+		c->sacked_segs++;
+		fresh += seg->len;
+	}
+	return fresh;
+}
+
+void tcp_sendq_mark_lost(struct tcp_conn *c)
+{
+	unsigned above = c->sacked_segs;
+	uint64_t reorder_us = c->srtt_us / 4 + 1;
+
+	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent && above;
+		m = tcp_txseg_of(m)->next) {
+		struct tcp_txseg *seg = tcp_txseg_of(m);
+		if (seg->flags & TXS_SACKED)
+			above--;
+		else if (seg->flags & TXS_RETX) {
+			/* Sent again, and one sent clearly later has arrived: lost once more. */
+			if (c->rack_us > seg->sent_us + reorder_us)
+				seg_mark_lost(c, seg);
+		} else if (above >= TCP_DUP_ACKS)
+			seg_mark_lost(c, seg);
+	}
+}
+
+void tcp_sendq_mark_head_lost(struct tcp_conn *c)
+{
+	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent; m = tcp_txseg_of(m)->next) {
+		if (!(tcp_txseg_of(m)->flags & TXS_SACKED)) {
+			seg_mark_lost(c, tcp_txseg_of(m));
+			return;
+		}
+	}
+}
+
+void tcp_sendq_mark_all_lost(struct tcp_conn *c)
+{
+	/* RFC 2018 8: a peer that SACKed the octets at its left edge has dropped them. */
+	bool reneged = c->sendq && (tcp_txseg_of(c->sendq)->flags & TXS_SACKED);
+
+	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent; m = tcp_txseg_of(m)->next) {
+		if (reneged)
+			seg_unmark(c, tcp_txseg_of(m));
+		seg_mark_lost(c, tcp_txseg_of(m));
+	}
+}
+
+struct rte_mbuf *tcp_sendq_first_lost(const struct tcp_conn *c)
+{
+	for (struct rte_mbuf *m = c->lost ? c->sendq : NULL; m && m != c->unsent;
+		m = tcp_txseg_of(m)->next) {
+		if (tcp_txseg_of(m)->flags & TXS_LOST)
+			return m;
+	}
+	return NULL;
+}
+
+void tcp_sendq_free(struct tcp_conn *c)
+{
+	for (struct rte_mbuf *m = c->sendq, *next; m; m = next) {
+		next = tcp_txseg_of(m)->next;
+		rte_pktmbuf_free(m);
+	}
+	c->sendq = c->sendq_tail = c->unsent = NULL;
+}
