@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * EAL's argument vector, made from configuration and from what the machine has.  Main thread,
- * before EAL; calls nothing of DPDK, so that it can be tested as text. */
+ * before EAL; works without EAL, so that it can be tested as text. */
 #pragma once
 #include <sched.h>
 #include "dataplane/port.h"

@@ -2,17 +2,14 @@
 #include "dataplane/pools.h"
 #include <rte_mbuf.h>
 #include "dataplane/base/rt/chunk.h"
-#include "dataplane/stack.h"
+#include "dataplane/io.h"
 
-#define POOL_CACHE    128 /* mbufs an lcore keeps for itself; the TX burst is a quarter */
-#define CONTROL_MBUFS 2047
-#define CONTROL_BYTES POOL_FRAME_BYTES /* an answer to an echo request is as long as that */
-#define RX_MBUFS_MIN                                                                               \
-	8191 /* chosen: descriptors of any driver (af_xdp takes 4,096) and as many on their way */
-#define TX_MBUFS_MIN    8191
-#define TX_MBUFS_MAX    65535
-#define CHUNKS_MIN      1024
-#define MBUF_HEAD_BYTES (sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM + 64 + 64)
+#define POOL_CACHE    128  /* mbufs an lcore keeps for itself; the TX burst is a quarter */
+#define CONTROL_MBUFS 2047 /* whole frames: an answer to an echo request is as long as that */
+#define RX_MBUFS_MIN  8191 /* chosen: af_xdp keeps 4,096, and as many may be on their way */
+#define TX_MBUFS_MIN  8191
+#define TX_MBUFS_MAX  65535
+#define CHUNKS_MIN    1024
 
 /* Memory per connection beyond the frames: control block, flow table, session. */
 #define CONNECTION_BYTES 8192
@@ -44,30 +41,67 @@ uint32_t pools_chunks(const struct dataplane_conf *conf)
 	return MAX(conf->chunks, CHUNKS_MIN);
 }
 
+/* Of n objects: with the padding the library adds, their ring, and the caches of all lcores. */
+static uint64_t pool_bytes(uint64_t n, size_t object)
+{
+	size_t each = rte_mempool_calc_obj_size((uint32_t)object, 0, NULL);
+
+	return n * (each + 2 * sizeof(void *)) + sizeof(struct rte_mempool) +
+	       RTE_MAX_LCORE * sizeof(struct rte_mempool_cache);
+}
+
 uint32_t pools_memory_mb(const struct dataplane_conf *conf)
 {
-	uint64_t frame = MBUF_HEAD_BYTES + POOL_FRAME_BYTES;
+	size_t frame = sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM + POOL_FRAME_BYTES;
 	uint64_t bytes = ROOM_BYTES;
 
-	bytes += conf->port_count * rx_mbufs(conf) * frame;
-	bytes += conf->core_count * tx_mbufs(conf) * (frame + STACK_TX_PRIV);
-	bytes += conf->core_count * CONTROL_MBUFS * (MBUF_HEAD_BYTES + CONTROL_BYTES);
-	bytes += pools_chunks(conf) * (uint64_t)(sizeof(struct chunk) + 128);
-	bytes += (uint64_t)conf->core_count * conf->connections_max * CONNECTION_BYTES;
+	bytes += conf->port_count * pool_bytes(rx_mbufs(conf), frame);
+	bytes += conf->core_count * pool_bytes(tx_mbufs(conf), frame + STACK_TX_PRIV);
+	bytes += conf->core_count * pool_bytes(CONTROL_MBUFS, frame + STACK_TX_PRIV);
+	bytes += pool_bytes(pools_chunks(conf), sizeof(struct chunk));
+	bytes += (uint64_t)conf->core_count *
+		 (sizeof(struct core_io) + (uint64_t)conf->connections_max * CONNECTION_BYTES);
 	return (uint32_t)(bytes >> 20) + 1;
 }
 
-static struct rte_mempool *create(
-	const char *name, uint32_t n, uint16_t priv, uint16_t room, int socket)
+static bool has_pci(const struct dataplane_conf *conf)
 {
-	/* Any core may free what another took, and cores may share a CPU: ring_mp_mc would make all
-	 * wait for one that was preempted inside. */
-	struct rte_mempool *mp = rte_pktmbuf_pool_create_by_ops(
-		name, n, n >= 8 * POOL_CACHE ? POOL_CACHE : 0, priv, room, socket, "ring_mt_rts");
+	for (unsigned i = 0; i < conf->port_count; i++) {
+		if (conf->ports[i].kind == PORT_PCI)
+			return true;
+	}
+	return false;
+}
 
-	if (mp)
-		pools[pool_count++] = mp;
+/* What rte_pktmbuf_pool_create_by_ops() does, and two things more.  Any core may free what another
+ * took, and cores may share a CPU: ring_mp_mc would make all wait for one that was preempted
+ * inside. And without a device that reads memory by itself, a frame may lie across pages: without
+ * hugepages each would take a page of its own, and af_xdp wants the pool in one piece. */
+static struct rte_mempool *create(
+	const struct dataplane_conf *conf, const char *name, uint32_t n, uint16_t priv, int socket)
+{
+	struct rte_pktmbuf_pool_private private = {
+		.mbuf_data_room_size = POOL_FRAME_BYTES + RTE_PKTMBUF_HEADROOM,
+		.mbuf_priv_size = priv,
+	};
+	unsigned element = (unsigned)sizeof(struct rte_mbuf) + priv + private.mbuf_data_room_size;
+	struct rte_mempool *mp =
+		rte_mempool_create_empty(name, n, element, n >= 8 * POOL_CACHE ? POOL_CACHE : 0,
+			sizeof(private), socket, has_pci(conf) ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+
+	if (!mp)
+		return NULL;
+	if (rte_mempool_set_ops_byname(mp, "ring_mt_rts", NULL) < 0)
+		goto fail;
+	rte_pktmbuf_pool_init(mp, &private);
+	if (rte_mempool_populate_default(mp) < 0)
+		goto fail;
+	rte_mempool_obj_iter(mp, rte_pktmbuf_init, NULL);
+	pools[pool_count++] = mp;
 	return mp;
+fail:
+	rte_mempool_free(mp);
+	return NULL;
 }
 
 struct rte_mempool *pool_create_rx(const struct dataplane_conf *conf, unsigned port, int socket)
@@ -75,7 +109,7 @@ struct rte_mempool *pool_create_rx(const struct dataplane_conf *conf, unsigned p
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "rx%u.%.16s", port, conf->ports[port].name);
-	return create(name, rx_mbufs(conf), 0, POOL_FRAME_BYTES + RTE_PKTMBUF_HEADROOM, socket);
+	return create(conf, name, rx_mbufs(conf), 0, socket);
 }
 
 struct rte_mempool *pool_create_tx(const struct dataplane_conf *conf, unsigned core, int socket)
@@ -83,17 +117,16 @@ struct rte_mempool *pool_create_tx(const struct dataplane_conf *conf, unsigned c
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "tx.core%u", core);
-	return create(name, tx_mbufs(conf), STACK_TX_PRIV, POOL_FRAME_BYTES + RTE_PKTMBUF_HEADROOM,
-		socket);
+	return create(conf, name, tx_mbufs(conf), STACK_TX_PRIV, socket);
 }
 
-struct rte_mempool *pool_create_control(unsigned core, int socket)
+struct rte_mempool *pool_create_control(
+	const struct dataplane_conf *conf, unsigned core, int socket)
 {
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "control.core%u", core);
-	return create(
-		name, CONTROL_MBUFS, STACK_TX_PRIV, CONTROL_BYTES + RTE_PKTMBUF_HEADROOM, socket);
+	return create(conf, name, CONTROL_MBUFS, STACK_TX_PRIV, socket);
 }
 
 void pools_free(void)

@@ -19,6 +19,7 @@ uint32_t pools_chunks(const struct dataplane_conf *conf);
 struct rte_mempool *pool_create_rx(const struct dataplane_conf *conf, unsigned port, int socket);
 /* Payload segments of core i, and its small frames (ACK, RST, ARP, ICMP). */
 struct rte_mempool *pool_create_tx(const struct dataplane_conf *conf, unsigned core, int socket);
-struct rte_mempool *pool_create_control(unsigned core, int socket);
+struct rte_mempool *pool_create_control(
+	const struct dataplane_conf *conf, unsigned core, int socket);
 /* All of the above. */
 void pools_free(void);

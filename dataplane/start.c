@@ -148,7 +148,7 @@ static int start_stack(
 		stack_port_fill(&net.ports[p], &sc.ports[p]);
 	c->io = core_io_create(&net, c);
 	env.tx_pool = pool_create_tx(conf, c->index, c->socket);
-	env.control_pool = pool_create_control(c->index, c->socket);
+	env.control_pool = pool_create_control(conf, c->index, c->socket);
 	if (c->io && env.tx_pool && env.control_pool) {
 		core_io_env(c->io, &env);
 		c->stack = stack_create(&sc, &env, c->socket);
