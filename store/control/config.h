@@ -77,6 +77,9 @@ struct config {
  * (cannot be read), with one line in error[]: "file:line: key a.b: problem". */
 int config_load(
 	const char *path, const struct config **config_r, char *error, size_t error_n) WARN_UNUSED;
+/* The same for a text in memory; file is what messages call it. */
+int config_parse(const char *file, const char *text, size_t n, const struct config **config_r,
+	char *error, size_t error_n) WARN_UNUSED;
 void config_destroy(const struct config **config);
 
 /* A commented sample that is itself a valid file, and docs/configuration.md. */

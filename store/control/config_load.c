@@ -178,7 +178,7 @@ static int read_file(const char *path, char **text_r, size_t *n_r, char *error, 
 		snprintf(error, error_n, "%s: %s", path, strerror(err ? -err : ENOMEM));
 	} else {
 		*n_r = fread(text, 1, CONFIG_FILE_MAX + 1, file);
-		err = ferror(file) ? -EIO : *n_r > CONFIG_FILE_MAX ? -EFBIG : 0;
+		err = ferror(file) ? -errno : *n_r > CONFIG_FILE_MAX ? -EFBIG : 0;
 		if (err < 0)
 			snprintf(error, error_n, "%s: %s", path, strerror(-err));
 	}
@@ -210,39 +210,45 @@ static int config_fill(struct loading *l, const char *text, size_t n)
 	return err;
 }
 
-int config_load(const char *path, const struct config **config_r, char *error, size_t error_n)
+int config_parse(const char *file, const char *text, size_t n, const struct config **config_r,
+	char *error, size_t error_n)
 {
 	static uint64_t generation;
 	struct config *config = calloc(1, sizeof(*config));
 	struct config_tree tree = {0};
-	char *text = NULL;
-	size_t n = 0;
 
 	if (config)
 		config->memory = config_memory_create();
 	if (!config || !config->memory) {
 		free(config);
-		snprintf(error, error_n, "%s: out of memory", path);
+		snprintf(error, error_n, "%s: out of memory", file);
 		return -ENOMEM;
 	}
 	schema_make();
-	int err = read_file(path, &text, &n, error, error_n);
+	struct loading l = {
+		.config = config, .tree = &tree, .file = file, .error = error, .error_n = error_n};
+	int err = config_tree_read(&tree, file, text, n, error, error_n);
 	if (err == 0)
-		err = config_tree_read(&tree, path, text, n, error, error_n);
-	if (err == 0)
-		err = config_fill(&(struct loading){.config = config,
-					  .tree = &tree,
-					  .file = path,
-					  .error = error,
-					  .error_n = error_n},
-			text, n);
+		err = config_fill(&l, text, n);
 	config_tree_free(&tree);
-	free(text);
 	*config_r = config;
 	if (err < 0)
 		config_destroy(config_r);
 	else
 		config->generation = ++generation;
+	return err;
+}
+
+int config_load(const char *path, const struct config **config_r, char *error, size_t error_n)
+{
+	char *text = NULL;
+	size_t n = 0;
+	int err = read_file(path, &text, &n, error, error_n);
+
+	*config_r = NULL;
+	if (err == 0)
+		err = config_parse(path, text, n, config_r, error, error_n);
+	free(text);
 	return err;
 }
 

@@ -49,7 +49,7 @@ static const struct option options[] = {
 #ifdef BYPOST_MUTANTS
 	{"mutant",            required_argument, NULL, OPT_MUTANT    },
 #endif
-	{NULL,		NULL,              NULL, 0             },
+	{NULL,		0,                 NULL, 0             },
 };
 
 /* Ways to break the daemon on purpose, so that the tests prove that they would notice. */

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * bypostctl: words, options and help, all from one table. */
+#include <getopt.h>
+#include "store/ctl/ctl.h"
+
+#define FILTER  (CTL_OPT_DOMAIN | CTL_OPT_SENDER)
+#define MATCHES (FILTER | CTL_OPT_ALL | CTL_OPT_YES)
+
+/* clang-format off */
+static const struct ctl_command commands[] = {
+	{"status", NULL, "", "how the relay is doing, on one screen",
+		0, 0, 0, ctl_status},
+	{"counters", NULL, "[--threads]", "all counters, summed or per thread",
+		0, 0, CTL_OPT_THREADS, ctl_counters},
+	{"queue", "list", "[FILTER] [--limit N] [--from ID]", "messages that wait, with reason and next try",
+		0, 0, FILTER | CTL_OPT_LIMIT | CTL_OPT_FROM, ctl_queue_list},
+	{"queue", "show", "ID", "one message with its recipients",
+		1, 1, 0, ctl_queue_show},
+	{"queue", "retry", "ID | FILTER | --all", "try now",
+		0, 1, MATCHES, ctl_queue_retry},
+	{"queue", "hold", "ID | FILTER | --all", "stop trying until released",
+		0, 1, MATCHES, ctl_queue_hold},
+	{"queue", "release", "ID | FILTER | --all", "let held messages go",
+		0, 1, MATCHES, ctl_queue_release},
+	{"queue", "delete", "ID | FILTER | --all --yes", "drop without a report to the sender",
+		0, 1, MATCHES, ctl_queue_delete},
+	{"user", "add", "ADDRESS", "make a mailbox; password on standard input",
+		1, 1, 0, ctl_user_add},
+	{"user", "passwd", "ADDRESS", "change a password; from standard input",
+		1, 1, 0, ctl_user_passwd},
+	{"user", "delete", "ADDRESS --yes", "remove a mailbox and its mail",
+		1, 1, CTL_OPT_YES, ctl_user_delete},
+	{"user", "list", "", "mailboxes with their size",
+		0, 0, 0, ctl_user_list},
+};
+/* clang-format on */
+
+enum { OPT_HELP = 'h', OPT_SOCKET = 256, OPT_JSON, OPT_VERSION, OPT_OF_COMMAND = 1 << 16 };
+
+static const struct option options[] = {
+	{"help",    no_argument,       NULL, OPT_HELP                        },
+	{"version", no_argument,       NULL, OPT_VERSION                     },
+	{"socket",  required_argument, NULL, OPT_SOCKET                      },
+	{"json",    no_argument,       NULL, OPT_JSON                        },
+	{"domain",  required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_DOMAIN },
+	{"sender",  required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SENDER },
+	{"limit",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_LIMIT  },
+	{"from",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_FROM   },
+	{"all",     no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_ALL    },
+	{"yes",     no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_YES    },
+	{"threads", no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_THREADS},
+	{NULL,      0,                 NULL, 0			       },
+};
+
+static void help_print(FILE *out, const char *noun)
+{
+	fputs("usage: bypostctl [--socket PATH] [--json] COMMAND ...\n\n", out);
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		const struct ctl_command *c = &commands[i];
+		char words[96];
+		if (noun && strcmp(noun, c->noun) != 0)
+			continue;
+		snprintf(words, sizeof(words), "%s%s%s%s%s", c->noun, c->verb ? " " : "",
+			c->verb ? c->verb : "", c->args[0] ? " " : "", c->args);
+		fprintf(out, "  %-46s %s\n", words, c->help);
+	}
+	fputs("\nFILTER is --domain DOMAIN (of a recipient) or --sender ADDRESS, or both.  Words "
+	      "may be\n"
+	      "shortened as long as they are clear.  The socket is " CTL_SOCKET_DEFAULT ",\n"
+	      "BYPOST_SOCKET or --socket.  Exit status: 0 done, 1 error, 2 usage, 3 nothing "
+	      "matched.\n",
+		out);
+}
+
+/* The noun or verb that a word means: itself, or the only one it begins.  NULL: none or several. */
+static const char *word_find(const char *noun, const char *word, bool *several_r)
+{
+	const char *found = NULL;
+
+	*several_r = false;
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		const char *name = noun ? commands[i].verb : commands[i].noun;
+		if (!name || (noun && strcmp(commands[i].noun, noun) != 0))
+			continue;
+		if (strcmp(name, word) == 0)
+			return name;
+		if (strncmp(name, word, strlen(word)) != 0 || (found && strcmp(found, name) == 0))
+			continue;
+		*several_r |= found != NULL;
+		found = name;
+	}
+	return *several_r ? NULL : found;
+}
+
+static const struct ctl_command *command_find(char **words, int n, int *used_r)
+{
+	const char *noun = NULL, *verb = NULL, *wrong = n ? words[0] : NULL;
+	bool several = false;
+
+	if (n > 0)
+		noun = word_find(NULL, words[0], &several);
+	for (size_t i = 0; noun && i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].noun, noun) == 0 && !commands[i].verb) {
+			*used_r = 1;
+			return &commands[i];
+		}
+	}
+	if (noun && n > 1) {
+		wrong = words[1];
+		verb = word_find(noun, words[1], &several);
+	}
+	*used_r = 2;
+	for (size_t i = 0; verb && i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].noun, noun) == 0 && strcmp(commands[i].verb, verb) == 0)
+			return &commands[i];
+	}
+	if (noun && n == 1)
+		fprintf(stderr, "bypostctl: %s needs a verb\n\n", noun);
+	else if (wrong)
+		fprintf(stderr, "bypostctl: \"%s\" is %s\n\n", wrong,
+			several ? "ambiguous" : "unknown");
+	help_print(stderr, noun);
+	return NULL;
+}
+
+static bool set_limit(struct ctl *c, const char *text)
+{
+	if (bytes_to_u64(bytes_str(text), &c->limit) == 0 && c->limit > 0 && c->limit <= UINT32_MAX)
+		return true;
+	fprintf(stderr, "bypostctl: --limit must be a number from 1 to %u\n", UINT32_MAX);
+	return false;
+}
+
+static bool set_option(struct ctl *c, uint32_t option)
+{
+	c->given |= option;
+	switch (option) {
+	case CTL_OPT_DOMAIN:
+		c->domain = optarg;
+		return true;
+	case CTL_OPT_SENDER:
+		c->sender = optarg;
+		return true;
+	case CTL_OPT_FROM:
+		c->from = optarg;
+		return true;
+	case CTL_OPT_LIMIT:
+		return set_limit(c, optarg);
+	default:
+		return true;
+	}
+}
+
+/* Returns false when the program ends here, with *exit_r. */
+static bool parse_options(struct ctl *c, int argc, char **argv, int *exit_r)
+{
+	*exit_r = CTL_OK;
+	for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+		if (o == OPT_HELP) {
+			help_print(stdout, NULL);
+			return false;
+		}
+		if (o == OPT_VERSION) {
+			puts("bypostctl " BYPOST_VERSION);
+			return false;
+		}
+		if (o == OPT_SOCKET)
+			c->socket = optarg;
+		else if (o == OPT_JSON)
+			c->json = true;
+		else if (o < OPT_OF_COMMAND || !set_option(c, (uint32_t)(o - OPT_OF_COMMAND))) {
+			*exit_r = CTL_USAGE;
+			return false;
+		}
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	const char *from_env = getenv("BYPOST_SOCKET");
+	struct ctl c = {
+		.socket = from_env && from_env[0] ? from_env : CTL_SOCKET_DEFAULT, .fd = -1};
+	int exit, used;
+
+	if (!parse_options(&c, argc, argv, &exit))
+		return exit;
+	const struct ctl_command *command = command_find(argv + optind, argc - optind, &used);
+	if (!command)
+		return CTL_USAGE;
+	int n = argc - optind - used;
+	if (n < command->min || n > command->max || c.given & ~command->options) {
+		fprintf(stderr, "usage: bypostctl %s%s%s %s\n", command->noun,
+			command->verb ? " " : "", command->verb ? command->verb : "",
+			command->args);
+		return CTL_USAGE;
+	}
+	exit = command->run(&c, argv + optind + used, n);
+	ctl_close(&c);
+	if (fflush(stdout) != 0 && exit == CTL_OK)
+		exit = CTL_ERROR;
+	return exit;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Requests to the admin socket: whatever comes, it is an object with a command or an error. */
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include "store/control/admin_priv.h"
+
+static json_t *parse(const char *line, const char **command)
+{
+	char error[128] = "";
+	json_t *r = admin_request_parse(line, strlen(line), command, error, sizeof(error));
+
+	assert_true((r != NULL) == (error[0] == '\0'));
+	return r;
+}
+
+static void test_good_request(void **state)
+{
+	const char *command;
+	bool ok;
+	json_t *r = parse(
+		"{\"command\":\"queue list\",\"limit\":5,\"domain\":\"example.net\"}", &command);
+
+	(void)state;
+	assert_non_null(r);
+	assert_string_equal(command, "queue list");
+	assert_int_equal(admin_number(r, "limit", 1, 10, &ok), 5);
+	assert_true(ok);
+	assert_int_equal(admin_number(r, "absent", 7, 10, &ok), 7);
+	assert_true(ok);
+	assert_int_equal(admin_number(r, "limit", 1, 4, &ok), 1);
+	assert_false(ok);
+	assert_string_equal(admin_text(r, "domain", 100, &ok), "example.net");
+	assert_null(admin_text(r, "domain", 3, &ok));
+	assert_false(ok);
+	assert_null(admin_text(r, "limit", 100, &ok));
+	assert_false(ok);
+	assert_null(admin_text(r, "absent", 100, &ok));
+	assert_true(ok);
+	json_decref(r);
+}
+
+static void test_bad_requests(void **state)
+{
+	static const char *const lines[] = {"", "{", "[]", "3", "null", "\"status\"", "{}",
+		"{\"command\":3}", "{\"command\":null}", "{\"command\":\"a\",\"command\":\"b\"}",
+		"{\"command\":\"a\"} x", "{\"command\":\"\xff\"}", "{'command':'a'}"};
+	const char *command;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		assert_null(parse(lines[i], &command));
+}
+
+static void test_deep_and_long_requests(void **state)
+{
+	static char line[ADMIN_REQUEST_MAX + 16];
+	const char *command;
+
+	(void)state;
+	memset(line, '[', 60000);
+	assert_null(parse(line, &command));
+	memset(line, ' ', sizeof(line) - 1);
+	assert_null(parse(line, &command));
+}
+
+static void test_negative_and_huge_numbers(void **state)
+{
+	const char *command;
+	bool ok;
+	json_t *r =
+		parse("{\"command\":\"x\",\"a\":-1,\"b\":9223372036854775807,\"c\":1.5}", &command);
+
+	(void)state;
+	admin_number(r, "a", 0, UINT64_MAX, &ok);
+	assert_false(ok);
+	admin_number(r, "b", 0, UINT32_MAX, &ok);
+	assert_false(ok);
+	admin_number(r, "c", 0, UINT32_MAX, &ok);
+	assert_false(ok);
+	json_decref(r);
+	assert_null(parse("{\"command\":\"x\",\"a\":92233720368547758070}", &command));
+}
+
+static void test_text_with_a_nul_is_refused(void **state)
+{
+	const char *command;
+	bool ok;
+	json_t *r = parse("{\"command\":\"x\",\"a\":\"b\\u0000c\"}", &command);
+
+	(void)state;
+	if (r) { /* jansson refuses \u0000 itself unless it is allowed */
+		assert_null(admin_text(r, "a", 10, &ok));
+		assert_false(ok);
+		json_decref(r);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good_request),
+		cmocka_unit_test(test_bad_requests),
+		cmocka_unit_test(test_deep_and_long_requests),
+		cmocka_unit_test(test_negative_and_huge_numbers),
+		cmocka_unit_test(test_text_with_a_nul_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
