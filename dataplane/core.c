@@ -12,10 +12,9 @@
 #define TIMERS_PER_LAP 64
 #define SPIN_SHARED_US 50    /* at most, where another thread of ours wants the CPU */
 #define SPIN_US        1000  /* chosen: longer than a round trip in a machine room */
-#define SLEEP_MAX_US   20000 /* chosen: 50 wake-ups a second cost nothing and bound every mistake */
-* /
+#define SLEEP_MAX_US   20000 /* chosen: 50 wake-ups a second are cheap and bound any mistake */
 
-	static const char *const stage_text[CORE_STAGE_N] = {
+static const char *const stage_text[CORE_STAGE_N] = {
 	[CORE_STAGE_RX] = "rx",
 	[CORE_STAGE_CHANNELS] = "channels",
 	[CORE_STAGE_POLLERS] = "pollers",
