@@ -284,11 +284,12 @@ class Bed:
         return proc.run([*self.ctl_command, *args], check=check, **kwargs)
 
     def ctl_json(self, *args):
-        return json.loads(self.ctl(*args, "--json").stdout)
+        """The answer's lines, one object each."""
+        return [json.loads(line) for line in self.ctl(*args, "--json").stdout.splitlines()]
 
     def queue(self):
         """Entries of the queue, as bypostctl tells them."""
-        return self.ctl_json("queue", "list")
+        return self.ctl_json("queue", "list", "--limit", "1000000")
 
     def add_user(self, address, password):
         self.ctl("user", "add", address, input=password + "\n")

@@ -162,12 +162,4 @@ def drain(bed, seconds):
 
 
 def queued_recipients(bed):
-    return [r for entry in bed.queue() for r in entry_recipients(entry)]
-
-
-def entry_recipients(entry):
-    """Addresses of one queue entry, whether its recipients are texts or objects."""
-    if "recipient" in entry:
-        return [entry["recipient"]]
-    return [r if isinstance(r, str) else r.get("address") or r["recipient"]
-            for r in entry.get("recipients", [])]
+    return [rcpt["address"] for message in bed.queue() for rcpt in message["recipients"]]
