@@ -103,8 +103,14 @@ static int port_set_queues(struct port *p, const struct dataplane_conf *conf, un
 		return -ENOMEM;
 	}
 	rc = rte_eth_rx_queue_setup(p->id, 0, rx, (unsigned)p->socket, &rxconf, p->rx_pool);
-	if (rc < 0)
-		return failed(p, "receive queue", rc, error, error_n);
+	if (rc < 0) {
+		/* Where af_xdp meets the kernel first. */
+		char why[160];
+		port_explain(&p->conf, why, sizeof(why));
+		snprintf(error, error_n, "ports.%s.device: \"%s\": receive queue: %s: %s",
+			p->conf.name, p->conf.device, rte_strerror(-rc), why);
+		return rc;
+	}
 	rc = rte_eth_tx_queue_setup(p->id, 0, tx, (unsigned)p->socket, &txconf);
 	return rc < 0 ? failed(p, "transmit queue", rc, error, error_n) : 0;
 }

@@ -50,8 +50,7 @@ static bool is_xdp_socket(int fd, unsigned ifindex)
 	int domain = 0;
 	socklen_t domain_n = sizeof(domain);
 
-	/* AF_XDP has no getsockname(); that there are rings at all tells it from a stray one.
-	 * Two af_xdp ports are told apart by order, so only one is served by its descriptor. */
+	/* AF_XDP has no getsockname(): of several, the newest is that of the port just started. */
 	(void)ifindex;
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_n) == 0 && domain == AF_XDP &&
 	       getsockopt(fd, SOL_XDP, XDP_OPTIONS, &options, &n) == 0;
@@ -78,7 +77,8 @@ int port_find_fd(const struct port_conf *conf)
 	struct dirent *e;
 	int found = -1;
 
-	/* All of them: a TAP has more than one descriptor, and each must be silenced. */
+	/* All of them: a TAP has more than one descriptor, and each must be silenced.  They come in
+	 * rising order. */
 	while (dir && (e = readdir(dir))) {
 		int fd = atoi(e->d_name);
 		if (e->d_name[0] != '.' && fd != dirfd(dir) && is_of_port(fd, conf, ifindex))

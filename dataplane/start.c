@@ -71,6 +71,8 @@ int dataplane_eal_start(const struct dataplane_conf *conf, char *error, size_t e
 		return rc;
 	}
 	eal_started = true;
+	/* Now, while we may: nothing in it is used, and a killed process would leave it behind. */
+	eal_remove_runtime_dir(rte_eal_get_runtime_dir());
 	return 0;
 }
 
@@ -266,8 +268,6 @@ void dataplane_join(void)
 
 void dataplane_stop(void)
 {
-	char runtime_dir[256] = "";
-
 	port_info_register(NULL);
 	for (unsigned i = 0; i < net.core_count; i++) {
 		struct core *c = &net.cores[i];
@@ -283,10 +283,7 @@ void dataplane_stop(void)
 	if (chunks_started)
 		chunk_pool_fini();
 	chunks_started = false;
-	if (!eal_started)
-		return;
-	snprintf(runtime_dir, sizeof(runtime_dir), "%s", rte_eal_get_runtime_dir());
-	rte_eal_cleanup();
+	if (eal_started)
+		rte_eal_cleanup();
 	eal_started = false;
-	eal_remove_runtime_dir(runtime_dir);
 }

@@ -23,11 +23,7 @@ void eal_remove_runtime_dir(const char *path)
 
 static void cleanup(void)
 {
-	char dir[256];
-
-	snprintf(dir, sizeof(dir), "%s", rte_eal_get_runtime_dir());
 	rte_eal_cleanup();
-	eal_remove_runtime_dir(dir);
 }
 
 /* "0@(0,1)": lcore 0 floats over the CPUs that we may use, whichever they are. */
@@ -68,6 +64,7 @@ void eal_start_for_tests(unsigned megabytes)
 		fprintf(stderr, "tests: EAL does not start\n");
 		abort();
 	}
+	eal_remove_runtime_dir(rte_eal_get_runtime_dir());
 	started = true;
 	atexit(cleanup);
 }

@@ -3,10 +3,11 @@
 #pragma once
 #include "dataplane/base/check.h"
 
-/* Start EAL once per process with `--no-huge -m megabytes --no-pci --no-shconf --no-telemetry` and
- * remove its run directory at exit.  Aborts with a message on failure.  Further calls do nothing.
+/* Start EAL once per process with `--no-huge -m megabytes --no-pci --no-shconf --no-telemetry` on
+ * whichever CPUs we may use, and leave no run directory behind.  Aborts with a message on failure.
+ * Further calls do nothing.
  */
 void eal_start_for_tests(unsigned megabytes);
-/* Remove what EAL leaves behind in its run directory (rte_eal_get_runtime_dir(), asked for before
- * rte_eal_cleanup), and the directory. */
+/* Remove EAL's run directory (rte_eal_get_runtime_dir()) and what is in it: it serves processes
+ * that share memory, and we do not. */
 void eal_remove_runtime_dir(const char *path);
