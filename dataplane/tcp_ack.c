@@ -86,8 +86,10 @@ static void tell_writable(struct tcp_conn *c)
 
 static void ack_delivered(struct tcp_conn *c, const struct tcp_acked *acked)
 {
-	if (acked->sent_us)
+	if (acked->sent_us && !acked->ambiguous) {
 		tcp_rtt_sample(c, c->stack->now_us - acked->sent_us);
+		c->backoff = 0; /* Karn: not before a segment that was sent once has arrived */
+	}
 	c->rack_us = MAX(c->rack_us, acked->delivered_us);
 }
 
@@ -100,7 +102,7 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 	if (c->flags & CF_SACK)
 		tcp_sendq_sack(c, &seg->opt, &acked);
 	ack_delivered(c, &acked);
-	c->retries = c->backoff = 0;
+	c->retries = 0;
 	if (c->flags & CF_RECOVERY) {
 		if (seq_le(c->recover, seg->ack)) {
 			recovery_leave(c);

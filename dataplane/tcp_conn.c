@@ -68,10 +68,12 @@ void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt)
 	uint32_t theirs = opt->mss ? opt->mss : TCP_MSS_DEFAULT;
 
 	c->mss = (uint16_t)MIN(MAX(theirs, TCP_MSS_MIN), MIN(ours, room));
+	/* RFC 7323 2.2: both or none */
 	if (opt->has_wscale)
-		c->snd_wscale = opt->wscale;
+		c->flags |= CF_WSCALE;
 	else
-		c->rcv_wscale = 0; /* RFC 7323 2.2: both or none */
+		c->rcv_wscale = 0;
+	c->snd_wscale = opt->wscale;
 	if (opt->sack_permitted)
 		c->flags |= CF_SACK;
 	c->cc.ops->init(&c->cc, c->mss);
@@ -139,7 +141,7 @@ void tcp_conn_end(struct tcp_conn *c, enum stream_reason reason)
 		s->ops->on_close(s, reason);
 }
 
-static bool fin_acked(const struct tcp_conn *c)
+bool tcp_conn_fin_acked(const struct tcp_conn *c)
 {
 	return (c->flags & CF_FIN_SENT) && c->snd_una == c->snd_end + 1;
 }
@@ -151,7 +153,7 @@ static void fin_received(struct tcp_conn *c)
 	c->rcv_nxt++;
 	if (c->state == TCP_ESTABLISHED)
 		tcp_conn_set_state(c, TCP_CLOSE_WAIT);
-	else if (c->state == TCP_FIN_WAIT_1 && !fin_acked(c))
+	else if (c->state == TCP_FIN_WAIT_1 && !tcp_conn_fin_acked(c))
 		tcp_conn_set_state(c, TCP_CLOSING);
 	tcp_conn_dirty(c);
 }
@@ -170,7 +172,7 @@ void tcp_conn_progress(struct tcp_conn *c)
 {
 	if ((c->flags & CF_FIN_SEEN) && !(c->flags & CF_FIN_RCVD) && c->rcv_nxt == c->rcv_fin)
 		fin_received(c);
-	if (c->state == TCP_FIN_WAIT_1 && fin_acked(c)) {
+	if (c->state == TCP_FIN_WAIT_1 && tcp_conn_fin_acked(c)) {
 		tcp_conn_set_state(c, TCP_FIN_WAIT_2);
 		if (c->flags & CF_ORPHAN)
 			c->life_at = c->stack->now_us + TCP_ORPHAN_US;
@@ -182,6 +184,7 @@ void tcp_conn_progress(struct tcp_conn *c)
 	}
 	if (c->state == TCP_CLOSED)
 		return;
-	if ((c->flags & CF_FIN_RCVD) && fin_acked(c) && (!c->stream || (c->flags & CF_EOF_TOLD)))
+	if ((c->flags & CF_FIN_RCVD) && tcp_conn_fin_acked(c) &&
+		(!c->stream || (c->flags & CF_EOF_TOLD)))
 		finished(c);
 }

@@ -165,6 +165,10 @@ static void reset_input(struct tcp_conn *c, const struct tcp_segment *seg)
 		tcp_send_challenge(c);
 		return;
 	}
+	/* Both directions are complete, only our application has not read all: as in TIME_WAIT, a
+	 * late ACK of ours that met a closed peer is no reason to lose it (RFC 1337). */
+	if ((c->flags & CF_FIN_RCVD) && tcp_conn_fin_acked(c))
+		return;
 	if (c->state == TCP_SYN_RCVD)
 		tcp_conn_end(c, STREAM_REFUSED);
 	else

@@ -88,7 +88,7 @@ void tcp_send_syn(struct tcp_conn *c)
 	if (!m)
 		return; /* the retransmission timer tries again */
 	/* An answer offers only what the SYN did (RFC 7323 1.3, RFC 2018 2). */
-	bool scale = c->rcv_wscale || !answer, sack = !answer || (c->flags & CF_SACK);
+	bool scale = !answer || (c->flags & CF_WSCALE), sack = !answer || (c->flags & CF_SACK);
 	size_t n = tcp_options_syn(options, (uint16_t)(st->conf.ports[c->port].mtu - HEADERS_IP4),
 		scale ? c->rcv_wscale : -1, sack);
 	counter_inc(c->retries ? CTR_TCP_RETRANS_SEGS : CTR_TCP_OUT_SEGS);

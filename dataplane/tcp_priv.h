@@ -65,6 +65,7 @@ enum tcp_flag {
 	CF_POOL_WAIT = 1 << 16,     /* a send was short for want of mbufs */
 	CF_ORPHAN = 1 << 17,        /* the application has closed; no upcalls */
 	CF_FORCE_RETX = 1 << 18,    /* the next retransmission goes out whatever cwnd says */
+	CF_WSCALE = 1 << 20,        /* both ends scale windows */
 	CF_SYN_DUE = 1 << 19, /* SYN goes out in the next flush; life_at is still an interval */
 };
 
@@ -224,8 +225,9 @@ struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m);
 size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data);
 /* Cut an mbuf of the queue that nobody else holds after len octets.  Returns 0 or -ENOBUFS. */
 int tcp_sendq_split(struct tcp_conn *c, struct rte_mbuf *m, uint16_t len) WARN_UNUSED;
-/* What an ACK removed. */
+/* What an ACK told. */
 struct tcp_acked {
+	bool ambiguous;        /* it covers a segment sent more than once (Karn) */
 	uint32_t bytes;        /* octets of payload newly acknowledged in sequence */
 	uint64_t sent_us;      /* of the youngest segment sent only once; 0: none */
 	uint64_t delivered_us; /* of the youngest transmission known to have arrived */
@@ -288,6 +290,8 @@ void tcp_conn_end(struct tcp_conn *c, enum stream_reason reason);
 void tcp_conn_dirty(struct tcp_conn *c);
 /* What follows from FINs, theirs and ours: states, on_eof, the end.  Upcalls happen. */
 void tcp_conn_progress(struct tcp_conn *c);
+/* Has the peer acknowledged our FIN? */
+bool tcp_conn_fin_acked(const struct tcp_conn *c);
 void tcp_conn_attach(struct tcp_conn *c, struct stream *s);
 uint32_t tcp_isn(struct stack *st, const struct tcp_key *key);
 

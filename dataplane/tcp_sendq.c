@@ -116,7 +116,9 @@ static void seg_delivered(
 {
 	if (!(seg->flags & TXS_RETX))
 		acked->sent_us = MAX(acked->sent_us, seg->sent_us);
-	else if (c->stack->now_us - seg->sent_us < c->srtt_us / 2)
+	else
+		acked->ambiguous = true;
+	if ((seg->flags & TXS_RETX) && c->stack->now_us - seg->sent_us < c->srtt_us / 2)
 		return; /* more likely the original has arrived */
 	acked->delivered_us = MAX(acked->delivered_us, seg->sent_us);
 }
