@@ -345,6 +345,7 @@ static int socket_open(struct admin *a, const struct privileges *p, char *error,
 			err == -EINVAL ? "admin.group" : "admin.socket", a->path,
 			err == -EINVAL       ? "there is no such group"
 			: err == -EADDRINUSE ? "another bypostd answers there"
+			: err == -EEXIST     ? "this is something else than a socket"
 					     : strerror(-err));
 	return err;
 }

@@ -17,10 +17,28 @@ struct starting {
 	size_t error_n;
 };
 
+/* More than there is would be found out by the kernel's OOM killer, in the middle of the work. */
+static int check_memory(const struct starting *s)
+{
+	const struct config_root *c = &s->d->config->root;
+	uint64_t have = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	const char *key = c->limits.body_memory > have ? "limits.body_memory"
+			  : c->cores.memory > have     ? "cores.memory"
+						       : NULL;
+
+	if (!key)
+		return 0;
+	snprintf(s->error, s->error_n, "key %s: this machine has %llu MiB of memory only", key,
+		(unsigned long long)(have >> 20));
+	return -ENOMEM;
+}
+
 static int start_dataplane(struct starting *s)
 {
 	struct daemon *d = s->d;
 
+	if (check_memory(s) < 0)
+		return -ENOMEM;
 	config_to_dataplane(d->config, &d->dataplane);
 	int err = dataplane_eal_start(&d->dataplane, s->error, s->error_n);
 	if (err < 0)
