@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The packet rings between cores. */
 #include <errno.h>
+#include <rte_arp.h>
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
@@ -77,6 +79,38 @@ void dispatch_fini(struct net *net)
 	memset(net->sends, 0, sizeof(net->sends));
 }
 
+static bool is_arp_reply(const struct rte_mbuf *m)
+{
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	const struct rte_arp_hdr *arp = (const struct rte_arp_hdr *)(eth + 1);
+
+	return m->data_len >= sizeof(*eth) + sizeof(*arp) &&
+	       eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_ARP) &&
+	       arp->arp_opcode == rte_cpu_to_be_16(RTE_ARP_OP_REPLY);
+}
+
+/* Who asked cannot be told from an answer: each core sees it and takes it if it waits for it. */
+static void copy_to_others(struct core_io *io, unsigned port, const struct rte_mbuf *m)
+{
+	struct net *net = io->net;
+	unsigned here = io->core->index;
+
+	for (unsigned to = 0; to < net->core_count; to++) {
+		if (to == here)
+			continue;
+		struct rte_mbuf *copy =
+			rte_pktmbuf_copy(m, net->ports[port].rx_pool, 0, UINT32_MAX);
+		if (copy)
+			copy->port = (uint16_t)port;
+		if (copy && rte_ring_sp_enqueue(net->frames[here][to], copy) == 0) {
+			waker_kick(&net->cores[to].waker);
+		} else {
+			rte_pktmbuf_free(copy);
+			counter_inc(CTR_STEER_DROPPED);
+		}
+	}
+}
+
 unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n)
 {
 	struct net *net = io->net;
@@ -88,6 +122,8 @@ unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **fr
 	for (unsigned i = 0; i < n; i++) {
 		unsigned to = steer_owner(&net->steer, frames[i], here);
 		if (to == here || to >= net->core_count) {
+			if (unlikely(is_arp_reply(frames[i])))
+				copy_to_others(io, port, frames[i]);
 			frames[ours++] = frames[i];
 			continue;
 		}
