@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Queue rows: schedule, outcomes of attempts, bounces, operators, the list. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <jansson.h>
+#include "dataplane/base/clock.h"
+#include "tests/unit/store/store_harness.h"
+
+static struct harness h;
+
+static int setup(void **state)
+{
+	(void)state;
+	harness_init(&h);
+	harness_open(&h);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	harness_close(&h);
+	BUG_ON(!harness_nothing_leaked(&h));
+	harness_fini(&h);
+	return 0;
+}
+
+static uint64_t queue_message(const char *const *rcpts)
+{
+	struct message *m = harness_message(&h, 3000, rcpts);
+	uint64_t id = m->id;
+
+	BUG_ON(harness_accept(&h, m) != HANDOFF_OK);
+	return id;
+}
+
+static uint64_t queued(void)
+{
+	struct store_info info;
+
+	store_get_info(h.store, &info);
+	return info.queued_messages << 32 | info.queued_recipients;
+}
+
+struct seen {
+	struct schedule_row row;
+	char domain[256];
+};
+
+static unsigned schedule(struct seen *seen, unsigned max, uint32_t slice)
+{
+	struct schedule_read_op op = {.max_rows = slice};
+	unsigned n = 0;
+
+	while (!op.end) {
+		struct chunk *c;
+		BUG_ON(harness_read(&h, &op.op, STORE_READ_SCHEDULE) != 0);
+		while ((c = chain_pop(&op.out))) {
+			for (uint32_t at = 0; at < c->n && n < max; n++) {
+				struct schedule_row *r = &seen[n].row;
+				memcpy(r, c->data + at, sizeof(*r));
+				memcpy(seen[n].domain, c->data + at + sizeof(*r), r->domain_n);
+				seen[n].domain[r->domain_n] = '\0';
+				at += (sizeof(*r) + r->domain_n + 7) & ~7u;
+			}
+			chunk_put(c);
+		}
+	}
+	return n;
+}
+
+static void test_new_mail_is_announced_to_its_owner(void **state)
+{
+	(void)state;
+	uint64_t id = queue_message((const char *[]){"a@one.example.net", "b@example.net", NULL});
+	void *hint;
+	struct message *m;
+
+	assert_int_equal(hints_take(&h.ready, &hint, 1), 1);
+	assert_true(ready_hint_take(hint, &m) == id);
+	assert_non_null(m);
+	assert_int_equal(m->rcpt_count, 2);
+	message_unref(m);
+	assert_int_equal(hints_take(&h.ready, &hint, 1), 0);
+}
+
+static void test_schedule_is_in_order_of_time(void **state)
+{
+	(void)state;
+	uint64_t a = queue_message((const char *[]){"a@one.example.net", "b@example.net", NULL});
+	uint64_t b = queue_message((const char *[]){"c@two.example.net", NULL});
+	uint64_t soon = clock_wall_ms() + 1000;
+	struct rcpt_result res = {.rcpt = 0,
+		.outcome = ATTEMPT_DEFERRED,
+		.next_ms = soon,
+		.code = 450,
+		.reason_n = 4,
+		.reason = "busy"};
+	struct results_op r = {.id = a, .count = 1, .results = &res};
+	struct seen seen[4];
+
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	for (uint32_t slice = 1; slice < 5; slice++) {
+		assert_int_equal(schedule(seen, 4, slice), 3);
+		assert_true(seen[2].row.id == a && seen[2].row.next_ms == soon);
+		assert_int_equal(seen[2].row.attempts, 1);
+		assert_string_equal(seen[2].domain, "one.example.net");
+		assert_true(seen[0].row.next_ms <= seen[1].row.next_ms);
+	}
+	assert_true(queued() == (2ull << 32 | 3));
+	(void)b;
+}
+
+static void test_last_recipient_takes_the_body(void **state)
+{
+	(void)state;
+	uint64_t id = queue_message((const char *[]){"a@one.example.net", "b@example.net", NULL});
+	struct rcpt_result res = {.rcpt = 1, .outcome = ATTEMPT_DELIVERED};
+	struct results_op r = {.id = id, .count = 1, .results = &res};
+
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	assert_true(queued() == (1ull << 32 | 1));
+	assert_true(harness_body_is(&h, id, 3000, "Received: here\r\n", true));
+	/* The same again changes nothing. */
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	assert_true(queued() == (1ull << 32 | 1));
+	res.rcpt = 0;
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	assert_true(queued() == 0);
+	struct body_read_op b = {.blob = id, .max = 100};
+	assert_int_equal(harness_read(&h, &b.op, STORE_READ_BODY), -ENOENT);
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), -ENOENT);
+	struct seen seen[1];
+	assert_int_equal(schedule(seen, 1, 10), 0);
+}
+
+static void test_bounce_comes_with_the_result(void **state)
+{
+	(void)state;
+	uint32_t ann = harness_account(&h, "ann@example.org");
+	uint64_t id = queue_message((const char *[]){"a@one.example.net", NULL});
+	struct message *dsn = harness_message(&h, 500, (const char *[]){"ann@example.org", NULL});
+	uint64_t dsn_id = dsn->id;
+	struct rcpt_result res = {.rcpt = 0, .outcome = ATTEMPT_FAILED, .code = 550};
+	struct results_op r = {.id = id, .count = 1, .results = &res, .bounce = dsn};
+
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	assert_null(r.bounce);
+	assert_true(queued() == 0);
+	assert_int_equal(harness_box(&h, ann, "INBOX").exists, 1);
+	assert_true(
+		harness_body_is(&h, dsn_id, 500, "Return-Path: <>\r\nReceived: here\r\n", false));
+}
+
+static void test_remote_bounce_is_queued_and_announced(void **state)
+{
+	(void)state;
+	uint64_t id = queue_message((const char *[]){"a@one.example.net", NULL});
+	struct message *dsn = harness_message(&h, 500, (const char *[]){"s@example.net", NULL});
+	uint64_t dsn_id = dsn->id;
+	struct rcpt_result res = {.rcpt = 0, .outcome = ATTEMPT_FAILED, .code = 550};
+	struct results_op r = {.id = id, .count = 1, .results = &res, .bounce = dsn};
+	void *hints[3];
+	struct message *m;
+
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	assert_true(queued() == (1ull << 32 | 1));
+	assert_int_equal(hints_take(&h.ready, hints, 3), 2);
+	assert_true(ready_hint_take(hints[0], &m) == id);
+	message_unref(m);
+	assert_true(ready_hint_take(hints[1], &m) == dsn_id);
+	message_unref(m);
+	/* A result for what is gone does not bounce again. */
+	r.bounce = harness_message(&h, 500, (const char *[]){"s@example.net", NULL});
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), -ENOENT);
+	assert_true(queued() == (1ull << 32 | 1));
+}
+
+static unsigned admin(uint64_t id, enum queue_action action)
+{
+	struct queue_admin_op op = {.id = id, .action = (uint8_t)action};
+
+	assert_int_equal(harness_write(&h, &op.op, STORE_QUEUE_ADMIN), 0);
+	return op.changed;
+}
+
+static void test_operators(void **state)
+{
+	(void)state;
+	uint64_t id = queue_message((const char *[]){"a@one.example.net", "b@example.net", NULL});
+	struct rcpt_result res = {
+		.rcpt = 0, .outcome = ATTEMPT_DEFERRED, .next_ms = clock_wall_ms() + 100000};
+	struct results_op r = {.id = id, .count = 1, .results = &res};
+	struct seen seen[2];
+
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	assert_int_equal(admin(id, QUEUE_HOLD), 2);
+	assert_int_equal(admin(id, QUEUE_HOLD), 0);
+	assert_int_equal(admin(id, QUEUE_RETRY), 0);
+	assert_int_equal(schedule(seen, 2, 9), 2);
+	assert_int_equal(seen[0].row.state, QUEUE_HELD);
+	/* An attempt that was under way does not end the hold. */
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	assert_int_equal(schedule(seen, 2, 9), 2);
+	assert_int_equal(seen[1].row.state, QUEUE_HELD);
+	assert_int_equal(admin(id, QUEUE_RELEASE), 2);
+	assert_int_equal(admin(id, QUEUE_RETRY), 2);
+	assert_int_equal(schedule(seen, 2, 9), 2);
+	assert_true(seen[1].row.next_ms <= clock_wall_ms());
+	assert_int_equal(admin(id, QUEUE_DELETE), 2);
+	assert_true(queued() == 0);
+	assert_int_equal(schedule(seen, 2, 9), 0);
+	struct queue_admin_op op = {.id = id, .action = QUEUE_RETRY};
+	assert_int_equal(harness_write(&h, &op.op, STORE_QUEUE_ADMIN), -ENOENT);
+	/* Each change was announced by id. */
+	void *hint;
+	struct message *m;
+	assert_int_equal(hints_take(&h.ready, &hint, 1), 1);
+	ready_hint_take(hint, &m);
+	message_unref(m);
+	assert_int_equal(hints_take(&h.ready, &hint, 1), 1);
+	assert_true(ready_hint_take(hint, &m) == id);
+	assert_null(m);
+}
+
+static json_t *list_line(uint64_t from, uint64_t *next_r, bool *end_r)
+{
+	struct queue_list_op op = {.from_id = from, .max_messages = 1};
+	static char text[100000];
+
+	assert_int_equal(harness_read(&h, &op.op, STORE_READ_QUEUE_LIST), 0);
+	size_t n = chain_read(&op.out, 0, text, sizeof(text));
+	chain_free(&op.out);
+	*next_r = op.from_id;
+	*end_r = op.end;
+	return n ? json_loadb(text, n, 0, NULL) : NULL;
+}
+
+static void test_list_is_json(void **state)
+{
+	(void)state;
+	uint64_t a = queue_message((const char *[]){"\"q\\\"\"@one.example.net", NULL}), next;
+	queue_message((const char *[]){"b@example.net", "c@example.net", NULL});
+	struct rcpt_result res = {.rcpt = 0,
+		.outcome = ATTEMPT_DEFERRED,
+		.next_ms = 77,
+		.code = 451,
+		.reason_n = 9,
+		.reason = "a\"b\\c\x01\xff\xc3\xa4"};
+	struct results_op r = {.id = a, .count = 1, .results = &res};
+	bool end;
+
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	json_t *j = list_line(0, &next, &end);
+	assert_non_null(j);
+	assert_true(next == a + 1);
+	json_t *rcpt = json_array_get(json_object_get(j, "recipients"), 0);
+	assert_string_equal(json_string_value(json_object_get(j, "id")), "0000000000100000");
+	assert_string_equal(json_string_value(json_object_get(j, "sender")), "from@example.net");
+	assert_int_equal(json_integer_value(json_object_get(j, "size")), 3000);
+	assert_string_equal(
+		json_string_value(json_object_get(rcpt, "address")), "\"q\\\"\"@one.example.net");
+	assert_string_equal(json_string_value(json_object_get(rcpt, "reason")),
+		"a\"b\\c\x01\xef\xbf\xbd\xc3\xa4");
+	assert_string_equal(json_string_value(json_object_get(rcpt, "state")), "scheduled");
+	assert_int_equal(json_integer_value(json_object_get(rcpt, "next_ms")), 77);
+	json_decref(j);
+	j = list_line(next, &next, &end);
+	assert_int_equal(json_array_size(json_object_get(j, "recipients")), 2);
+	json_decref(j);
+	assert_null(list_line(next, &next, &end));
+	assert_true(end);
+}
+
+static void test_a_thousand_recipients(void **state)
+{
+	(void)state;
+	static char names[MESSAGE_RCPT_MAX][32];
+	static const char *rcpts[MESSAGE_RCPT_MAX + 1];
+
+	for (int i = 0; i < MESSAGE_RCPT_MAX; i++) {
+		snprintf(names[i], sizeof(names[i]), "user%d@d%d.example.net", i, i % 50);
+		rcpts[i] = names[i];
+	}
+	uint64_t id = queue_message(rcpts);
+	struct queue_read_op q = {.id = id};
+	assert_int_equal(harness_read(&h, &q.op, STORE_READ_QUEUE), 0);
+	assert_int_equal(q.message->rcpt_count, MESSAGE_RCPT_MAX);
+	struct bytes last = message_rcpt_address(q.message, message_rcpt(q.message, 999));
+	assert_true(bytes_eq(last, bytes_str(names[999])));
+	message_unref(q.message);
+	chain_free(&q.rows);
+	static struct seen seen[MESSAGE_RCPT_MAX + 1];
+	assert_int_equal(schedule(seen, MESSAGE_RCPT_MAX + 1, 300), MESSAGE_RCPT_MAX);
+	assert_int_equal(admin(id, QUEUE_DELETE), MESSAGE_RCPT_MAX);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_new_mail_is_announced_to_its_owner),
+		T(test_schedule_is_in_order_of_time),
+		T(test_last_recipient_takes_the_body),
+		T(test_bounce_comes_with_the_result),
+		T(test_remote_bounce_is_queued_and_announced),
+		T(test_operators),
+		T(test_list_is_json),
+		T(test_a_thousand_recipients),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
