@@ -428,9 +428,13 @@ static void test_what_is_shown_of_ports_and_pools(void **state)
 static void test_no_frame_is_lost_from_its_pool(void **state)
 {
 	struct pool_info pools[16];
-	unsigned n = pool_get_info(pools, ARRAY_LEN(pools));
+	struct frame f;
+	unsigned n;
 
 	(void)state;
+	while (peer_receive(&f, 0)) { /* what nobody asked for: the last ACKs */
+	}
+	n = pool_get_info(pools, ARRAY_LEN(pools));
 	assert_int_equal(rte_mempool_in_use_count(peer_pool), 0);
 	for (unsigned i = 0; i < n; i++)
 		assert_int_equal(pools[i].in_use, 0);
