@@ -275,7 +275,7 @@ static size_t skip_line(struct smtp_session *s, struct bytes in)
 	}
 	s->skip_cr = in.p[in.n - 1] == '\r';
 	s->skipped += (uint32_t)MIN(in.n, (size_t)SMTP_SKIP_MAX);
-	if (s->skipped > SMTP_SKIP_MAX)
+	if (s->skipped >= SMTP_SKIP_MAX)
 		session_close(s, REPLY_TOO_MANY_ERRORS);
 	return in.n;
 }

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * smtp/client: dialogues with servers good and hostile.  Each runs whole and byte by byte. */
+#include "tests/unit/smtp/unit.h"
+#include "smtp/client.h"
+
+#define RCPTS_MAX 8
+#define WIRE_MAX  65536
+
+struct user {
+	struct smtp_client client;
+	struct smtp_client_message message;
+	const char *rcpts[RCPTS_MAX];
+	struct bytes content;
+	size_t content_at;
+	size_t content_step; /* octets per content() at most */
+	unsigned stall;      /* content() has nothing this often */
+	unsigned to_send;    /* messages to start when ready */
+	/* seen */
+	unsigned ready, ends, message_ends;
+	enum smtp_rcpt_result results[RCPTS_MAX];
+	struct smtp_reply_info replies[RCPTS_MAX], last;
+	uint8_t wire[WIRE_MAX];
+	size_t wire_n;
+	size_t piece; /* octets fed at a time; 0: all */
+};
+
+static void on_ready(void *ctx)
+{
+	struct user *u = ctx;
+
+	u->ready++;
+	if (u->to_send == 0)
+		return;
+	u->to_send--;
+	u->content_at = 0;
+	memset(u->results, 0, sizeof(u->results));
+	smtp_client_send(&u->client, &u->message);
+}
+
+static void on_rcpt(
+	void *ctx, uint32_t i, enum smtp_rcpt_result result, const struct smtp_reply_info *reply)
+{
+	struct user *u = ctx;
+
+	assert_true(i < u->message.rcpt_count);
+	assert_int_equal(u->results[i], SMTP_RCPT_PENDING); /* each exactly once */
+	u->results[i] = result;
+	u->replies[i] = *reply;
+}
+
+static void on_message_end(void *ctx)
+{
+	struct user *u = ctx;
+
+	u->message_ends++;
+	for (uint32_t i = 0; i < u->message.rcpt_count; i++)
+		assert_int_not_equal(u->results[i], SMTP_RCPT_PENDING);
+}
+
+static void on_end(void *ctx, const struct smtp_reply_info *reply)
+{
+	struct user *u = ctx;
+
+	u->ends++;
+	u->last = *reply;
+}
+
+static struct bytes rcpt(void *ctx, uint32_t i)
+{
+	return bytes_str(((struct user *)ctx)->rcpts[i]);
+}
+
+static struct bytes content(void *ctx, size_t want, bool *end_r)
+{
+	struct user *u = ctx;
+
+	if (u->stall && u->content_at) {
+		u->stall--;
+		return BYTES_NONE;
+	}
+	struct bytes b =
+		bytes_first(bytes_skip(u->content, u->content_at), MIN(want, u->content_step));
+	u->content_at += b.n;
+	*end_r = u->content_at == u->content.n;
+	return b;
+}
+
+static const struct smtp_client_ops ops = {
+	.on_ready = on_ready,
+	.on_rcpt = on_rcpt,
+	.on_message_end = on_message_end,
+	.on_end = on_end,
+	.rcpt = rcpt,
+	.content = content,
+};
+
+static void begin(struct user *u, size_t piece)
+{
+	memset(u, 0, sizeof(*u));
+	u->piece = piece;
+	u->rcpts[0] = "a@far.example";
+	u->rcpts[1] = "b@far.example";
+	u->content = BYTES_LIT("Subject: x\r\n\r\n.dot\r\n");
+	u->content_step = 5;
+	u->to_send = 1;
+	u->message = (struct smtp_client_message){
+		.sender = BYTES_LIT("s@near.example"), .rcpt_count = 2, .size = u->content.n};
+	smtp_client_init(&u->client, &ops, u, "mx.example.org");
+}
+
+static void flush(struct user *u)
+{
+	uint8_t memory[600];
+	struct buf out;
+
+	do {
+		buf_init(&out, memory, sizeof(memory));
+		smtp_client_output(&u->client, &out);
+		assert_true(u->wire_n + out.n < WIRE_MAX);
+		memcpy(u->wire + u->wire_n, out.p, out.n);
+		u->wire_n += out.n;
+	} while (out.n);
+}
+
+/* The server says this; then the client says exactly that. */
+static void dialogue(struct user *u, const char *server, const char *client)
+{
+	struct bytes in = bytes_str(server);
+
+	while (in.n) {
+		size_t n = u->piece ? MIN(u->piece, in.n) : in.n;
+		uint8_t *copy = malloc(n);
+		memcpy(copy, in.p, n);
+		smtp_client_input(&u->client, bytes_make(copy, n));
+		free(copy);
+		in = bytes_skip(in, n);
+		flush(u);
+	}
+	flush(u);
+	assert_bytes_equal(bytes_make(u->wire, u->wire_n), bytes_str(client));
+	u->wire_n = 0;
+}
+
+#define EHLO_REPLY "250-far\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250 8BITMIME\r\n"
+#define ENVELOPE                                                                                   \
+	"MAIL FROM:<s@near.example> SIZE=20\r\nRCPT TO:<a@far.example>\r\n"                        \
+	"RCPT TO:<b@far.example>\r\nDATA\r\n"
+#define CONTENT "Subject: x\r\n\r\n..dot\r\n.\r\n"
+
+static void open_session(struct user *u, size_t piece)
+{
+	begin(u, piece);
+	dialogue(u, "220 far ESMTP\r\n", "EHLO mx.example.org\r\n");
+	dialogue(u, EHLO_REPLY, ENVELOPE);
+}
+
+static void delivered_with(size_t piece)
+{
+	struct user u;
+
+	open_session(&u, piece);
+	dialogue(&u, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n", CONTENT);
+	u.to_send = 1;
+	dialogue(&u, "250 2.0.0 taken\r\n", ENVELOPE); /* the connection is kept */
+	assert_int_equal(u.message_ends, 1);
+	dialogue(&u, "250 ok\r\n550 5.1.1 unknown\r\n450 later\r\n503 none\r\n", "RSET\r\n");
+	assert_int_equal(u.results[0], SMTP_RCPT_FAIL);
+	assert_int_equal(u.replies[0].code, 550);
+	assert_int_equal(u.results[1], SMTP_RCPT_DEFER);
+	dialogue(&u, "250 reset\r\n", "");
+	assert_int_equal(u.ready, 3);
+	smtp_client_quit(&u.client);
+	dialogue(&u, "", "QUIT\r\n");
+	dialogue(&u, "221 bye\r\n", "");
+	assert_int_equal(u.ends, 1);
+}
+
+static void test_two_messages_pipelined(void **state)
+{
+	(void)state;
+	delivered_with(0);
+	delivered_with(1);
+	delivered_with(3);
+}
+
+static void test_without_pipelining_one_command_at_a_time(void **state)
+{
+	(void)state;
+	for (size_t piece = 0; piece < 3; piece++) {
+		struct user u;
+		begin(&u, piece);
+		dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
+		dialogue(&u, "500 what?\r\n", "HELO mx.example.org\r\n");
+		dialogue(&u, "250 far\r\n", "MAIL FROM:<s@near.example>\r\n");
+		dialogue(&u, "250 ok\r\n", "RCPT TO:<a@far.example>\r\n");
+		dialogue(&u, "550 no\r\n", "RCPT TO:<b@far.example>\r\n");
+		dialogue(&u, "250 ok\r\n", "DATA\r\n");
+		dialogue(&u, "354 go\r\n", CONTENT);
+		dialogue(&u, "451 4.3.0 later\r\n", "");
+		assert_int_equal(u.results[0], SMTP_RCPT_FAIL);
+		assert_int_equal(u.results[1], SMTP_RCPT_DEFER);
+		assert_int_equal(u.replies[1].enhanced[0], 4);
+		assert_int_equal(u.ready, 2);
+	}
+}
+
+static void test_refused_sender_counts_for_all(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin(&u, 0);
+	dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	dialogue(&u, "250 far\r\n", "MAIL FROM:<s@near.example>\r\n");
+	dialogue(&u, "550 5.7.1 not you\r\n", "");
+	assert_int_equal(u.results[0], SMTP_RCPT_FAIL);
+	assert_int_equal(u.results[1], SMTP_RCPT_FAIL);
+	assert_int_equal(u.ready, 2);
+	/* Pipelined, and 354 although nobody was accepted (RFC 2920 3.1). */
+	open_session(&u, 1);
+	dialogue(&u, "450 wait\r\n503 no\r\n503 no\r\n354 go\r\n", ".\r\n");
+	dialogue(&u, "554 no valid recipients\r\n", "");
+	assert_int_equal(u.results[0], SMTP_RCPT_DEFER);
+	assert_int_equal(u.replies[0].code, 450);
+	assert_int_equal(u.ready, 2);
+}
+
+static void test_content_that_comes_late(void **state)
+{
+	struct user u;
+
+	(void)state;
+	open_session(&u, 0);
+	u.stall = 1;
+	dialogue(&u, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n", "Subje");
+	smtp_client_content_ready(&u.client);
+	dialogue(&u, "", "ct: x\r\n\r\n..dot\r\n.\r\n");
+	dialogue(&u, "250 ok\r\n", "");
+	assert_int_equal(u.results[1], SMTP_RCPT_DELIVERED);
+}
+
+static void test_message_this_peer_cannot_take(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin(&u, 0);
+	u.message.size = 1001;
+	dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	dialogue(&u, EHLO_REPLY, "");
+	assert_int_equal(u.results[0], SMTP_RCPT_FAIL);
+	assert_int_equal(u.replies[0].code, 552);
+	assert_int_equal(u.replies[0].enhanced[1], 3);
+	assert_int_equal(u.ready, 2);
+	begin(&u, 0);
+	u.message.eight_bit = true;
+	dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	dialogue(&u, "250 far\r\n", "");
+	assert_int_equal(u.results[0], SMTP_RCPT_FAIL);
+	assert_int_equal(u.replies[0].enhanced[1], 6);
+	assert_int_equal(u.replies[0].enhanced[2], 3);
+	begin(&u, 0);
+	u.message.eight_bit = true;
+	dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	dialogue(&u, "250-far\r\n250 8bitmime\r\n", "MAIL FROM:<s@near.example> BODY=8BITMIME\r\n");
+}
+
+static void test_case_02_bare_newline_fails_for_good(void **state)
+{
+	struct user u;
+
+	(void)state;
+	open_session(&u, 0);
+	u.content = BYTES_LIT("a\r\nb\n.\r\n");
+	u.content_step = 100;
+	struct bytes in = BYTES_LIT("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+	smtp_client_input(&u.client, in);
+	flush(&u);
+	assert_int_equal(u.results[0], SMTP_RCPT_FAIL);
+	assert_int_equal(u.replies[0].enhanced[2], 11);
+	assert_int_equal(u.ends, 1);
+}
+
+/* Case 34: whatever a server says, the session ends or goes on, and nothing is delivered by a reply
+ * that came at the wrong place. */
+static void test_case_34_hostile_servers(void **state)
+{
+	static const char *const after_envelope[] = {
+		"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 smuggled success\r\n",
+		"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n354 go\r\n",
+		"250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n",
+		"250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n",
+		"354 go\r\n",
+		"250 ok\r\n354 go\r\n",
+		"250-ok\r\n251 ok\r\n",
+		"250 ok\n",
+		"\r\n\r\n\r\n",
+		"250 ok\r\n421 4.3.2 down\r\n",
+		"421 down\r\n",
+		"\x16\x03\x01",
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(after_envelope); i++) {
+		for (size_t piece = 0; piece < 4; piece++) {
+			struct user u;
+			open_session(&u, piece);
+			struct bytes in = bytes_str(after_envelope[i]);
+			/* As one burst: what follows 354 was there before the content. */
+			if (piece == 0)
+				smtp_client_input(&u.client, in);
+			for (size_t k = 0; piece && k < in.n; k += piece)
+				smtp_client_input(&u.client, bytes_first(bytes_skip(in, k), piece));
+			flush(&u);
+			if (!u.ends)
+				smtp_client_disconnected(&u.client, "connection reset by peer");
+			assert_int_equal(u.ends, 1);
+			assert_int_equal(u.message_ends, 1);
+			assert_int_equal(u.results[0], SMTP_RCPT_DEFER);
+			assert_int_equal(u.results[1], SMTP_RCPT_DEFER);
+		}
+	}
+}
+
+static void test_endless_banner(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin(&u, 0);
+	for (unsigned i = 0; i < 100000 && !u.ends; i++)
+		smtp_client_input(&u.client, BYTES_LIT("220-x\r\n"));
+	assert_int_equal(u.ends, 1);
+	begin(&u, 0);
+	for (unsigned i = 0; i < 100000 && !u.ends; i++)
+		smtp_client_input(&u.client, BYTES_LIT("220 endless "));
+	assert_int_equal(u.ends, 1);
+	begin(&u, 0);
+	dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	for (unsigned i = 0; i < 100000 && !u.ends; i++)
+		smtp_client_input(&u.client, BYTES_LIT("250-PIPELINING\r\n"));
+	assert_int_equal(u.ends, 1);
+	begin(&u, 0);
+	dialogue(&u, "554 go away\r\n", "");
+	assert_int_equal(u.ends, 1);
+	assert_int_equal(u.last.code, 554);
+}
+
+static void test_connection_lost_at_every_octet(void **state)
+{
+	static const char all[] =
+		"220 far\r\n" EHLO_REPLY "250 ok\r\n550 no\r\n250 ok\r\n354 go\r\n";
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(all); n++) {
+		struct user u;
+		begin(&u, 0);
+		/* Octet by octet, so that the client has said what is answered. */
+		for (size_t i = 0; i < n; i++) {
+			smtp_client_input(&u.client, bytes_make(all + i, 1));
+			flush(&u);
+		}
+		smtp_client_disconnected(&u.client, "connection reset by peer");
+		smtp_client_disconnected(&u.client, "again");
+		assert_int_equal(u.ends, 1);
+		assert_int_equal(u.message_ends, u.ready);
+		if (u.ready)
+			assert_int_equal(u.results[1], SMTP_RCPT_DEFER);
+	}
+}
+
+static void test_552_to_rcpt_is_temporary(void **state)
+{
+	struct user u;
+
+	(void)state;
+	open_session(&u, 0);
+	dialogue(&u, "250 ok\r\n250 ok\r\n552 too many\r\n354 go\r\n", CONTENT);
+	dialogue(&u, "250 ok\r\n", "");
+	assert_int_equal(u.results[0], SMTP_RCPT_DELIVERED);
+	assert_int_equal(u.results[1], SMTP_RCPT_DEFER);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_two_messages_pipelined),
+		cmocka_unit_test(test_without_pipelining_one_command_at_a_time),
+		cmocka_unit_test(test_refused_sender_counts_for_all),
+		cmocka_unit_test(test_content_that_comes_late),
+		cmocka_unit_test(test_message_this_peer_cannot_take),
+		cmocka_unit_test(test_case_02_bare_newline_fails_for_good),
+		cmocka_unit_test(test_case_34_hostile_servers),
+		cmocka_unit_test(test_endless_banner),
+		cmocka_unit_test(test_connection_lost_at_every_octet),
+		cmocka_unit_test(test_552_to_rcpt_is_temporary),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
