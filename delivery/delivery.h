@@ -24,6 +24,8 @@ struct delivery_conf {
 	uint32_t recipients_max;   /* in memory; beyond it they stay in the store */
 	const struct ip_addr *own; /* addresses of this host: an MX that points here is a loop */
 	uint32_t own_count;
+	/* Who is local: where bounces go.  NULL: nobody. */
+	const struct directory *directory;
 };
 
 struct delivery_channels {
@@ -44,6 +46,8 @@ struct delivery *delivery_create(struct core *core, const struct delivery_conf *
 void delivery_drain(struct delivery *d);
 /* Attempts and results under way; 0 means drained. */
 uint32_t delivery_busy(const struct delivery *d);
+/* After the core has stopped and the services have completed what was under way, before the stack
+ * and the pools go. */
 void delivery_destroy(struct delivery **d);
 
 struct delivery_info {

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "delivery/attempt.h"
+#include <errno.h>
+#include "delivery/delivery_priv.h"
+
+#define REFUSED_PER_POLL 64
+
+int attempts_init(struct delivery *d, uint32_t max)
+{
+	struct attempts *t = &d->attempts;
+
+	*t = (struct attempts){.max = max};
+	list_init(&t->free);
+	list_init(&t->refused);
+	t->attempts = calloc(max, sizeof(*t->attempts));
+	if (!t->attempts)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < max; i++) {
+		list_init(&t->attempts[i].job_link);
+		list_push_tail(&t->free, &t->attempts[i].link);
+	}
+	return 0;
+}
+
+void attempts_fini(struct delivery *d)
+{
+	free(d->attempts.attempts);
+}
+
+/* Refused attempts keep their site held: its reason is theirs. */
+static struct attempt *attempt_new(
+	struct delivery *d, struct job *j, struct site *s, struct domain *domain)
+{
+	struct list *l = list_pop_head(&d->attempts.free);
+
+	if (!l)
+		return NULL;
+	struct attempt *a = list_entry(l, struct attempt, link);
+	*a = (struct attempt){.job = j, .site = s, .domain = domain, .nodes = SCHEDULE_LIST_EMPTY};
+	list_init(&a->link);
+	list_init(&a->job_link);
+	list_push_tail(&j->attempts, &a->job_link);
+	if (s)
+		dest_site_hold(&d->dest, s);
+	return a;
+}
+
+/* One that the recipient can join: RFC 5321 4.1.1.3, one copy for all recipients at a host. */
+static struct attempt *attempt_find(
+	const struct job *j, const struct site *s, const struct domain *d)
+{
+	list_for_each(it, &j->attempts)
+	{
+		struct attempt *a = list_entry(it, struct attempt, job_link);
+		if (a->site == s && (s || a->domain == d) && a->nodes.count < ATTEMPT_RCPTS_MAX)
+			return a;
+	}
+	return NULL;
+}
+
+static void attempt_file(struct delivery *d, struct attempt *a)
+{
+	if (!a->site || dest_site_down(a->site, d->core->now_us)) {
+		list_push_tail(&d->attempts.refused, &a->link);
+		return;
+	}
+	list_push_tail(&a->site->ready, &a->link);
+	a->site->ready_n++;
+	relay_kick(d, a->site);
+}
+
+void attempt_dispatch(struct delivery *d, uint32_t node)
+{
+	struct domain *domain = delivery_domain(d, node);
+	struct job *j = job_of(d, delivery_node(d, node));
+
+	if (domain->state != DOMAIN_ROUTED && domain->state != DOMAIN_REFUSED) {
+		delivery_enqueue(d, node);
+		return;
+	}
+	struct attempt *a = attempt_find(j, domain->site, domain);
+	if (!a) {
+		a = attempt_new(d, j, domain->site, domain);
+		if (!a) {
+			delivery_enqueue(d, node);
+			return;
+		}
+		attempt_file(d, a);
+	}
+	schedule_list_push(&d->schedule, &a->nodes, node);
+}
+
+void attempt_refuse_site(struct delivery *d, struct site *s)
+{
+	struct list *l;
+
+	while ((l = list_pop_head(&s->ready))) {
+		s->ready_n--;
+		list_push_tail(&d->attempts.refused, l);
+	}
+	relay_unblock(d, s);
+}
+
+struct attempt *attempt_take(struct delivery *d, struct site *s)
+{
+	struct list *l = list_pop_head(&s->ready);
+
+	if (!l)
+		return NULL;
+	struct attempt *a = list_entry(l, struct attempt, link);
+	s->ready_n--;
+	list_remove(&a->job_link);
+	relay_unblock(d, s);
+	return a;
+}
+
+void attempt_return(struct delivery *d, struct attempt *a)
+{
+	a->retried = true;
+	list_push_head(&a->site->ready, &a->link);
+	a->site->ready_n++;
+	relay_kick(d, a->site);
+}
+
+void attempt_free(struct delivery *d, struct attempt *a)
+{
+	list_remove(&a->link);
+	list_remove(&a->job_link);
+	if (a->site)
+		dest_site_release(&d->dest, a->site);
+	list_push_tail(&d->attempts.free, &a->link);
+}
+
+static void refusal_of_site(const struct site *s, struct verdict *v)
+{
+	*v = (struct verdict){.outcome = ATTEMPT_DEFERRED, .code = s->code, .reason = s->reason};
+	memcpy(v->status, s->status, sizeof(v->status));
+}
+
+static void refusal_of_domain(const struct domain *domain, struct verdict *v)
+{
+	*v = (struct verdict){
+		.outcome = domain->refused_for_good ? ATTEMPT_FAILED : ATTEMPT_DEFERRED,
+		.reason = domain->refusal.reason};
+	memcpy(v->status, domain->refusal.enhanced, sizeof(v->status));
+	if (!v->reason[0])
+		v->reason = "the next hop is not known yet";
+}
+
+unsigned attempt_poll(struct delivery *d)
+{
+	unsigned n = 0;
+
+	while (n < REFUSED_PER_POLL && !d->draining && report_available(d)) {
+		struct list *l = list_pop_head(&d->attempts.refused);
+		if (!l)
+			break;
+		struct attempt *a = list_entry(l, struct attempt, link);
+		struct verdict v;
+		list_remove(&a->job_link);
+		if (a->site)
+			refusal_of_site(a->site, &v);
+		else
+			refusal_of_domain(a->domain, &v);
+		report_finish(report_begin(d, a), &v);
+		n++;
+	}
+	return n;
+}

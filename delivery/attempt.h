@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * An attempt: recipients of one message that go to one site in one mail transaction, waiting for a
+ * connection; or that share a refusal.  OWNER: one core's thread. */
+#pragma once
+#include "delivery/dest.h"
+#include "delivery/job.h"
+
+#define ATTEMPT_RCPTS_MAX 100 /* RFC 5321 4.5.3.1.8: what every server takes */
+
+struct attempt {
+	struct list link;     /* free list, site->ready, or attempts.refused */
+	struct list job_link; /* job->attempts until it begins */
+	struct job *job;
+	struct site *site;     /* held; NULL: the domain was refused */
+	struct domain *domain; /* of the first recipient */
+	struct schedule_list nodes;
+	bool retried; /* once begun on a connection that turned out to be dead */
+};
+
+struct attempts {
+	struct attempt *attempts;
+	uint32_t max;
+	struct list free;
+	struct list refused; /* to be answered without a connection */
+};
+
+/* Returns 0 or -ENOMEM. */
+int attempts_init(struct delivery *d, uint32_t max) WARN_UNUSED;
+void attempts_fini(struct delivery *d);
+/* A DUE node on no list, tied to a loaded job: into an attempt, as its domain's route says. */
+void attempt_dispatch(struct delivery *d, uint32_t node);
+/* The site cannot be reached: what is ready there is refused with the site's reason. */
+void attempt_refuse_site(struct delivery *d, struct site *s);
+/* The next one ready at the site begins: it is taken off every list.  NULL: none. */
+struct attempt *attempt_take(struct delivery *d, struct site *s);
+/* Back to the head of its site's list. */
+void attempt_return(struct delivery *d, struct attempt *a);
+/* Over: its nodes are elsewhere. */
+void attempt_free(struct delivery *d, struct attempt *a);
+/* Answer refused attempts while there are reports.  Returns how many. */
+unsigned attempt_poll(struct delivery *d);

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "delivery/conn.h"
+#include <errno.h>
+#include "dataplane/base/counters.h"
+#include "dataplane/base/log.h"
+#include "delivery/delivery_priv.h"
+
+static void conn_advance(struct conn *c);
+
+/* ---- what went wrong, in words ---- */
+
+static void end_set(struct conn *c, uint16_t code, const uint8_t status[3], const char *text)
+{
+	c->end_code = code;
+	memcpy(c->end_status, status, sizeof(c->end_status));
+	snprintf(c->end_text, sizeof(c->end_text), "%.*s", (int)sizeof(c->end_text) - 1, text);
+}
+
+static void end_set_connect(struct conn *c, const char *why)
+{
+	static const uint8_t status[] = {4, 4, 1}; /* RFC 3463: no answer from host */
+	char ip[IP_TEXT_MAX], text[SMTP_REPLY_TEXT_MAX + 1];
+
+	snprintf(text, sizeof(text), "connect to %.130s[%s]:%u: %s", c->host, ip_format(&c->ip, ip),
+		c->site->route.port, why);
+	end_set(c, 0, status, text);
+}
+
+/* "host mx.example.org[198.18.0.9] said: 450 4.2.0 text" */
+static void reply_text(const struct conn *c, const struct smtp_reply_info *r, char *out, size_t cap)
+{
+	const char *said = r->code && r != &c->client.local ? " said" : "";
+	char ip[IP_TEXT_MAX], code[32] = "";
+
+	if (r->code && r->enhanced[0])
+		snprintf(code, sizeof(code), "%u %u.%u.%u ", r->code, r->enhanced[0],
+			r->enhanced[1], r->enhanced[2]);
+	else if (r->code)
+		snprintf(code, sizeof(code), "%u ", r->code);
+	snprintf(out, cap, "host %.100s[%s]%s: %s%.*s", c->host, ip_format(&c->ip, ip), said, code,
+		r->text_n, r->text);
+}
+
+static void reply_status(const struct smtp_reply_info *r, uint8_t status[3])
+{
+	static const uint8_t connection[] = {4, 4, 2}; /* RFC 3463: bad connection */
+
+	memcpy(status, r->code ? r->enhanced : connection, 3);
+}
+
+/* ---- upcalls of the engine ---- */
+
+static void on_ready(void *ctx)
+{
+	struct conn *c = ctx;
+
+	c->state = CONN_READY;
+	if (!c->got_ready) {
+		c->got_ready = true;
+		relay_opened(c);
+	}
+}
+
+static void on_rcpt(
+	void *ctx, uint32_t i, enum smtp_rcpt_result result, const struct smtp_reply_info *reply)
+{
+	struct conn *c = ctx;
+	char text[2 * SMTP_REPLY_TEXT_MAX];
+	struct verdict v = {.outcome = result == SMTP_RCPT_DELIVERED ? ATTEMPT_DELIVERED
+				       : result == SMTP_RCPT_FAIL    ? ATTEMPT_FAILED
+								     : ATTEMPT_DEFERRED,
+		.code = reply->code,
+		.reason = text};
+
+	reply_text(c, reply, text, sizeof(text));
+	reply_status(reply, v.status);
+	report_verdict(c->report, i, &v);
+}
+
+static void on_message_end(void *ctx)
+{
+	struct conn *c = ctx;
+
+	c->message_over = true;
+}
+
+static void on_end(void *ctx, const struct smtp_reply_info *reply)
+{
+	struct conn *c = ctx;
+	char text[2 * SMTP_REPLY_TEXT_MAX];
+	uint8_t status[3];
+
+	c->ended = true;
+	reply_text(c, reply, text, sizeof(text));
+	reply_status(reply, status);
+	end_set(c, reply->code, status, text);
+}
+
+static struct bytes get_rcpt(void *ctx, uint32_t i)
+{
+	struct conn *c = ctx;
+
+	return report_address(c->report, i);
+}
+
+static struct bytes get_content(void *ctx, size_t want, bool *end_r)
+{
+	struct conn *c = ctx;
+
+	c->content_asked = true;
+	return content_next(&c->content, want, end_r);
+}
+
+static const struct smtp_client_ops client_ops = {
+	.on_ready = on_ready,
+	.on_rcpt = on_rcpt,
+	.on_message_end = on_message_end,
+	.on_end = on_end,
+	.rcpt = get_rcpt,
+	.content = get_content,
+};
+
+/* ---- deadline ---- */
+
+static void conn_arm(struct conn *c)
+{
+	const struct delivery *d = c->d;
+	uint64_t us = c->state == CONN_READY ? d->conf.idle_timeout_us
+					     : smtp_client_timeout_us(&c->client);
+	/* Octets that complete nothing do not move the deadline. */
+	uint64_t progress = c->sent + c->client.replied + (uint64_t)c->client.state * 1000003 +
+			    (uint64_t)c->messages * 1000000007;
+
+	if (timer_armed(&c->timer) && progress == c->progress)
+		return;
+	c->progress = progress;
+	timer_arm(&c->d->core->wheel, &c->timer, d->core->now_us + us);
+}
+
+static void on_timer(struct timer *t, uint64_t now_us)
+{
+	struct conn *c = container_of(t, struct conn, timer);
+
+	(void)now_us;
+	if (c->state == CONN_READY) {
+		conn_leave(c);
+		return;
+	}
+	c->expired = true;
+	smtp_client_disconnected(&c->client, "timed out waiting for the peer");
+	conn_advance(c);
+}
+
+/* ---- the way of a connection ---- */
+
+/* Over for good or for this address; the relay says which. */
+static void conn_over(struct conn *c)
+{
+	list_remove(&c->link);
+	if (timer_armed(&c->timer))
+		timer_cancel(&c->d->core->wheel, &c->timer);
+	content_end(&c->content);
+	if (c->streamed && c->expired)
+		stream_abort(&c->stream);
+	else if (c->streamed)
+		stream_close(&c->stream);
+	c->streamed = false;
+	c->state = CONN_CLOSED;
+	relay_closed(c);
+}
+
+/* A connection kept for later may have been dead already: nothing was handed over. */
+static bool worth_another(const struct conn *c, const struct report *r)
+{
+	if (!c->ended || c->content_asked || c->messages < 2 || r->attempt->retried)
+		return false;
+	for (uint32_t i = 0; i < r->count; i++) {
+		const struct rcpt_result *res = &r->results[i];
+		if (res->outcome != ATTEMPT_DEFERRED || (res->code != 0 && res->code != 421))
+			return false;
+	}
+	return true;
+}
+
+static void message_over(struct conn *c)
+{
+	static const struct verdict none = {
+		.outcome = ATTEMPT_DEFERRED, .reason = "the next hop gave no answer"};
+	struct report *r = c->report;
+
+	c->message_over = false;
+	content_end(&c->content);
+	c->report = NULL;
+	if (worth_another(c, r))
+		report_cancel(r);
+	else
+		report_finish(r, &none);
+}
+
+/* Begin what is ready at the site.  False: nothing is, or it cannot begin now. */
+static bool conn_begin(struct conn *c)
+{
+	struct delivery *d = c->d;
+
+	if (d->draining) {
+		c->state = CONN_LEAVING;
+		smtp_client_quit(&c->client);
+		return true; /* to say it */
+	}
+	if (content_busy(&c->content))
+		return false; /* a read for the last message; on_more comes */
+	struct attempt *a = report_available(d) ? attempt_take(d, c->site) : NULL;
+	if (!a) {
+		if (!list_empty(&c->site->ready))
+			relay_kick(d, c->site);
+		return false;
+	}
+	const struct message *m = a->job->message;
+	list_remove(&c->link);
+	c->state = CONN_BUSY;
+	c->content_asked = false;
+	if (c->messages++ > 0)
+		counter_inc(CTR_DELIVERY_CONN_REUSED);
+	c->report = report_begin(d, a);
+	content_begin(&c->content, a->job);
+	smtp_client_send(&c->client, &(struct smtp_client_message){
+					     .sender = message_sender(m),
+					     .rcpt_count = c->report->count,
+					     .size = content_size(a->job),
+					     .eight_bit = m->body_type != BODY_7BIT,
+				     });
+	return true;
+}
+
+static void conn_flush(struct conn *c)
+{
+	struct buf b;
+
+	while (c->streamed && c->established) {
+		if (c->out_at < c->out_n) {
+			size_t n = stream_send(
+				&c->stream, bytes_make(c->out + c->out_at, c->out_n - c->out_at));
+			c->out_at += (uint32_t)n;
+			c->sent += n;
+			if (c->out_at < c->out_n)
+				return;
+		}
+		buf_init(&b, c->out, sizeof(c->out));
+		smtp_client_output(&c->client, &b);
+		c->out_at = 0;
+		c->out_n = (uint32_t)b.n;
+		if (b.n == 0)
+			return;
+	}
+}
+
+static void conn_advance(struct conn *c)
+{
+	do {
+		conn_flush(c);
+		/* Found out while it was asked for content: not to be said from that upcall. */
+		if (c->state == CONN_BUSY && c->content.failed && !c->ended)
+			smtp_client_content_failed(&c->client);
+		if (c->message_over)
+			message_over(c);
+		if (c->ended) {
+			conn_over(c);
+			return;
+		}
+	} while (c->state == CONN_READY && conn_begin(c));
+	if (c->state == CONN_READY) {
+		list_remove(&c->link);
+		list_push_head(&c->site->idle, &c->link);
+	}
+	conn_arm(c);
+}
+
+static void on_more(struct content *content)
+{
+	struct conn *c = container_of(content, struct conn, content);
+
+	if (c->state == CONN_READY)
+		relay_kick(c->d, c->site);
+	if (c->state != CONN_BUSY)
+		return;
+	smtp_client_content_ready(&c->client);
+	conn_advance(c);
+}
+
+/* ---- upcalls of the stream ---- */
+
+static void on_open(struct stream *s)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+
+	c->established = true;
+	smtp_client_init(&c->client, &client_ops, c, c->d->conf.hostname);
+	conn_arm(c);
+}
+
+static size_t on_data(struct stream *s, struct bytes data)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+
+	if (c->state != CONN_CLOSED) {
+		smtp_client_input(&c->client, data);
+		conn_advance(c);
+	}
+	return data.n;
+}
+
+static void on_eof(struct stream *s)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+
+	if (c->state == CONN_CLOSED)
+		return;
+	smtp_client_disconnected(&c->client, "the peer closed the connection");
+	conn_advance(c);
+}
+
+static void on_writable(struct stream *s)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+
+	if (c->state != CONN_CLOSED)
+		conn_advance(c);
+}
+
+static void on_close(struct stream *s, enum stream_reason reason)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+
+	if (c->state == CONN_CLOSED)
+		return;
+	c->streamed = false;
+	if (c->established) {
+		smtp_client_disconnected(&c->client, stream_reason_text(reason));
+		conn_advance(c);
+		return;
+	}
+	end_set_connect(c, stream_reason_text(reason));
+	conn_over(c);
+}
+
+static const struct stream_ops stream_ops = {
+	.on_open = on_open,
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_writable = on_writable,
+	.on_close = on_close,
+};
+
+/* ---- calls ---- */
+
+void conn_init(struct conn *c, struct delivery *d)
+{
+	*c = (struct conn){.d = d};
+	list_init(&c->link);
+	timer_init(&c->timer, on_timer);
+	content_init(&c->content, d, on_more);
+}
+
+static void conn_reset(struct conn *c, int address)
+{
+	const struct route *r = &c->site->route;
+
+	c->stream = (struct stream){.ops = &stream_ops};
+	c->state = CONN_CONNECTING;
+	c->established = c->got_ready = c->message_over = c->ended = c->expired = false;
+	c->messages = c->out_n = c->out_at = 0;
+	c->sent = c->progress = 0;
+	c->address = (uint8_t)address;
+	c->tried |= 1u << address;
+	c->tries++;
+	c->ip = r->addresses[address].ip;
+	snprintf(c->host, sizeof(c->host), "%s", route_host_name(r, r->addresses[address].host));
+}
+
+static const char *connect_error_text(int err)
+{
+	switch (err) {
+	case -EADDRNOTAVAIL:
+		return "no local port is free";
+	case -ENETUNREACH:
+		return stream_reason_text(STREAM_UNREACHABLE);
+	default:
+		return stream_reason_text(STREAM_NO_MEMORY);
+	}
+}
+
+bool conn_connect(struct conn *c)
+{
+	struct delivery *d = c->d;
+
+	while (c->tries < CONN_TRIES_MAX) {
+		int address = dest_site_next_address(c->site, c->tried, d->core->now_us);
+		if (address < 0)
+			break;
+		conn_reset(c, address);
+		struct endpoint remote = {.ip = c->ip, .port = c->site->route.port};
+		int err = stream_connect(
+			d->core->stack, &c->stream, &remote, d->conf.connect_timeout_us);
+		if (!err) {
+			counter_inc(CTR_DELIVERY_CONNECTIONS);
+			c->streamed = true;
+			return true;
+		}
+		end_set_connect(c, connect_error_text(err));
+	}
+	return false;
+}
+
+void conn_work(struct conn *c)
+{
+	BUG_ON(c->state != CONN_READY);
+	conn_advance(c);
+}
+
+void conn_leave(struct conn *c)
+{
+	if (c->state != CONN_READY)
+		return;
+	list_remove(&c->link);
+	c->state = CONN_LEAVING;
+	smtp_client_quit(&c->client);
+	conn_advance(c);
+}
+
+void conn_abort(struct conn *c)
+{
+	if (timer_armed(&c->timer))
+		timer_cancel(&c->d->core->wheel, &c->timer);
+	content_end(&c->content);
+	if (c->streamed)
+		stream_abort(&c->stream);
+	c->streamed = false;
+	c->state = CONN_FREE;
+}

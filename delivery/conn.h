@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * One connection to a host of a site: a stream, the client engine, a deadline.  It takes attempts
+ * that are ready at its site until there are none for a while.  OWNER: one core's thread. */
+#pragma once
+#include "dataplane/dataplane.h"
+#include "delivery/content.h"
+#include "delivery/report.h"
+#include "smtp/client.h"
+
+#define CONN_TRIES_MAX 8 /* addresses tried by one connection; chosen */
+#define CONN_OUT       4096
+
+enum conn_state {
+	CONN_FREE,
+	CONN_CONNECTING, /* or in greeting and EHLO: the host has not shown that it takes mail */
+	CONN_READY,      /* waits for an attempt, on site->idle */
+	CONN_BUSY,       /* a transaction */
+	CONN_LEAVING,    /* QUIT is said */
+	CONN_CLOSED,     /* on relay.closed until nothing refers to it any more */
+};
+
+struct conn {
+	struct stream stream;
+	struct smtp_client client;
+	struct list link; /* free list, site->idle, or relay.closed */
+	struct timer timer;
+	struct delivery *d;
+	struct site *site;
+	struct report *report;
+	struct content content;
+	uint8_t state; /* enum conn_state */
+	bool again;    /* CLOSED: go on with the next address */
+	bool streamed; /* the stream is to be closed by us */
+	bool established, got_ready, message_over, ended, content_asked, expired;
+	uint8_t tries;
+	uint32_t tried; /* bit per address */
+	uint8_t address;
+	uint32_t messages;
+	struct ip_addr ip;
+	char host[DNS_NAME_MAX + 1];
+	uint16_t end_code; /* how the session ended */
+	uint8_t end_status[3];
+	char end_text[SMTP_REPLY_TEXT_MAX + 1];
+	uint64_t sent, progress; /* octets sent; what the deadline was set for */
+	uint32_t out_n, out_at;
+	uint8_t out[CONN_OUT];
+};
+
+void conn_init(struct conn *c, struct delivery *d);
+/* Connect to the site's next address.  False: none is left, or none could be tried; the reason is
+ * in end_text. */
+bool conn_connect(struct conn *c);
+/* READY: take what is ready at the site, or leave. */
+void conn_work(struct conn *c);
+/* Say QUIT when nothing is under way. */
+void conn_leave(struct conn *c);
+/* RST, and forget: at the end of the worker. */
+void conn_abort(struct conn *c);

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Destinations: the recipient domains that have mail here, and the sites they are served by.  All
+ * domains with the same set of next hops share one site; a site has the limits, the connections and
+ * the attempts that are ready to go.  Two tables of fixed size; what is idle makes room.
+ * OWNER: one core's thread. */
+#pragma once
+#include "dataplane/base/list.h"
+#include "delivery/route.h"
+#include "delivery/schedule.h"
+#include "store/store.h"
+
+#define DEST_DOWN_MIN_US (5 * US_PER_SEC)  /* a site that failed is left alone so long; doubles */
+#define DEST_DOWN_MAX_US (60 * US_PER_SEC) /* chosen: shorter than a sensible first retry */
+#define DEST_BAD_US      (60 * US_PER_SEC) /* an address that failed is tried last so long */
+
+enum domain_state {
+	DOMAIN_UNKNOWN,
+	DOMAIN_RESOLVING,
+	DOMAIN_ROUTED,  /* site is set */
+	DOMAIN_REFUSED, /* refusal is set */
+};
+
+/* Where the domain's link is. */
+enum domain_place { DOMAIN_NOWHERE, DOMAIN_IDLE, DOMAIN_RUNNABLE, DOMAIN_BLOCKED };
+
+struct domain {
+	struct list link;      /* one of enum domain_place */
+	struct list site_link; /* site->domains */
+	struct site *site;
+	struct schedule_list backlog; /* recipients that are due and not in an attempt */
+	uint64_t route_until_us;      /* then it is looked up anew */
+	uint32_t hash_next;           /* 1 + index */
+	uint32_t refs;                /* recipients in the schedule that name it */
+	uint8_t state, place, name_n;
+	bool refused_for_good;
+	struct route_refusal refusal;
+	char name[DNS_NAME_MAX + 1];
+};
+
+struct site {
+	struct list link; /* idle list, when there is neither an attempt nor a connection */
+	struct list kick; /* on the relay's list of sites with something to do */
+	struct list domains, blocked; /* routed here; waiting for room in `ready` */
+	struct list ready;            /* attempts to be made */
+	struct list idle;             /* connections that wait for mail */
+	uint32_t hash_next;           /* 1 + index */
+	uint32_t ready_n;
+	uint32_t holds;                /* attempts that point here, ready or not */
+	uint32_t connections, opening; /* all; those that are not ready for mail yet */
+	uint32_t failures;             /* in a row */
+	uint64_t down_until_us;
+	uint64_t bad_until_us[ROUTE_ADDRESSES_MAX];
+	struct route route;
+	uint16_t code; /* why it is down */
+	uint8_t status[3];
+	char reason[STORE_REASON_MAX + 1];
+};
+
+struct dest_limits {
+	uint32_t domains_max, sites_max;
+	uint32_t connections_max, site_connections_max;
+	uint32_t ready_max; /* attempts ready at one site */
+};
+
+struct dest {
+	struct dest_limits limits;
+	struct siphash_key key;
+	struct domain *domains;
+	struct site *sites;
+	uint32_t *domain_table, *site_table;
+	uint32_t domain_mask, site_mask;
+	uint32_t domains_fresh, sites_fresh; /* entries from here on were never used */
+	uint32_t domains_used;               /* with recipients */
+	uint32_t connections;
+	struct list domains_idle, sites_idle; /* oldest first */
+	struct list runnable;                 /* domains with a backlog that may go on */
+};
+
+/* Returns 0 or -ENOMEM. */
+int dest_init(struct dest *t, const struct dest_limits *limits) WARN_UNUSED;
+void dest_fini(struct dest *t);
+
+/* ---- domains ---- */
+
+/* Find or make.  NULL: the table is full of domains with mail. */
+struct domain *dest_domain_get(struct dest *t, struct bytes name);
+static inline struct domain *dest_domain(const struct dest *t, uint32_t index)
+{
+	return &t->domains[index];
+}
+static inline uint32_t dest_domain_index(const struct dest *t, const struct domain *d)
+{
+	return (uint32_t)(d - t->domains);
+}
+void dest_domain_ref(struct dest *t, struct domain *d);
+void dest_domain_unref(struct dest *t, struct domain *d);
+/* A look-up begins: until it ends the domain is not given to another. */
+void dest_domain_resolve(struct dest *t, struct domain *d);
+/* What a look-up gave.  seconds: how long it holds. */
+void dest_domain_route(struct domain *d, struct site *site, uint32_t seconds, uint64_t now_us);
+void dest_domain_refuse(struct domain *d, const struct route_refusal *refusal, bool for_good,
+	uint32_t seconds, uint64_t now_us);
+/* Look the domain up anew and try its site at once: an operator asked for it. */
+void dest_domain_refresh(struct domain *d);
+/* Put the domain where its link belongs (a place other than DOMAIN_BLOCKED needs no site). */
+void dest_domain_place(struct dest *t, struct domain *d, enum domain_place place);
+
+/* ---- sites ---- */
+
+/* The site of a route: found or made, with the route's addresses from now on.  NULL: full. */
+struct site *dest_site_get(struct dest *t, const struct route *route);
+void dest_site_hold(struct dest *t, struct site *s);
+void dest_site_release(struct dest *t, struct site *s);
+/* Count a connection that begins or ends. */
+void dest_site_connect(struct dest *t, struct site *s);
+void dest_site_disconnect(struct dest *t, struct site *s);
+
+/* May one more connection be opened for what is ready? */
+static inline bool dest_site_may_connect(const struct dest *t, const struct site *s)
+{
+	return s->ready_n > s->opening && s->connections < t->limits.site_connections_max &&
+	       t->connections < t->limits.connections_max;
+}
+static inline bool dest_site_full(const struct dest *t, const struct site *s)
+{
+	return s->ready_n >= t->limits.ready_max;
+}
+static inline bool dest_site_down(const struct site *s, uint64_t now_us)
+{
+	return s->down_until_us > now_us;
+}
+/* No host of the site can be reached.  reason: printable. */
+void dest_site_failed(struct site *s, uint16_t code, const uint8_t status[3], const char *reason,
+	uint64_t now_us);
+void dest_site_worked(struct site *s);
+/* The address to try next: in order, those that failed lately last.  tried: bit per address.
+ * -1: all were tried. */
+int dest_site_next_address(const struct site *s, uint32_t tried, uint64_t now_us);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Sites and connections brought together: who opens, who waits, what happens when a site cannot be
+ * reached.  OWNER: one core's thread. */
+#pragma once
+#include "delivery/conn.h"
+
+struct relay {
+	struct conn *conns;
+	uint32_t max;
+	struct list free, closed;
+	struct list kick; /* sites with something to do */
+};
+
+/* Returns 0 or -ENOMEM. */
+int relay_init(struct delivery *d, uint32_t max) WARN_UNUSED;
+void relay_fini(struct delivery *d);
+/* Something is ready at the site, or a place became free: looked at in the next poll. */
+void relay_kick(struct delivery *d, struct site *s);
+/* The site took work off `ready`: domains that waited for room may go on. */
+void relay_unblock(struct delivery *d, struct site *s);
+/* conn reached a host that takes mail. */
+void relay_opened(struct conn *c);
+/* conn is over: another address if it never got that far, else its place is free. */
+void relay_closed(struct conn *c);
+unsigned relay_poll(struct delivery *d);
+/* No new work: idle connections say QUIT. */
+void relay_drain(struct delivery *d);

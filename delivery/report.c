@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "delivery/report.h"
+#include <errno.h>
+#include "dataplane/base/counters.h"
+#include "dataplane/base/log.h"
+#include "delivery/bounce.h"
+#include "delivery/delivery_priv.h"
+
+#define AGAIN_US  (100 * US_PER_MS) /* no chunks, no credit of a reader */
+#define FAILED_US US_PER_SEC        /* the store did not take it */
+
+static void on_timer(struct timer *t, uint64_t now_us);
+
+int reports_init(struct delivery *d, uint32_t max)
+{
+	struct reports *t = &d->reports;
+
+	*t = (struct reports){.max = max};
+	list_init(&t->free);
+	list_init(&t->unsent);
+	t->reports = calloc(max, sizeof(*t->reports));
+	if (!t->reports)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < max; i++) {
+		t->reports[i].d = d;
+		timer_init(&t->reports[i].timer, on_timer);
+		list_push_tail(&t->free, &t->reports[i].link);
+	}
+	return 0;
+}
+
+void reports_fini(struct delivery *d)
+{
+	for (uint32_t i = 0; d->reports.reports && i < d->reports.max; i++) {
+		struct report *r = &d->reports.reports[i];
+		if (timer_armed(&r->timer))
+			timer_cancel(&d->core->wheel, &r->timer);
+		if (r->bounce)
+			message_unref(r->bounce);
+	}
+	free(d->reports.reports);
+}
+
+bool report_available(const struct delivery *d)
+{
+	return !list_empty(&d->reports.free) && list_empty(&d->reports.unsent);
+}
+
+struct report *report_begin(struct delivery *d, struct attempt *a)
+{
+	struct report *r = list_entry(list_pop_head(&d->reports.free), struct report, link);
+	uint32_t node;
+
+	d->reports.used++;
+	r->attempt = a;
+	r->job = a->job;
+	r->bounce = NULL;
+	r->want_bounce = false;
+	r->count = 0;
+	while ((node = schedule_list_pop(&d->schedule, &a->nodes)) != SCHEDULE_NONE) {
+		BUG_ON(r->count == ATTEMPT_RCPTS_MAX);
+		r->results[r->count].rcpt = delivery_node(d, node)->rcpt;
+		r->results[r->count].outcome = 0;
+		r->nodes[r->count++] = node;
+	}
+	return r;
+}
+
+static void report_free(struct report *r)
+{
+	r->d->reports.used--;
+	list_push_tail(&r->d->reports.free, &r->link);
+}
+
+void report_cancel(struct report *r)
+{
+	for (uint32_t i = 0; i < r->count; i++)
+		schedule_list_push(&r->d->schedule, &r->attempt->nodes, r->nodes[i]);
+	attempt_return(r->d, r->attempt);
+	report_free(r);
+}
+
+struct bytes report_address(const struct report *r, uint32_t i)
+{
+	const struct schedule_node *n = delivery_node(r->d, r->nodes[i]);
+	const struct message *m = r->job->message;
+
+	return message_rcpt_address(m, message_rcpt(m, n->pos));
+}
+
+static void put_reason(struct rcpt_result *res, const char *reason)
+{
+	size_t n = MIN(strlen(reason), (size_t)STORE_REASON_MAX);
+
+	memcpy(res->reason, reason, n);
+	res->reason_n = (uint8_t)n;
+}
+
+static void put_status(uint8_t status[3], const struct verdict *v)
+{
+	memcpy(status, v->status, 3);
+	if (status[0] == 0)
+		status[0] = v->outcome == ATTEMPT_FAILED ? 5 : 4;
+	if (v->outcome == ATTEMPT_DELIVERED)
+		status[0] = 2;
+}
+
+void report_verdict(struct report *r, uint32_t i, const struct verdict *v)
+{
+	struct rcpt_result *res = &r->results[i];
+
+	BUG_ON(i >= r->count);
+	res->outcome = (uint8_t)v->outcome;
+	res->code = v->code;
+	res->next_ms = 0;
+	put_reason(res, v->reason);
+	put_status(r->status[i], v);
+}
+
+/* ---- what becomes of a recipient ---- */
+
+static void defer_or_expire(struct report *r, uint32_t i)
+{
+	const struct delivery_conf *conf = &r->d->conf;
+	struct rcpt_result *res = &r->results[i];
+	uint32_t attempts = delivery_node(r->d, r->nodes[i])->attempts;
+	uint64_t now_ms = r->d->core->now_ms, expire_ms = r->job->expire_ms;
+
+	if (expire_ms && now_ms >= expire_ms) {
+		char last[STORE_REASON_MAX + 1], text[STORE_REASON_MAX + 64];
+		snprintf(last, sizeof(last), "%.*s", res->reason_n, res->reason);
+		snprintf(text, sizeof(text), "could not be delivered in time: %s", last);
+		put_reason(res, text);
+		res->outcome = ATTEMPT_FAILED;
+		if (res->code == 0)
+			memcpy(r->status[i], (const uint8_t[3]){4, 4, 7}, 3); /* RFC 3463 X.4.7 */
+		return;
+	}
+	res->next_ms = now_ms + conf->retry_ms[MIN(attempts, conf->retry_count - 1)];
+	/* The last attempt is made when time is over, not later. */
+	if (expire_ms)
+		res->next_ms = MIN(res->next_ms, expire_ms);
+}
+
+static void count_and_log(const struct report *r, uint32_t i)
+{
+	static const char *const names[] = {
+		[ATTEMPT_DELIVERED] = "delivered",
+		[ATTEMPT_DEFERRED] = "deferred",
+		[ATTEMPT_FAILED] = "failed",
+	};
+	static const enum counter counters[] = {
+		[ATTEMPT_DELIVERED] = CTR_DELIVERY_DELIVERED,
+		[ATTEMPT_DEFERRED] = CTR_DELIVERY_DEFERRED,
+		[ATTEMPT_FAILED] = CTR_DELIVERY_FAILED,
+	};
+	const struct rcpt_result *res = &r->results[i];
+	char to[2 * ADDRESS_MAX], reason[2 * STORE_REASON_MAX];
+
+	counter_inc(CTR_DELIVERY_ATTEMPTS);
+	counter_inc(counters[res->outcome]);
+	log_info("delivery", "id=%016lx to=%s status=%s reply=\"%s\"", r->job->id,
+		log_escape(report_address(r, i), to, sizeof(to)), names[res->outcome],
+		log_escape(bytes_make(res->reason, res->reason_n), reason, sizeof(reason)));
+}
+
+/* ---- the bounce ---- */
+
+/* Where the report to the sender goes; false: nowhere. */
+static bool bounce_route(const struct report *r, enum rcpt_route *route_r, uint32_t *account_r)
+{
+	const struct directory *dir = r->d->conf.directory;
+	struct directory_entry entry = {0};
+
+	*route_r = RCPT_REMOTE;
+	*account_r = 0;
+	if (!dir)
+		return true;
+	switch (dir->lookup(dir, message_sender(r->job->message), &entry)) {
+	case DIRECTORY_REMOTE:
+		return true;
+	case DIRECTORY_OK:
+		*route_r = RCPT_LOCAL;
+		*account_r = entry.account;
+		return true;
+	case DIRECTORY_UNKNOWN_USER:
+	case DIRECTORY_DISABLED:
+	case DIRECTORY_OVER_QUOTA:
+		break;
+	}
+	return false;
+}
+
+static void bounce_rcpts(const struct report *r, struct bounce *b, struct bounce_rcpt *rcpts,
+	char (*reasons)[STORE_REASON_MAX + 1])
+{
+	b->rcpts = rcpts;
+	for (uint32_t i = 0; i < r->count; i++) {
+		const struct rcpt_result *res = &r->results[i];
+		if (res->outcome != ATTEMPT_FAILED)
+			continue;
+		snprintf(reasons[b->rcpt_count], STORE_REASON_MAX + 1, "%.*s", res->reason_n,
+			res->reason);
+		rcpts[b->rcpt_count] = (struct bounce_rcpt){
+			.address = report_address(r, i),
+			.reason = reasons[b->rcpt_count],
+			.code = res->code,
+		};
+		memcpy(rcpts[b->rcpt_count].status, r->status[i], 3);
+		b->rcpt_count++;
+	}
+}
+
+/* False: no memory now. */
+static bool bounce_make(struct report *r, struct bytes original)
+{
+	struct bounce_rcpt rcpts[ATTEMPT_RCPTS_MAX];
+	char reasons[ATTEMPT_RCPTS_MAX][STORE_REASON_MAX + 1];
+	struct core *core = r->d->core;
+	const struct message *m = r->job->message;
+	struct bounce b = {.now_ms = core->now_ms,
+		.hostname = r->d->conf.hostname,
+		.original_id = m->id,
+		.original_ms = m->received_ms,
+		.to = message_sender(m),
+		.original = original};
+
+	if (!bounce_route(r, &b.route, &b.account)) {
+		log_warn("delivery", "id=%016lx bounce=dropped reason=\"no such local sender\"",
+			m->id);
+		r->want_bounce = false;
+		return true;
+	}
+	b.id = ids_next(&core->ids, core->now_ms);
+	bounce_rcpts(r, &b, rcpts, reasons);
+	r->bounce = bounce_build(&b);
+	if (!r->bounce)
+		return false;
+	counter_inc(CTR_DELIVERY_BOUNCES);
+	log_info("delivery", "id=%016lx bounce=%016lx recipients=%u", m->id, b.id, b.rcpt_count);
+	return true;
+}
+
+static void report_proceed(struct report *r);
+
+static void again(struct report *r, uint64_t us)
+{
+	timer_arm(&r->d->core->wheel, &r->timer, r->d->core->now_us + us);
+}
+
+static void on_timer(struct timer *t, uint64_t now_us)
+{
+	(void)now_us;
+	report_proceed(container_of(t, struct report, timer));
+}
+
+static void on_header(struct op *op)
+{
+	struct report *r = container_of(op, struct report, read.op);
+	struct delivery *d = r->d;
+	size_t n = 0;
+
+	if (op->status == 0)
+		n = chain_read(&r->read.out, 0, d->header, sizeof(d->header));
+	chain_free(&r->read.out);
+	/* A header that cannot be read is no reason to say nothing. */
+	if (op->status == -ENOBUFS || !bounce_make(r, bytes_make(d->header, n)))
+		again(r, AGAIN_US);
+	else
+		report_proceed(r);
+}
+
+static size_t header_from_memory(const struct message *m, uint8_t *out, size_t cap)
+{
+	size_t n = chain_read(&m->prefix, m->prefix_local, out, cap);
+
+	return n + chain_read(&m->body, 0, out + n, MIN(cap - n, (size_t)m->header_bytes));
+}
+
+/* False: not yet; goes on by itself. */
+static bool bounce_prepare(struct report *r)
+{
+	struct delivery *d = r->d;
+
+	if (r->job->body) {
+		size_t n = header_from_memory(r->job->message, d->header, sizeof(d->header));
+		if (bounce_make(r, bytes_make(d->header, n)))
+			return true;
+		again(r, AGAIN_US);
+		return false;
+	}
+	r->read = (struct body_read_op){
+		.op = {.done = on_header, .kind = STORE_READ_BODY},
+		.blob = r->job->id,
+		.max = BOUNCE_HEADER_MAX + MESSAGE_PREFIX_MAX,
+		.relay = true,
+	};
+	if (channel_submit(delivery_reader(d, r->job->id), &r->read.op) < 0)
+		again(r, AGAIN_US);
+	return false;
+}
+
+/* ---- to the store ---- */
+
+static void report_settle(struct report *r, bool gone)
+{
+	struct delivery *d = r->d;
+
+	for (uint32_t i = 0; i < r->count; i++) {
+		const struct rcpt_result *res = &r->results[i];
+		struct schedule_node *n = delivery_node(d, r->nodes[i]);
+		job_untie(d, r->nodes[i]);
+		if (gone || res->outcome != ATTEMPT_DEFERRED) {
+			delivery_forget(d, r->nodes[i]);
+			continue;
+		}
+		if (n->attempts < UINT16_MAX)
+			n->attempts++;
+		schedule_wait(&d->schedule, r->nodes[i], res->next_ms);
+	}
+}
+
+static void on_stored(struct op *op)
+{
+	struct report *r = container_of(op, struct report, op.op);
+
+	if (op->status == 0 || op->status == -ENOENT) {
+		if (r->bounce)
+			message_unref(r->bounce);
+		r->bounce = NULL;
+		report_settle(r, op->status == -ENOENT);
+		report_free(r);
+		return;
+	}
+	log_warn("delivery", "id=%016lx result=not-stored error=%d", r->op.id, op->status);
+	if (op->status == -EINVAL && r->bounce) {
+		/* The store refuses the report, not the results. */
+		message_unref(r->bounce);
+		r->bounce = NULL;
+		r->want_bounce = false;
+	}
+	again(r, FAILED_US);
+}
+
+static bool report_submit(struct report *r)
+{
+	r->op = (struct results_op){
+		.op = {.done = on_stored, .kind = STORE_RESULT},
+		.id = r->job->id,
+		.count = r->count,
+		.results = r->results,
+		.bounce = r->bounce,
+	};
+	if (r->bounce)
+		message_ref(r->bounce); /* the writer's */
+	if (channel_submit(r->d->ch.writer, &r->op.op) == 0)
+		return true;
+	if (r->bounce)
+		message_unref(r->bounce);
+	return false;
+}
+
+static void report_proceed(struct report *r)
+{
+	if (r->want_bounce && !r->bounce && !bounce_prepare(r))
+		return;
+	if (!list_empty(&r->d->reports.unsent) || !report_submit(r))
+		list_push_tail(&r->d->reports.unsent, &r->link);
+}
+
+void report_on_credit(struct delivery *d)
+{
+	while (!list_empty(&d->reports.unsent)) {
+		struct list *l = d->reports.unsent.next;
+		if (!report_submit(list_entry(l, struct report, link)))
+			return;
+		list_remove(l);
+	}
+}
+
+void report_finish(struct report *r, const struct verdict *v)
+{
+	for (uint32_t i = 0; i < r->count; i++) {
+		if (r->results[i].outcome == 0)
+			report_verdict(r, i, v);
+		if (r->results[i].outcome == ATTEMPT_DEFERRED)
+			defer_or_expire(r, i);
+		if (r->results[i].outcome == ATTEMPT_FAILED && r->job->message->sender_n > 0)
+			r->want_bounce = true; /* never about a report: RFC 5321 6.1 */
+		count_and_log(r, i);
+	}
+	attempt_free(r->d, r->attempt);
+	r->attempt = NULL;
+	report_proceed(r);
+}
