@@ -203,8 +203,9 @@ static void docs_walk(FILE *out, enum config_struct_id id, const char *prefix)
 		if (f->kind == CONFIG_KIND_KEY)
 			continue;
 		snprintf(title, sizeof(title), "%s%s%s", prefix, *prefix ? "." : "", f->key);
-		snprintf(most, sizeof(most),
-			f->kind == CONFIG_KIND_SEQ ? " A list of at most %u." : "", f->most);
+		most[0] = '\0';
+		if (f->kind == CONFIG_KIND_SEQ)
+			snprintf(most, sizeof(most), " A list of at most %u.", f->most);
 		docs_struct(out, title, f->sub, most);
 		docs_walk(out, f->sub, title);
 	}

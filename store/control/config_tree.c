@@ -6,7 +6,8 @@
 #include <yaml.h>
 #include "dataplane/base/log.h"
 
-#define MARKS_MAX 16384 /* keys and list entries of one file; chosen */
+#define MARKS_STEP 256
+#define MARKS_MAX  16384 /* keys and list entries of one file; chosen */
 
 struct config_mark {
 	char path[CONFIG_PATH_MAX];
@@ -38,6 +39,13 @@ static int mark(struct walk *w, const yaml_node_t *at, const char *path)
 
 	if (t->count == MARKS_MAX)
 		return fail(w, at, path, "too many entries in this file");
+	if (t->count % MARKS_STEP == 0) {
+		struct config_mark *more =
+			realloc(t->marks, (t->count + MARKS_STEP) * sizeof(*t->marks));
+		if (!more)
+			return fail(w, at, path, "out of memory");
+		t->marks = more;
+	}
 	struct config_mark *m = &t->marks[t->count++];
 	snprintf(m->path, sizeof(m->path), "%s", path);
 	m->line = node_line(at);
@@ -153,10 +161,9 @@ int config_tree_read(struct config_tree *t, const char *file, const char *text, 
 	struct walk w = {.tree = t, .doc = &doc, .file = file, .error = error, .error_n = error_n};
 	int err = 0;
 
-	*t = (struct config_tree){.marks = calloc(MARKS_MAX, sizeof(*t->marks))};
-	if (!t->marks || !yaml_parser_initialize(&parser)) {
+	*t = (struct config_tree){0};
+	if (!yaml_parser_initialize(&parser)) {
 		snprintf(error, error_n, "%s: out of memory", file);
-		config_tree_free(t);
 		return -ENOMEM;
 	}
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
