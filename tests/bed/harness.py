@@ -22,7 +22,7 @@ from bed import proc
 ABSENT = {
     "af_xdp": "the kernel has no AF_XDP sockets",
     "nft-random": "the kernel's nftables cannot drop at random",
-    "tmpfs": "no tmpfs can be mounted here",
+    "hugepages": "the kernel has no huge pages to give",
 }
 SKIP_STATUS = 77
 MODULES = {"system": "tests/system/test_*.py", "crash": "tests/crash/test_*.py"}
@@ -76,8 +76,27 @@ def equal(got, wanted, what):
         raise AssertionError(f"{what}: wanted {wanted!r}, got {got!r}")
 
 
+HUGEPAGES, HUGEPAGES_BEFORE = "/proc/sys/vm/nr_hugepages", "hugepages.before"
+
+
+def reserve_hugepages(work, pages):
+    """Reserve pages until the test's sweep, which puts back what was there."""
+    with open(HUGEPAGES) as f:
+        before = f.read().strip()
+    with open(os.path.join(work, HUGEPAGES_BEFORE), "w") as f:
+        f.write(before)
+    with open(HUGEPAGES, "w") as f:
+        f.write(str(int(before) + pages))
+    with open(HUGEPAGES) as f:
+        return int(f.read()) - int(before)
+
+
 def sweep(work):
     """End whatever beds a test left in its folder."""
+    for kept in glob.glob(os.path.join(work, "**", HUGEPAGES_BEFORE), recursive=True):
+        with open(kept) as f, open(HUGEPAGES, "w") as setting:
+            setting.write(f.read())
+        os.unlink(kept)
     for state in glob.glob(os.path.join(work, "**", beds.STATE), recursive=True):
         with contextlib.suppress(proc.Failure):
             beds.Bed.load(os.path.dirname(state)).stop()

@@ -27,12 +27,14 @@ class Load:
     address should contain the id: that is how a queued message is told apart."""
 
     def __init__(self, bed, connections, recipients, size, per_connection=20, timeout=5,
-                 namespace=None, seed=1):
+                 namespace=None, seed=1, offered=None):
         self.bed, self.connections, self.timeout = bed, connections, timeout
         self.recipients, self.size, self.per_connection = recipients, size, per_connection
         self.namespace, self.seed = namespace, seed
         self.acked = {}    # id -> (recipients, hash, time)
-        self.offered = {}  # id -> hash: acknowledged or not
+        # id -> hash: acknowledged or not; shared by loads that fill the same mailboxes.
+        self.offered = {} if offered is None else offered
+        self.begun = 0
         self.refused = {}  # reply -> count
         self.lock, self.stopping, self.limit = threading.Lock(), threading.Event(), None
         self.threads = []
@@ -62,7 +64,7 @@ class Load:
                                f"acknowledged, refusals {self.refused}")
 
     def done(self):
-        return self.stopping.is_set() or (self.limit and len(self.offered) >= self.limit)
+        return self.stopping.is_set() or (self.limit and self.begun >= self.limit)
 
     def worker(self, rng):
         while not self.done():
@@ -87,6 +89,7 @@ class Load:
         data = mail.make(self.bed.user1, rcpts[0], f"load {ident}", self.size(rng), ident)
         with self.lock:
             self.offered[ident] = digest(data)
+            self.begun += 1
         code, text = client.message(self.bed.user1, rcpts, data)
         with self.lock:
             if code == 250:
@@ -94,6 +97,7 @@ class Load:
             else:
                 # Refused is not lost; with a limit it is offered again under a new id.
                 del self.offered[ident]
+                self.begun -= 1
                 key = f"{code} {text.splitlines()[0] if text else ''}"
                 self.refused[key] = self.refused.get(key, 0) + 1
         if code != 250:

@@ -50,13 +50,15 @@ def run(args, check=True, timeout=120, text=True, **kwargs):
 
 
 def start_ticks(pid):
-    """Start time of a process in clock ticks since boot, or None when there is none (or a zombie)."""
+    """Start time of a process in clock ticks since boot, or None when there is none (or a zombie).
+    A first thread that has ended does not end the process."""
     try:
         with open(f"/proc/{pid}/stat") as f:
             rest = f.read().rpartition(")")[2].split()
+        ended = rest[0] in "ZX" and len(os.listdir(f"/proc/{pid}/task")) < 2
     except OSError:
         return None
-    return None if rest[0] in "ZX" else int(rest[19])
+    return None if ended else int(rest[19])
 
 
 def cpu_seconds(pid):
@@ -87,7 +89,8 @@ def exit_status(record):
 def alive(record):
     if record is None:
         return False
-    exit_status(record)
+    if record["pid"] in _children and exit_status(record) is None:
+        return True
     return record["ticks"] is not None and start_ticks(record["pid"]) == record["ticks"]
 
 

@@ -6,7 +6,7 @@ import time
 from bed import harness
 from bed.proc import say
 
-FAILED_LINES = 30
+FAILED_LINES = 60
 
 
 class Report:

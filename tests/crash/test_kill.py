@@ -61,10 +61,10 @@ def kill_split(work):
     campaign(work, 8, "split", 40)
 
 
-def one_round(bed, rng, seed):
+def one_round(bed, rng, seed, offered):
     """Load the local mailboxes, kill right after an acknowledgement; returns what was lost."""
     run = load.Load(bed, 8, lambda r, ident: [r.choice([bed.user1, bed.user2])],
-                    lambda r: 5_000, timeout=3, seed=seed).start()
+                    lambda r: 5_000, timeout=3, seed=seed, offered=offered).start()
     before = time.monotonic()
     wanted = rng.randrange(20, 80)
     while len(run.acked) < wanted and time.monotonic() - before < 10:
@@ -79,11 +79,11 @@ def one_round(bed, rng, seed):
 @test("mutant: a daemon that answers 250 before the commit is caught", seconds=240)
 def mutant(work):
     mutants = os.environ.get("BYPOST_BUILD_MUTANTS")
-    rng = random.Random(SEED)
+    rng, offered = random.Random(SEED), {}
     with Bed(work + "/bed", binaries=mutants, daemon_args=["--mutant", "ack-early"],
              changes=CHANGES) as bed:
         for i in range(MUTANT_ROUNDS):
-            run, lost = one_round(bed, rng, i)
+            run, lost = one_round(bed, rng, i, offered)
             nowhere = [p for p in lost if p[2] == "nowhere"]
             if nowhere:
                 print(f"caught in round {i + 1}: {len(nowhere)} of {len(run.acked)} acknowledged "
@@ -94,8 +94,8 @@ def mutant(work):
 
 @test("the checker finds nothing wrong in the same rounds of the real daemon", seconds=240)
 def control_rounds(work):
-    rng = random.Random(SEED)
+    rng, offered = random.Random(SEED), {}
     with Bed(work + "/bed", changes=CHANGES) as bed:
         for i in range(6):
-            run, lost = one_round(bed, rng, i)
+            run, lost = one_round(bed, rng, i, offered)
             equal(lost, [], f"round {i + 1}: lost or altered of {len(run.acked)}")

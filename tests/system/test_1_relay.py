@@ -6,7 +6,7 @@ import time
 
 from bed import demo, load, mail, mailbox, net, proc, smtp
 from bed.bed import Bed
-from bed.harness import Skip, equal, expect, need_af_xdp, test
+from bed.harness import Skip, equal, expect, need_af_xdp, reserve_hugepages, test
 
 
 def all_the_way(work, **options):
@@ -38,6 +38,20 @@ def layout_split(work):
 @test("layout split through af_packet")
 def layout_split_af_packet(work):
     all_the_way(work, port="af_packet", layout="split")
+
+
+@test("with hugepages")
+def with_hugepages(work):
+    try:
+        if reserve_hugepages(work, 400) < 400:
+            raise Skip("hugepages")
+    except OSError:
+        raise Skip("hugepages")
+    with Bed(work + "/bed") as bed:
+        with open(bed.path("bypostd.log")) as f:
+            text = f.read()
+        expect("hugepages=yes" in text, f"hugepages are not used: {text}")
+        demo.Demo(bed).run()
 
 
 def under_load(bed, messages, seconds):
