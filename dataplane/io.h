@@ -16,8 +16,8 @@ struct rte_ring;
 #define IO_BURST         32
 #define PACKET_RING_SIZE 1024 /* chosen: a burst of every core fits */
 #define TX_BACKLOG_MAX   2048 /* frames that wait for a full queue, per port and core */
-#define TX_STALLED_US    (100 * US_PER_MS) /* a port that took nothing for so long loses its backlog \
-					    */
+/* A port that took nothing for so long loses its backlog. */
+#define TX_STALLED_US (100 * US_PER_MS)
 
 struct port {
 	struct port_conf conf;

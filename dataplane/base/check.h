@@ -16,18 +16,18 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
-#define CACHE_LINE           64
-#define ARRAY_LEN(a)         (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)            ((a) < (b) ? (a) : (b))
-#define MAX(a, b)            ((a) > (b) ? (a) : (b))
+#define CACHE_LINE   64
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define MAX(a, b)    ((a) > (b) ? (a) : (b))
 #ifndef container_of /* DPDK has one as well */
 #define container_of(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
 #endif
 
-#define BUG_ON(cond)                                                                             \
-	do {                                                                                     \
-		if (unlikely(cond)) {                                                            \
-			fprintf(stderr, "BUG: %s:%d: %s\n", __FILE__, __LINE__, #cond);          \
-			abort();                                                                 \
-		}                                                                                \
+#define BUG_ON(cond)                                                                               \
+	do {                                                                                       \
+		if (unlikely(cond)) {                                                              \
+			fprintf(stderr, "BUG: %s:%d: %s\n", __FILE__, __LINE__, #cond);            \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)

@@ -34,8 +34,8 @@ static inline void counter_add(enum counter c, uint64_t n)
 {
 	_Atomic uint64_t *v = &counters_mine->value[c];
 
-	atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + n,
-		memory_order_relaxed);
+	atomic_store_explicit(
+		v, atomic_load_explicit(v, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
 static inline void counter_inc(enum counter c)

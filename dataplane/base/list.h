@@ -55,5 +55,6 @@ static inline struct list *list_pop_head(struct list *head)
 
 #define list_entry(node, type, member) container_of(node, type, member)
 #define list_for_each(it, head)        for (struct list *it = (head)->next; it != (head); it = it->next)
-#define list_for_each_safe(it, tmp, head)                                                        \
-	for (struct list *it = (head)->next, *tmp = it->next; it != (head); it = tmp, tmp = it->next)
+#define list_for_each_safe(it, tmp, head)                                                          \
+	for (struct list *it = (head)->next, *tmp = it->next; it != (head);                        \
+		it = tmp, tmp = it->next)

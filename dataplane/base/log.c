@@ -80,8 +80,8 @@ static void write_all(const char *p, size_t n)
 	}
 }
 
-static size_t format_line(char *out, enum log_level level, const char *room, const char *format,
-	va_list ap)
+static size_t format_line(
+	char *out, enum log_level level, const char *room, const char *format, va_list ap)
 {
 	static const char *const names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
 	uint64_t ms = clock_wall_ms();
@@ -90,8 +90,8 @@ static size_t format_line(char *out, enum log_level level, const char *room, con
 
 	gmtime_r(&sec, &tm);
 	size_t n = strftime(out, LOG_LINE_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(out + n, LOG_LINE_MAX - n, ".%03uZ %-5s %s: ",
-		(unsigned)(ms % MS_PER_SEC), names[level], room);
+	n += (size_t)snprintf(out + n, LOG_LINE_MAX - n,
+		".%03uZ %-5s %s: ", (unsigned)(ms % MS_PER_SEC), names[level], room);
 	int w = vsnprintf(out + n, LOG_LINE_MAX - n - 1, format, ap);
 	if (w > 0)
 		n = MIN(n + (size_t)w, (size_t)LOG_LINE_MAX - 2);

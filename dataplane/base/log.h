@@ -22,10 +22,10 @@ void log_write(enum log_level level, const char *room, const char *format, ...) 
 #define log_error(room, ...) log_write(LOG_ERROR, room, __VA_ARGS__)
 #define log_warn(room, ...)  log_write(LOG_WARN, room, __VA_ARGS__)
 #define log_info(room, ...)  log_write(LOG_INFO, room, __VA_ARGS__)
-#define log_debug(room, ...)                                                                     \
-	do {                                                                                     \
-		if (unlikely(log_get_level() >= LOG_DEBUG))                                      \
-			log_write(LOG_DEBUG, room, __VA_ARGS__);                                 \
+#define log_debug(room, ...)                                                                       \
+	do {                                                                                       \
+		if (unlikely(log_get_level() >= LOG_DEBUG))                                        \
+			log_write(LOG_DEBUG, room, __VA_ARGS__);                                   \
 	} while (0)
 
 /* Main thread: write out what the rings hold (bounded per call).  Returns lines written. */

@@ -10,8 +10,7 @@ static struct rte_ring *ring_create(const char *name, const char *suffix, uint32
 	char full[RTE_RING_NAMESIZE];
 
 	snprintf(full, sizeof(full), "%s.%s", name, suffix);
-	return rte_ring_create(
-		full, n, socket, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
+	return rte_ring_create(full, n, socket, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
 }
 
 int channel_init(struct channel *c, const char *name, uint32_t capacity, struct waker *requester,

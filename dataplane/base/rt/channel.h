@@ -24,7 +24,7 @@ struct op {
 	op_done_fn done; /* called on the requester's thread, credit already returned */
 	uint16_t kind;   /* the server's vocabulary */
 	uint16_t flags;
-	int32_t status;  /* set by the server: 0 or -errno or a positive verdict */
+	int32_t status;          /* set by the server: 0 or -errno or a positive verdict */
 	struct channel *channel; /* set by channel_submit, for the server's answer */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The memory of message bodies and of everything else whose size a peer chooses: fixed-size chunks
- * from one pool (hugepages when there are any), which any thread may take and free (the pool is safe
- * against preemption).  The pool is the budget limits.body_memory. */
+ * from one pool (hugepages when there are any), which any thread may take and free (the pool is
+ * safe against preemption).  The pool is the budget limits.body_memory. */
 #pragma once
 #include "dataplane/base/bytes.h"
 

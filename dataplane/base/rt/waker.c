@@ -39,8 +39,8 @@ void waker_begin(struct waker *w)
 void waker_wait(struct waker *w, uint64_t timeout_us)
 {
 	struct pollfd p = {.fd = w->fd, .events = POLLIN};
-	struct timespec ts = {
-		.tv_sec = (time_t)(timeout_us / 1000000), .tv_nsec = (long)(timeout_us % 1000000) * 1000};
+	struct timespec ts = {.tv_sec = (time_t)(timeout_us / 1000000),
+		.tv_nsec = (long)(timeout_us % 1000000) * 1000};
 
 	ppoll(&p, 1, &ts, NULL);
 }
