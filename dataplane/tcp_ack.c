@@ -86,10 +86,12 @@ static void tell_writable(struct tcp_conn *c)
 
 static void ack_delivered(struct tcp_conn *c, const struct tcp_acked *acked)
 {
-	if (acked->sent_us && !acked->ambiguous) {
+	/* Karn: no sample from what was sent twice, and the RTO stays backed off while ACKs come so
+	 * soon after a retransmission that the RTT must have grown beyond the RTO. */
+	if (acked->sent_us && !acked->ambiguous)
 		tcp_rtt_sample(c, c->stack->now_us - acked->sent_us);
-		c->backoff = 0; /* Karn: not before a segment that was sent once has arrived */
-	}
+	if (acked->bytes && !acked->early)
+		c->backoff = 0;
 	c->rack_us = MAX(c->rack_us, acked->delivered_us);
 }
 

@@ -169,10 +169,23 @@ void tcp_reply_ack(struct stack *st, const struct tcp_key *key, uint32_t seq, ui
 
 /* ---- data ---- */
 
+/* An ACK in the middle of the segment may have left the payload at an odd place: headers before it
+ * want an even one. */
+static void txseg_align(struct rte_mbuf *m)
+{
+	struct tcp_txseg *seg = tcp_txseg_of(m);
+	uint8_t *payload = (uint8_t *)m->buf_addr + seg->payload_off;
+
+	if (seg->payload_off % 2 == 0)
+		return;
+	memmove(payload - 1, payload, seg->len);
+	seg->payload_off--;
+}
+
 /* The mbuf to hand to the driver: the one of the queue when nobody else holds it, else a copy. */
 static struct rte_mbuf *txseg_mbuf(struct tcp_conn *c, struct rte_mbuf *m)
 {
-	const struct tcp_txseg *seg = tcp_txseg_of(m);
+	struct tcp_txseg *seg = tcp_txseg_of(m);
 	struct rte_mbuf *out = m;
 
 	if (rte_mbuf_refcnt_read(m) > 1) {
@@ -182,6 +195,7 @@ static struct rte_mbuf *txseg_mbuf(struct tcp_conn *c, struct rte_mbuf *m)
 		memcpy((uint8_t *)out->buf_addr + out->data_off,
 			(const uint8_t *)m->buf_addr + seg->payload_off, seg->len);
 	} else {
+		txseg_align(m);
 		out->data_off = seg->payload_off;
 		out->ol_flags = 0;
 		rte_mbuf_refcnt_update(out, 1);

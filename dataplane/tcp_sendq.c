@@ -114,12 +114,15 @@ static void seg_mark_lost(struct tcp_conn *c, struct tcp_txseg *seg)
 static void seg_delivered(
 	const struct tcp_conn *c, const struct tcp_txseg *seg, struct tcp_acked *acked)
 {
-	if (!(seg->flags & TXS_RETX))
+	if (!(seg->flags & TXS_RETX)) {
 		acked->sent_us = MAX(acked->sent_us, seg->sent_us);
-	else
+	} else {
 		acked->ambiguous = true;
-	if ((seg->flags & TXS_RETX) && c->stack->now_us - seg->sent_us < c->srtt_us / 2)
-		return; /* more likely the original has arrived */
+		if (c->stack->now_us - seg->sent_us < c->srtt_us / 4 * 3) {
+			acked->early = true; /* more likely the original has arrived */
+			return;
+		}
+	}
 	acked->delivered_us = MAX(acked->delivered_us, seg->sent_us);
 }
 

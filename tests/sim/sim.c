@@ -184,7 +184,8 @@ static void wire_tx(struct host *h, struct bytes frame)
 			option_strip(&p, 3);
 		edge_check(sim, from, &p);
 	}
-	bool lost = rnd(sim, 1000) < sim->wire.loss;
+	/* Three lost ARP questions are an unreachable host, rightly: only TCP is lost here. */
+	bool lost = tcp && rnd(sim, 1000) < sim->wire.loss;
 	if (sim->verbose && tcp)
 		trace(sim, from, &p, lost ? "LOST" : "");
 	if (lost) {
