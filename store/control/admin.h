@@ -7,7 +7,8 @@
 
 struct privileges;
 
-/* Bind the socket and listen on the daemon's event loop.  -errno and a message naming admin.socket. */
+/* Bind the socket and listen on the daemon's event loop.  -errno and a message naming admin.socket.
+ */
 int admin_create(struct daemon *d, const struct privileges *p, struct admin **admin_r, char *error,
 	size_t error_n) WARN_UNUSED;
 /* After the threads have stopped: requests under way are forgotten. */

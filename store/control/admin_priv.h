@@ -27,7 +27,7 @@ struct queue_walk {
 	struct queue_admin_op act;
 	struct queue_filter filter;
 	bool acting, stopped; /* stopped: the limit was reached, list.from_id is next */
-	uint8_t action; /* enum queue_action */
+	uint8_t action;       /* enum queue_action */
 	uint64_t limit, listed, messages, recipients;
 	uint64_t batch[ADMIN_BATCH];
 	unsigned batch_n, batch_at;
@@ -49,8 +49,8 @@ struct user_work {
 struct admin_client {
 	struct list node;
 	struct admin *admin;
-	struct bufferevent *bev; /* NULL: the client has gone */
-	bool busy;               /* a command is under way */
+	struct bufferevent *bev;                /* NULL: the client has gone */
+	bool busy;                              /* a command is under way */
 	void (*resume)(struct admin_client *c); /* waits until the client has read */
 	/* an op that waits for credit */
 	struct list waiting;
@@ -85,8 +85,8 @@ const char *admin_store_error(int status);
 
 /* Parse the objects of a chain of JSON lines as the store's readers make them, and empty it.  line
  * borrows the object; false ends the walk. */
-void admin_lines_each(
-	struct chain *lines, bool (*line)(struct admin_client *c, json_t *object), struct admin_client *c);
+void admin_lines_each(struct chain *lines, bool (*line)(struct admin_client *c, json_t *object),
+	struct admin_client *c);
 
 /* Submit, now or when there is credit.  op->done is called with the client still there; bev may be
  * NULL by then: answers go nowhere. */
@@ -101,12 +101,13 @@ struct admin_command {
 	void (*run)(struct admin_client *c, const json_t *request);
 };
 /* The object of a line and its command, or NULL and a message.  Takes nothing for granted. */
-json_t *admin_request_parse(const char *line, size_t n, const char **command_r, char *error,
-	size_t error_n);
+json_t *admin_request_parse(
+	const char *line, size_t n, const char **command_r, char *error, size_t error_n);
 /* Text member; NULL: absent.  *ok_r false: it is there but no text, too long, or has a NUL. */
 const char *admin_text(const json_t *request, const char *key, size_t max, bool *ok_r);
 /* Non-negative number up to max; def when absent.  *ok_r as above. */
-uint64_t admin_number(const json_t *request, const char *key, uint64_t def, uint64_t max, bool *ok_r);
+uint64_t admin_number(
+	const json_t *request, const char *key, uint64_t def, uint64_t max, bool *ok_r);
 
 void admin_status(struct admin_client *c, const json_t *request);
 void admin_counters(struct admin_client *c, const json_t *request);

@@ -6,11 +6,26 @@
 enum config_kind { CONFIG_KIND_KEY, CONFIG_KIND_SUB, CONFIG_KIND_SEQ };
 
 enum config_type {
-	CONFIG_HOST, CONFIG_HOSTPORT, CONFIG_NAME, CONFIG_DEVICE, CONFIG_CPUS, CONFIG_STRING,
-	CONFIG_PATH, CONFIG_UINT, CONFIG_SIZE, CONFIG_DURATION, CONFIG_BOOL, CONFIG_ENUM, CONFIG_MAC,
+	CONFIG_HOST,
+	CONFIG_HOSTPORT,
+	CONFIG_NAME,
+	CONFIG_DEVICE,
+	CONFIG_CPUS,
+	CONFIG_STRING,
+	CONFIG_PATH,
+	CONFIG_UINT,
+	CONFIG_SIZE,
+	CONFIG_DURATION,
+	CONFIG_BOOL,
+	CONFIG_ENUM,
+	CONFIG_MAC,
 	CONFIG_IP,
 	CONFIG_LISTS, /* the types from here on are lists in the file */
-	CONFIG_ROLES = CONFIG_LISTS, CONFIG_NETS, CONFIG_ADDRS, CONFIG_HOSTS, CONFIG_SERVERS,
+	CONFIG_ROLES = CONFIG_LISTS,
+	CONFIG_NETS,
+	CONFIG_ADDRS,
+	CONFIG_HOSTS,
+	CONFIG_SERVERS,
 	CONFIG_DURATIONS,
 	CONFIG_TYPE_N
 };
@@ -41,7 +56,7 @@ struct config_field {
 	const char *unit;
 	enum config_reload reload;
 	const char *help;
-	size_t offset;  /* in the typed struct */
+	size_t offset; /* in the typed struct */
 	size_t count_offset;
 	enum config_struct_id sub; /* of SUB and SEQ */
 	uint32_t most;             /* SEQ */
@@ -68,8 +83,8 @@ struct config_tree {
 
 /* Parse text as YAML and check its shape against the table: unknown and repeated keys, mappings,
  * lists and scalars in their places.  0, or -EINVAL with "line: problem" in error[]. */
-int config_tree_read(struct config_tree *t, const char *file, const char *text, size_t n, char *error,
-	size_t error_n) WARN_UNUSED;
+int config_tree_read(struct config_tree *t, const char *file, const char *text, size_t n,
+	char *error, size_t error_n) WARN_UNUSED;
 void config_tree_free(struct config_tree *t);
 /* Line of a key, or of the nearest one above it that is in the file; 0: none. */
 unsigned config_tree_line(const struct config_tree *t, const char *path);

@@ -120,7 +120,8 @@ static uint32_t own_addresses(const struct config *c, struct ip_addr *own)
 	return n;
 }
 
-void config_to_delivery(const struct config *c, struct ip_addr *own, struct delivery_conf *out)
+void config_to_delivery(const struct config *c, const struct directory *directory,
+	struct ip_addr *own, struct delivery_conf *out)
 {
 	const struct config_delivery *d = &c->root.delivery;
 
@@ -132,6 +133,7 @@ void config_to_delivery(const struct config *c, struct ip_addr *own, struct deli
 		.connect_timeout_us = d->connect_timeout,
 		.idle_timeout_us = d->idle_timeout,
 		.recipients_max = (uint32_t)d->recipients,
+		.directory = directory,
 		.own = own,
 		.own_count = own_addresses(c, own),
 	};

@@ -20,7 +20,7 @@ struct privileges;
 
 /* What a core tells main about itself; the core writes, main reads, each value alone. */
 struct core_gauges {
-	_Atomic uint32_t smtp, pop3, imap;                 /* sessions */
+	_Atomic uint32_t smtp, pop3, imap;                    /* sessions */
 	_Atomic uint32_t connections, established, time_wait; /* TCP */
 	_Atomic uint32_t scheduled, active, out_connections, domains, delivery_busy;
 	atomic_bool loading;
@@ -86,7 +86,7 @@ struct daemon {
 	uint64_t started_ms;
 	atomic_bool draining; /* the cores' agents read it */
 	struct sample samples[SAMPLES];
-	unsigned sample_count; /* ever taken */
+	unsigned sample_count;                /* ever taken */
 	uint64_t stalled_since_us[CORES_MAX]; /* watchdog: lap time already complained about */
 };
 
@@ -110,11 +110,12 @@ void loop_destroy(struct daemon *d);
 /* sample.c */
 void sample_take(struct daemon *d);
 /* Oldest and newest sample; false while there are not two. */
-bool sample_window(const struct daemon *d, const struct sample **old_r, const struct sample **new_r);
+bool sample_window(
+	const struct daemon *d, const struct sample **old_r, const struct sample **new_r);
 uint64_t core_counter(unsigned core, enum counter c);
 
 /* logfile.c: open log.file, owned by the user we become; 0 or -errno. */
-int logfile_open(struct daemon *d, const struct privileges *p, char *error, size_t error_n)
-	WARN_UNUSED;
+int logfile_open(
+	struct daemon *d, const struct privileges *p, char *error, size_t error_n) WARN_UNUSED;
 /* SIGHUP: the same name again, after a rotation. */
 void logfile_reopen(struct daemon *d);

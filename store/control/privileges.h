@@ -12,7 +12,8 @@ struct privileges {
 };
 
 /* Look the user up.  0, or -errno and a message naming node.user. */
-int privileges_find(struct privileges *p, const char *user, char *error, size_t error_n) WARN_UNUSED;
+int privileges_find(
+	struct privileges *p, const char *user, char *error, size_t error_n) WARN_UNUSED;
 /* Make path a directory (0700) that the user can write, if it is not there; an empty one that root
  * made is handed over.  key is named in the message. */
 int privileges_directory(const struct privileges *p, const char *key, const char *path, mode_t mode,

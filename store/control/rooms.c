@@ -101,7 +101,7 @@ static int make_delivery(struct making *m, unsigned worker, unsigned workers)
 		return err;
 	for (unsigned i = 0; i < ch.reader_count; i++)
 		ch.readers[i] = &r->delivery_readers[i];
-	config_to_delivery(d->config, d->own, &conf);
+	config_to_delivery(d->config, store_directory(d->store), d->own, &conf);
 	r->delivery = delivery_create(r->core, &conf, &ch, worker, workers);
 	return r->delivery ? 0 : fail(m, -ENOMEM, "the delivery worker");
 }
