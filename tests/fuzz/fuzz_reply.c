@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Fuzz: a client against a hostile server.  First octet: how the replies are cut.  Each recipient
+ * gets one verdict, the session ends once, and nobody is delivered unless the content went out. */
+#include "smtp/client.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define RCPTS 3
+
+struct user {
+	struct smtp_client client;
+	unsigned ends, messages, verdicts[RCPTS];
+	unsigned started;
+	bool content_done, under_way;
+};
+
+static void on_ready(void *ctx)
+{
+	struct user *u = ctx;
+	struct smtp_client_message m = {.sender = BYTES_LIT("a@b.example"),
+		.rcpt_count = RCPTS,
+		.size = 10,
+		.eight_bit = u->started & 1};
+
+	BUG_ON(u->under_way);
+	if (u->started++ == 3) {
+		smtp_client_quit(&u->client);
+		return;
+	}
+	u->content_done = false;
+	u->under_way = true;
+	memset(u->verdicts, 0, sizeof(u->verdicts));
+	smtp_client_send(&u->client, &m);
+}
+
+static void on_rcpt(
+	void *ctx, uint32_t i, enum smtp_rcpt_result result, const struct smtp_reply_info *reply)
+{
+	struct user *u = ctx;
+
+	BUG_ON(i >= RCPTS || !u->under_way || u->verdicts[i]++);
+	BUG_ON(result == SMTP_RCPT_DELIVERED && (!u->content_done || reply->code / 100 != 2));
+	BUG_ON(reply->text_n > SMTP_REPLY_TEXT_MAX);
+	for (unsigned k = 0; k < reply->text_n; k++)
+		BUG_ON(reply->text[k] < ' ' || reply->text[k] > '~');
+}
+
+static void on_message_end(void *ctx)
+{
+	struct user *u = ctx;
+
+	BUG_ON(!u->under_way);
+	for (unsigned i = 0; i < RCPTS; i++)
+		BUG_ON(u->verdicts[i] != 1);
+	u->under_way = false;
+	u->messages++;
+}
+
+static void on_end(void *ctx, const struct smtp_reply_info *reply)
+{
+	struct user *u = ctx;
+
+	(void)reply;
+	BUG_ON(u->ends++ || u->under_way);
+}
+
+static struct bytes rcpt(void *ctx, uint32_t i)
+{
+	(void)ctx;
+	BUG_ON(i >= RCPTS);
+	return BYTES_LIT("x@far.example");
+}
+
+static struct bytes content(void *ctx, size_t want, bool *end_r)
+{
+	struct user *u = ctx;
+
+	BUG_ON(want < 10);
+	*end_r = u->content_done = true;
+	return BYTES_LIT("a\r\n.b\r\n..");
+}
+
+static const struct smtp_client_ops ops = {
+	.on_ready = on_ready,
+	.on_rcpt = on_rcpt,
+	.on_message_end = on_message_end,
+	.on_end = on_end,
+	.rcpt = rcpt,
+	.content = content,
+};
+
+static void flush(struct user *u)
+{
+	uint8_t memory[SMTP_CLIENT_OUTPUT_MIN + 100];
+	struct buf out;
+
+	do {
+		buf_init(&out, memory, sizeof(memory));
+		smtp_client_output(&u->client, &out);
+		BUG_ON(out.overflow);
+	} while (out.n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct user u = {0};
+
+	if (size < 1)
+		return 0;
+	size_t step = 1u + data[0];
+	smtp_client_init(&u.client, &ops, &u, "mx.example.org");
+	flush(&u);
+	for (size_t at = 1; at < size; at += step) {
+		smtp_client_input(&u.client, bytes_make(data + at, MIN(step, size - at)));
+		flush(&u);
+	}
+	smtp_client_disconnected(&u.client, "end of input");
+	BUG_ON(u.ends != 1);
+	return 0;
+}
