@@ -131,6 +131,17 @@ struct bytes bounce_header_of(struct bytes original)
 	return bytes_first(original, end);
 }
 
+static char header_octet(struct bytes header, size_t i)
+{
+	uint8_t c = header.p[i];
+	bool begins = i == 0 || header.p[i - 1] == '\n';
+
+	/* "--" begins no field, but might be taken for our boundary. */
+	if (begins && c == '-' && i + 1 < header.n && header.p[i + 1] == '-')
+		return '?';
+	return c == '\n' || c == '\t' || (c >= ' ' && c <= '~') ? (char)c : '?';
+}
+
 /* The header in seven bits; CR and LF only as line ends. */
 static void put_original(struct writer *w, struct bytes header)
 {
@@ -140,19 +151,17 @@ static void put_original(struct writer *w, struct bytes header)
 	line(w, "Content-Type: text/rfc822-headers");
 	line(w, "%s", "");
 	for (size_t i = 0; i < header.n; i++) {
-		uint8_t c = header.p[i];
-		if (c == '\r')
+		if (header.p[i] == '\r')
 			continue;
-		if (c == '\n')
+		if (header.p[i] == '\n')
 			text[n++] = '\r';
-		text[n++] = c == '\n' || c == '\t' || (c >= ' ' && c <= '~') ? (char)c : '?';
-		if (n >= sizeof(text) - 2 || i + 1 == header.n) {
+		text[n++] = header_octet(header, i);
+		if (n >= sizeof(text) - 2) {
 			put(w, bytes_make(text, n));
 			n = 0;
 		}
 	}
-	if (n)
-		put(w, bytes_make(text, n));
+	put(w, bytes_make(text, n));
 	line(w, "%s", "");
 }
 
@@ -174,7 +183,6 @@ struct message *bounce_build(const struct bounce *b)
 	w.m->received_ms = b->now_ms;
 	w.m->bare = 1;
 	w.m->body_type = BODY_7BIT;
-	/* The id is new, so nothing in the original can contain the boundary. */
 	snprintf(boundary, sizeof(boundary), "=_%016lx_bypost", b->id);
 	put_header(&w, b, boundary);
 	line(&w, "--%s", boundary);

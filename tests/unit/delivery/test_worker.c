@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A whole delivery worker in its world. */
+#include "tests/unit/delivery/unit.h"
+#include <errno.h>
+#include "dataplane/base/rt/eal.h"
+#include "tests/unit/delivery/world.h"
+
+static const struct delivery_conf plain;
+
+/* Deliver everything, whatever it takes in time. */
+static void run_until_empty(void)
+{
+	for (int i = 0; i < 200 && world_queued() > 0; i++) {
+		world_settle();
+		if (world_queued() > 0)
+			world_advance_ms(30000);
+	}
+	assert_int_equal(world_queued(), 0);
+}
+
+static void test_one_copy_for_all_recipients_at_a_site(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	struct world_message *m = world_message(
+		"a@example.net", "x@one.example.org y@twin.example.org z@one.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	assert_int_equal(m->delivered, 3);
+	assert_int_equal(world_host("198.18.0.1")->transactions, 1);
+	assert_int_equal(world->results, 1);
+	assert_int_equal(world->read_bodies, 0);
+	world_stop();
+}
+
+static void test_waiting_mail_reuses_the_connection(void **state)
+{
+	struct delivery_conf conf = {.site_connections_max = 1};
+
+	(void)state;
+	world_start(16, conf);
+	for (int i = 0; i < 20; i++)
+		world_hint(world_message("a@example.net", "x@one.example.org"), false),
+			world_step();
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	assert_int_equal(world_host("198.18.0.1")->transactions, 20);
+	assert_int_equal(world_host("198.18.0.1")->connects, 1);
+	/* It says QUIT when nothing came for the idle time. */
+	world_advance_ms(5000);
+	struct delivery_info info;
+	delivery_get_info(world->d, &info);
+	assert_int_equal(info.connections, 0);
+	assert_int_equal(info.scheduled, 0);
+	world_stop();
+}
+
+static void test_the_next_host_is_tried(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->refuse = true;
+	struct world_message *m = world_message("a@example.net", "x@two.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(m->delivered, 1);
+	assert_int_equal(world_host("198.18.0.2")->transactions, 1);
+	/* And the one that failed is tried last. */
+	world_advance_ms(4000);
+	world_hint(world_message("a@example.net", "x@two.example.org"), false);
+	world_settle();
+	assert_int_equal(world_host("198.18.0.1")->connects, 1);
+	assert_int_equal(world_host("198.18.0.2")->transactions, 2);
+	world_stop();
+}
+
+static void test_a_host_that_refuses_by_greeting_is_passed_over(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->greeting = "421 4.3.2 busy";
+	struct world_message *m = world_message("a@example.net", "x@two.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(m->delivered, 1);
+	struct world_message *only = world_message("a@example.net", "x@one.example.org");
+	world_hint(only, false);
+	world_settle();
+	assert_true(only->rcpts[0].queued);
+	assert_string_equal(
+		only->rcpts[0].reason, "host mx1.example.org[198.18.0.1] said: 421 4.3.2 busy");
+	assert_int_equal(only->rcpts[0].code, 421);
+	world_stop();
+}
+
+static void test_a_dead_site_defers_with_the_reason_and_retry_sends(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->refuse = true;
+	struct world_message *m = world_message("a@example.net", "x@one.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_true(m->rcpts[0].queued);
+	assert_int_equal(m->rcpts[0].attempts, 1);
+	assert_string_equal(m->rcpts[0].reason,
+		"connect to mx1.example.org[198.18.0.1]:25: connection refused");
+	assert_in_range(
+		m->rcpts[0].next_ms, world->core.now_ms + 50000, world->core.now_ms + 60000);
+	/* Down for a while: what comes now does not knock again. */
+	struct world_message *other = world_message("a@example.net", "y@twin.example.org");
+	world_hint(other, false);
+	world_settle();
+	assert_int_equal(world_host("198.18.0.1")->connects, 1);
+	assert_int_equal(other->rcpts[0].attempts, 1);
+	/* The server comes up and the operator says `queue retry`. */
+	world_host("198.18.0.1")->refuse = false;
+	m->rcpts[0].next_ms = world->core.now_ms;
+	world_hint_id(m->id);
+	world_settle();
+	assert_int_equal(m->delivered, 1);
+	assert_true(other->rcpts[0].queued);
+	world_advance_ms(65000);
+	world_settle();
+	assert_int_equal(other->delivered, 1);
+	world_stop();
+}
+
+static void test_a_refused_recipient_bounces_in_the_same_transaction(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->rcpt = "550 5.1.1 no such user";
+	struct world_message *m = world_message("a@example.net", "x@one.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	assert_int_equal(world->bounces, 1);
+	assert_string_equal(world->bounce_to, "a@example.net");
+	assert_non_null(strstr(world->bounce_text, "Status: 5.1.1\r\n"));
+	assert_non_null(strstr(world->bounce_text,
+		"smtp; host mx1.example.org[198.18.0.1] said: 550 5.1.1 no such user\r\n"));
+	assert_non_null(strstr(world->bounce_text, "Subject: test\r\n"));
+	assert_null(strstr(world->bounce_text, "last line"));
+	assert_null(strstr(world->bounce_text, "Return-Path"));
+	world_stop();
+}
+
+static void test_bounce_of_a_message_that_is_only_in_the_store(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->final = "554 5.6.0 not here";
+	world_hint(world_message("a@example.net", "x@one.example.org"), true);
+	world_settle();
+	assert_int_equal(world->bounces, 1);
+	assert_non_null(strstr(world->bounce_text, "Subject: test\r\n"));
+	world_stop();
+}
+
+static void test_nobody_hears_of_a_lost_report(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->rcpt = "550 5.1.1 no such user";
+	world_hint(world_message("", "x@one.example.org y@null.example.org"), false);
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	assert_int_equal(world->bounces, 0);
+	world_stop();
+}
+
+static void test_domains_that_take_no_mail(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_hint(world_message("a@example.net", "x@null.example.org"), false);
+	world_settle();
+	assert_int_equal(world->bounces, 1);
+	assert_non_null(strstr(world->bounce_text, "Status: 5.1.10\r\n"));
+	world_hint(world_message("a@example.net", "x@nx.example.org y@[127.0.0.1]"), false);
+	world_settle();
+	assert_int_equal(world->bounces, 3); /* an attempt each */
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
+static void test_temporary_refusals_follow_the_retry_table_until_expiry(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->rcpt = "450 4.2.0 later";
+	struct world_message *m = world_message("a@example.net", "x@one.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(m->rcpts[0].attempts, 1);
+	assert_string_equal(
+		m->rcpts[0].reason, "host mx1.example.org[198.18.0.1] said: 450 4.2.0 later");
+	world_advance_ms(50000);
+	assert_int_equal(m->rcpts[0].attempts, 1);
+	world_advance_ms(15000);
+	assert_int_equal(m->rcpts[0].attempts, 2);
+	world_advance_ms(250000);
+	assert_int_equal(m->rcpts[0].attempts, 2);
+	world_advance_ms(3600000);
+	world_settle();
+	assert_false(m->rcpts[0].queued);
+	assert_in_range(m->rcpts[0].attempts, 12, 15);
+	assert_int_equal(world->bounces, 1);
+	assert_non_null(strstr(world->bounce_text, "could not be delivered in time: host mx1"));
+	world_stop();
+}
+
+static void test_large_bodies_come_in_slices(void **state)
+{
+	static char body[WORLD_BODY];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(body); i++)
+		body[i] = i % 79 == 77 ? '\r' : i % 79 == 78 ? '\n' : (char)('!' + i % 61);
+	memcpy(body, "Subject: big\r\n\r\n", 16);
+	size_t n = sizeof(body) / 79 * 79;
+	world_start(4, plain);
+	for (int i = 0; i < 4; i++) {
+		struct world_message *m =
+			world_message("a@example.net", "x@one.example.org y@two.example.org");
+		m->body = body;
+		m->body_n = n;
+		world_hint(m, true);
+		world_step();
+	}
+	run_until_empty();
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(world->messages[i].delivered, 2);
+	assert_true(world->read_bodies >= 8 * (n / (64 * 1024)));
+	world_stop();
+}
+
+static void deliver_many(uint32_t ring, struct delivery_conf conf, unsigned messages, bool hints)
+{
+	world_start(ring, conf);
+	for (unsigned i = 0; i < messages; i++) {
+		struct world_message *m = world_message("a@example.net",
+			i % 3 ? "x@one.example.org y@two.example.org" : "x@bare.example.org");
+		m->rcpts[0].next_ms += i % 7 * 100;
+		if (hints)
+			world_hint(m, i % 2);
+		if (hints && i % 4 == 0)
+			world_step();
+	}
+	world_host("198.18.0.1");
+	run_until_empty();
+	for (unsigned i = 0; i < messages; i++) {
+		/* bare.example.org has no address at all: those bounced. */
+		assert_int_equal(world->messages[i].delivered, i % 3 ? 2 : 0);
+	}
+	world_stop();
+}
+
+static void test_rings_of_one_and_two(void **state)
+{
+	(void)state;
+	deliver_many(1, plain, 100, true);
+	deliver_many(2, plain, 100, true);
+}
+
+static void test_schedule_is_loaded_at_start(void **state)
+{
+	(void)state;
+	deliver_many(8, plain, 300, false);
+}
+
+static void test_more_recipients_than_memory(void **state)
+{
+	struct delivery_conf conf = {.recipients_max = 32, .connections_max = 2};
+
+	(void)state;
+	deliver_many(4, conf, 300, false);
+	deliver_many(2, conf, 300, true);
+}
+
+static void test_a_connection_that_died_idle_costs_no_attempt(void **state)
+{
+	struct delivery_conf conf = {.site_connections_max = 1};
+
+	(void)state;
+	world_start(16, conf);
+	world_host("198.18.0.1")->drop_second = true;
+	for (int i = 0; i < 5; i++) {
+		struct world_message *m = world_message("a@example.net", "x@one.example.org");
+		world_hint(m, false);
+		world_settle();
+		assert_int_equal(m->delivered, 1);
+		assert_int_equal(m->rcpts[0].attempts, 1);
+	}
+	world_stop();
+}
+
+static void test_a_result_the_store_did_not_take_is_given_again(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->rcpt = "550 5.1.1 no";
+	struct world_message *m = world_message("a@example.net", "x@one.example.org");
+	world->result_status = -ENOSPC;
+	world_hint(m, false);
+	world_settle();
+	assert_false(m->rcpts[0].queued);
+	assert_int_equal(world->bounces, 1);
+	world_stop();
+}
+
+static void test_no_memory_for_a_read_is_tried_again(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	struct world_message *m = world_message("a@example.net", "x@one.example.org");
+	world->no_chunks_once = true;
+	run_until_empty();
+	assert_int_equal(m->delivered, 1);
+	world_stop();
+}
+
+static void test_operators_hold_release_and_delete(void **state)
+{
+	struct delivery_info info;
+
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->rcpt = "450 4.2.0 later";
+	struct world_message *a = world_message("a@example.net", "x@one.example.org");
+	struct world_message *b = world_message("a@example.net", "x@one.example.org");
+	world_hint(a, false);
+	world_hint(b, false);
+	world_settle();
+	a->rcpts[0].held = true;
+	b->rcpts[0].queued = false;
+	world_hint_id(a->id);
+	world_hint_id(b->id);
+	world_settle();
+	delivery_get_info(world->d, &info);
+	assert_int_equal(info.scheduled, 0);
+	world_host("198.18.0.1")->rcpt = NULL;
+	world_advance_ms(400000);
+	assert_int_equal(a->delivered + b->delivered, 0);
+	a->rcpts[0].held = false;
+	world_hint_id(a->id);
+	world_settle();
+	assert_int_equal(a->delivered, 1);
+	world_stop();
+}
+
+static void test_draining_finishes_and_begins_nothing(void **state)
+{
+	struct delivery_conf conf = {.site_connections_max = 1};
+
+	(void)state;
+	world_start(16, conf);
+	for (int i = 0; i < 30; i++) {
+		world_hint(world_message("a@example.net", "x@one.example.org"), false);
+		world_step();
+	}
+	delivery_drain(world->d);
+	world_settle();
+	assert_int_equal(delivery_busy(world->d), 0);
+	unsigned left = world_queued();
+	assert_true(left > 0);
+	world_hint(world_message("a@example.net", "x@one.example.org"), false);
+	world_advance_ms(100000);
+	assert_int_equal(world_queued(), left + 1);
+	world_stop();
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	eal_start_for_tests(64);
+	return chunk_pool_init(4096, -1) || message_pool_init(1024, -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one_copy_for_all_recipients_at_a_site),
+		cmocka_unit_test(test_waiting_mail_reuses_the_connection),
+		cmocka_unit_test(test_the_next_host_is_tried),
+		cmocka_unit_test(test_a_host_that_refuses_by_greeting_is_passed_over),
+		cmocka_unit_test(test_a_dead_site_defers_with_the_reason_and_retry_sends),
+		cmocka_unit_test(test_a_refused_recipient_bounces_in_the_same_transaction),
+		cmocka_unit_test(test_bounce_of_a_message_that_is_only_in_the_store),
+		cmocka_unit_test(test_nobody_hears_of_a_lost_report),
+		cmocka_unit_test(test_domains_that_take_no_mail),
+		cmocka_unit_test(test_temporary_refusals_follow_the_retry_table_until_expiry),
+		cmocka_unit_test(test_large_bodies_come_in_slices),
+		cmocka_unit_test(test_rings_of_one_and_two),
+		cmocka_unit_test(test_schedule_is_loaded_at_start),
+		cmocka_unit_test(test_more_recipients_than_memory),
+		cmocka_unit_test(test_a_connection_that_died_idle_costs_no_attempt),
+		cmocka_unit_test(test_a_result_the_store_did_not_take_is_given_again),
+		cmocka_unit_test(test_no_memory_for_a_read_is_tried_again),
+		cmocka_unit_test(test_operators_hold_release_and_delete),
+		cmocka_unit_test(test_draining_finishes_and_begins_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}

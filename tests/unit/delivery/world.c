@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/delivery/unit.h"
+#include <errno.h>
+#include "tests/unit/delivery/world.h"
+
+struct world *world;
+
+/* ---- what the worker calls of rooms that are not here ---- */
+
+int core_add_poller(struct core *c, struct poller p)
+{
+	c->pollers[c->poller_count++] = p;
+	return 0;
+}
+
+const char *stream_reason_text(enum stream_reason reason)
+{
+	return reason == STREAM_REFUSED ? "connection refused" : "connection reset";
+}
+
+unsigned store_domain_owner(struct bytes domain, unsigned workers)
+{
+	return domain.n ? (unsigned)domain.p[0] % workers : 0;
+}
+
+/* ---- mail servers ---- */
+
+struct world_host *world_host(const char *ip)
+{
+	for (size_t i = 0; i < ARRAY_LEN(world->hosts); i++) {
+		if (!world->hosts[i].ip)
+			world->hosts[i].ip = ip;
+		if (strcmp(world->hosts[i].ip, ip) == 0)
+			return &world->hosts[i];
+	}
+	fail_msg("too many hosts");
+	return NULL;
+}
+
+static void say(struct world_server *v, const char *text)
+{
+	v->out_n += (size_t)snprintf(v->out + v->out_n, sizeof(v->out) - v->out_n, "%s\r\n", text);
+	assert_true(v->out_n < sizeof(v->out));
+}
+
+static struct world_message *message_of_content(const struct chain *c)
+{
+	char head[64] = "";
+
+	chain_read(c, 0, head, sizeof(head) - 1);
+	/* The content begins with the field that the world prepended. */
+	assert_memory_equal(head, "X-Id: ", 6);
+	unsigned long id = strtoul(head + 6, NULL, 16);
+	for (uint32_t i = 0; i < world->message_n; i++) {
+		if (world->messages[i].id == id)
+			return &world->messages[i];
+	}
+	fail_msg("unknown message");
+	return NULL;
+}
+
+static void check_content(const struct world_message *m, const struct chain *c)
+{
+	static char got[WORLD_BODY + 64], want[WORLD_BODY + 64];
+	size_t n = (size_t)snprintf(want, sizeof(want), "X-Id: %lx\r\n", m->id);
+
+	memcpy(want + n, m->body, m->body_n);
+	assert_int_equal(c->bytes, n + m->body_n);
+	chain_read(c, 0, got, sizeof(got));
+	assert_memory_equal(got, want, n + m->body_n);
+}
+
+static void took(struct world_server *v)
+{
+	struct world_message *m = message_of_content(&v->content);
+
+	check_content(m, &v->content);
+	v->host->transactions++;
+	v->host->rcpts += v->rcpt_n;
+	for (unsigned i = 0; i < v->rcpt_n; i++) {
+		bool found = false;
+		for (uint32_t k = 0; k < m->rcpt_count; k++)
+			found |= strcmp(m->rcpts[k].address, v->rcpts[i]) == 0;
+		assert_true(found);
+		m->delivered++;
+	}
+}
+
+static void on_data_line(struct world_server *v)
+{
+	if (strcmp(v->line, ".") == 0) {
+		v->data = false;
+		if (!v->host->final)
+			took(v);
+		say(v, v->host->final ? v->host->final : "250 2.0.0 taken");
+		chain_free(&v->content);
+		return;
+	}
+	const char *text = v->line[0] == '.' ? v->line + 1 : v->line;
+	assert_int_equal(chain_append(&v->content, bytes_str(text)), 0);
+	assert_int_equal(chain_append(&v->content, BYTES_LIT("\r\n")), 0);
+}
+
+static void on_rcpt_line(struct world_server *v)
+{
+	if (v->host->rcpt) {
+		say(v, v->host->rcpt);
+		return;
+	}
+	char *open = strchr(v->line, '<'), *close = strchr(v->line, '>');
+	assert_true(open && close);
+	snprintf(v->rcpts[v->rcpt_n++], sizeof(v->rcpts[0]), "%.*s", (int)(close - open - 1),
+		open + 1);
+	say(v, "250 2.1.5 ok");
+}
+
+static void on_command(struct world_server *v)
+{
+	if (strncmp(v->line, "EHLO ", 5) == 0) {
+		say(v, "250-mx\r\n250-PIPELINING\r\n250 SIZE");
+	} else if (strncmp(v->line, "MAIL ", 5) == 0) {
+		v->rcpt_n = 0;
+		v->closing = v->host->drop_second && v->mails++ > 0;
+		if (!v->closing)
+			say(v, "250 2.1.0 ok");
+	} else if (strncmp(v->line, "RCPT ", 5) == 0) {
+		on_rcpt_line(v);
+	} else if (strcmp(v->line, "DATA") == 0) {
+		v->data = v->rcpt_n > 0;
+		say(v, v->data ? "354 go on" : "554 5.5.1 no valid recipients");
+	} else if (strcmp(v->line, "QUIT") == 0) {
+		say(v, "221 2.0.0 bye");
+	} else {
+		say(v, "250 2.0.0 ok");
+	}
+}
+
+static struct world_server *server_of(const struct stream *s)
+{
+	for (size_t i = 0; i < WORLD_SERVERS; i++) {
+		if (world->servers[i].s == s)
+			return &world->servers[i];
+	}
+	return NULL;
+}
+
+static size_t fake_send(struct stream *s, struct bytes data)
+{
+	struct world_server *v = server_of(s);
+	size_t n = MIN(data.n, 1 + (size_t)(world->core.now_us * 7919 % 3000));
+
+	for (size_t i = 0; i < n && !v->closing; i++) {
+		char c = (char)data.p[i];
+		if (c == '\n') {
+			v->line[v->line_n] = '\0';
+			v->line_n = 0;
+			if (v->data)
+				on_data_line(v);
+			else
+				on_command(v);
+		} else if (c != '\r') {
+			assert_true(v->line_n < sizeof(v->line) - 1);
+			v->line[v->line_n++] = c;
+		}
+	}
+	return n;
+}
+
+static void fake_end(struct stream *s)
+{
+	struct world_server *v = server_of(s);
+
+	assert_non_null(v);
+	chain_free(&v->content);
+	memset(v, 0, sizeof(*v));
+}
+
+static size_t fake_zero(const struct stream *s)
+{
+	(void)s;
+	return 4096;
+}
+
+static const struct stream_transport transport = {.send = fake_send,
+	.space = fake_zero,
+	.unacked = fake_zero,
+	.resume = fake_end,
+	.shutdown = fake_end,
+	.close = fake_end,
+	.abort = fake_end};
+
+int stream_connect(
+	struct stack *st, struct stream *s, const struct endpoint *remote, uint64_t timeout_us)
+{
+	char ip[IP_TEXT_MAX];
+
+	(void)st;
+	(void)timeout_us;
+	ip_format(&remote->ip, ip);
+	assert_null(server_of(s));
+	struct world_server *v = server_of(NULL);
+	assert_non_null(v);
+	*v = (struct world_server){.s = s};
+	for (size_t i = 0; i < ARRAY_LEN(world->hosts) && !v->host; i++) {
+		if (world->hosts[i].ip && strcmp(world->hosts[i].ip, ip) == 0)
+			v->host = &world->hosts[i];
+	}
+	if (!v->host)
+		v->host = world_host(strdup(ip)); /* the test process is short */
+	s->transport = &transport;
+	v->host->connects++;
+	v->line_n = SIZE_MAX; /* not open yet */
+	return 0;
+}
+
+static unsigned server_step(struct world_server *v)
+{
+	struct stream *s = v->s;
+	char out[sizeof(v->out)];
+	size_t n = v->out_n;
+
+	if (v->line_n == SIZE_MAX) {
+		v->line_n = 0;
+		if (v->host->refuse) {
+			memset(v, 0, sizeof(*v));
+			s->ops->on_close(s, STREAM_REFUSED);
+			return 1;
+		}
+		say(v, v->host->greeting ? v->host->greeting : "220 mx ready");
+		s->ops->on_open(s);
+		return 1;
+	}
+	if (v->closing) {
+		chain_free(&v->content);
+		memset(v, 0, sizeof(*v));
+		s->ops->on_close(s, STREAM_RESET);
+		return 1;
+	}
+	if (n == 0) {
+		s->ops->on_writable(s);
+		return 0;
+	}
+	memcpy(out, v->out, n);
+	v->out_n = 0;
+	/* One octet at a time now and then. */
+	size_t first = world->core.now_us % 3 == 0 ? 1 : n;
+	s->ops->on_data(s, bytes_make(out, first));
+	if (first < n && v->s == s)
+		s->ops->on_data(s, bytes_make(out + first, n - first));
+	return 1;
+}
+
+/* ---- the store ---- */
+
+static struct world_message *find(uint64_t id)
+{
+	for (uint32_t i = 0; i < world->message_n; i++) {
+		bool queued = false;
+		for (uint32_t k = 0; k < world->messages[i].rcpt_count; k++)
+			queued |= world->messages[i].rcpts[k].queued;
+		if (world->messages[i].id == id && queued)
+			return &world->messages[i];
+	}
+	return NULL;
+}
+
+static void bounce_take(struct message *b)
+{
+	size_t n = chain_read(&b->body, 0, world->bounce_text, sizeof(world->bounce_text) - 1);
+	struct bytes to = message_rcpt_address(b, message_rcpt(b, 0));
+
+	world->bounce_text[n] = '\0';
+	snprintf(world->bounce_to, sizeof(world->bounce_to), "%.*s", (int)to.n, to.p);
+	world->bounces++;
+}
+
+static void serve_result(struct op *op)
+{
+	struct results_op *r = container_of(op, struct results_op, op);
+	struct world_message *m = find(r->id);
+
+	op->status = world->result_status ? world->result_status : m ? 0 : -ENOENT;
+	world->result_status = 0;
+	if (r->bounce && op->status == 0)
+		bounce_take(r->bounce);
+	if (r->bounce)
+		message_unref(r->bounce);
+	if (op->status)
+		return;
+	world->results++;
+	for (uint32_t i = 0; i < r->count; i++) {
+		const struct rcpt_result *res = &r->results[i];
+		assert_true(res->rcpt < m->rcpt_count);
+		struct world_rcpt *q = &m->rcpts[res->rcpt];
+		assert_true(q->queued);
+		q->queued = res->outcome == ATTEMPT_DEFERRED;
+		q->attempts++;
+		q->next_ms = res->next_ms;
+		q->code = res->code;
+		snprintf(q->reason, sizeof(q->reason), "%.*s", res->reason_n, res->reason);
+	}
+}
+
+static struct message *envelope(const struct world_message *w, bool all, struct chain *rows)
+{
+	struct message *m = message_new();
+	char field[64];
+
+	assert_non_null(m);
+	m->id = w->id;
+	m->received_ms = w->id >> 16;
+	assert_int_equal(message_set_sender(m, bytes_str(w->sender)), 0);
+	for (uint32_t i = 0; i < w->rcpt_count; i++) {
+		const struct world_rcpt *q = &w->rcpts[i];
+		if (!all && !q->queued)
+			continue;
+		assert_int_equal(message_add_rcpt(m, bytes_str(q->address), RCPT_REMOTE, 0), 0);
+		struct queue_rcpt_row row = {.rcpt = i,
+			.state = q->held ? QUEUE_HELD : QUEUE_SCHEDULED,
+			.attempts = q->attempts,
+			.next_ms = q->next_ms};
+		if (rows)
+			assert_int_equal(chain_append(rows, bytes_make(&row, sizeof(row))), 0);
+	}
+	snprintf(field, sizeof(field), "X-Id: %lx\r\n", w->id);
+	assert_int_equal(message_prepend(m, bytes_str(field), false), 0);
+	assert_int_equal(message_prepend(m, BYTES_LIT("Return-Path: <>\r\n"), true), 0);
+	return m;
+}
+
+static void serve_queue(struct op *op)
+{
+	struct queue_read_op *q = container_of(op, struct queue_read_op, op);
+	struct world_message *m = find(q->id);
+
+	op->status = m ? 0 : -ENOENT;
+	if (world->no_chunks_once) {
+		world->no_chunks_once = false;
+		op->status = -ENOBUFS;
+	}
+	if (op->status)
+		return;
+	q->message = envelope(m, false, &q->rows);
+	q->message->streamed = m->body_n;
+	q->body_bytes = m->body_n;
+	q->expire_ms = m->expire_ms;
+}
+
+static void serve_body(struct op *op)
+{
+	static char view[WORLD_BODY + 64];
+	struct body_read_op *b = container_of(op, struct body_read_op, op);
+	struct world_message *m = find(b->blob);
+
+	world->read_bodies++;
+	op->status = m ? 0 : -ENOENT;
+	if (!m)
+		return;
+	assert_true(b->relay);
+	size_t n = (size_t)snprintf(view, sizeof(view), "X-Id: %lx\r\n", m->id);
+	memcpy(view + n, m->body, m->body_n);
+	b->total = n + m->body_n;
+	assert_true(b->offset <= b->total);
+	assert_int_equal(chain_append(&b->out,
+				 bytes_make(view + b->offset, MIN(b->max, b->total - b->offset))),
+		0);
+}
+
+static bool row_after(const struct world_message *m, uint32_t k, const struct schedule_read_op *s)
+{
+	uint64_t ms = m->rcpts[k].next_ms;
+
+	if (ms != s->from_ms)
+		return ms > s->from_ms;
+	return m->id != s->from_id ? m->id > s->from_id : k >= s->from_rcpt;
+}
+
+static bool row_before(
+	const struct world_message *a, uint32_t ka, const struct world_message *b, uint32_t kb)
+{
+	if (a->rcpts[ka].next_ms != b->rcpts[kb].next_ms)
+		return a->rcpts[ka].next_ms < b->rcpts[kb].next_ms;
+	return a->id != b->id ? a->id < b->id : ka < kb;
+}
+
+static bool next_row(const struct schedule_read_op *s, struct world_message **m_r, uint32_t *k_r)
+{
+	*m_r = NULL;
+	for (uint32_t i = 0; i < world->message_n; i++) {
+		struct world_message *m = &world->messages[i];
+		for (uint32_t k = 0; k < m->rcpt_count; k++) {
+			if (m->rcpts[k].queued && row_after(m, k, s) &&
+				(!*m_r || row_before(m, k, *m_r, *k_r))) {
+				*m_r = m;
+				*k_r = k;
+			}
+		}
+	}
+	return *m_r != NULL;
+}
+
+static void serve_schedule(struct op *op)
+{
+	struct schedule_read_op *s = container_of(op, struct schedule_read_op, op);
+	struct world_message *m;
+	uint32_t k = 0, rows = 0;
+
+	op->status = 0;
+	while (rows < MIN(s->max_rows, 20u) && next_row(s, &m, &k)) {
+		union {
+			struct schedule_row row;
+			uint8_t octets[512];
+		} u = {.octets = {0}};
+		const char *domain = strchr(m->rcpts[k].address, '@') + 1;
+		u.row = (struct schedule_row){.next_ms = m->rcpts[k].next_ms,
+			.id = m->id,
+			.rcpt = k,
+			.state = m->rcpts[k].held ? QUEUE_HELD : QUEUE_SCHEDULED,
+			.attempts = (uint16_t)m->rcpts[k].attempts,
+			.domain_n = (uint8_t)strlen(domain)};
+		strcpy((char *)(&u.row + 1), domain);
+		size_t n = (sizeof(u.row) + u.row.domain_n + 7) & ~(size_t)7;
+		assert_int_equal(chain_append(&s->out, bytes_make(&u, n)), 0);
+		s->from_ms = u.row.next_ms;
+		s->from_id = u.row.id;
+		s->from_rcpt = k + 1;
+		rows++;
+	}
+	s->end = rows == 0 || !next_row(s, &m, &k);
+}
+
+static void serve(struct op *op)
+{
+	switch (op->kind) {
+	case STORE_RESULT:
+		serve_result(op);
+		break;
+	case STORE_READ_QUEUE:
+		if (op->channel == &world->reader)
+			serve_queue(op);
+		break;
+	case STORE_READ_BODY:
+		serve_body(op);
+		break;
+	case STORE_READ_SCHEDULE:
+		serve_schedule(op);
+		break;
+	default:
+		fail_msg("unknown op %u", op->kind);
+	}
+	channel_complete(op);
+}
+
+/* ---- the resolver ---- */
+
+static const struct {
+	enum dns_type type;
+	const char *name, *answer[3];
+} zone[] = {
+	{DNS_MX, "one.example.org",  {"10 mx1.example.org"}                      },
+	{DNS_MX, "twin.example.org", {"10 mx1.example.org"}                      },
+	{DNS_MX, "two.example.org",  {"10 mx1.example.org", "20 mx2.example.org"}},
+	{DNS_MX, "null.example.org", {"0 "}                                      },
+	{DNS_A,  "mx1.example.org",  {"198.18.0.1"}                              },
+	{DNS_A,  "mx2.example.org",  {"198.18.0.2"}                              },
+};
+
+static void serve_dns(struct op *op)
+{
+	struct dns_op *q = container_of(op, struct dns_op, op);
+
+	op->status = strstr(q->name, "nx.") == q->name ? DNS_NXDOMAIN : DNS_NODATA;
+	q->count = 0;
+	q->ttl = 300;
+	for (size_t i = 0; i < ARRAY_LEN(zone); i++) {
+		if (zone[i].type != q->type || strcmp(zone[i].name, q->name) != 0)
+			continue;
+		for (size_t k = 0; k < 3 && zone[i].answer[k]; k++) {
+			struct dns_record *r = &q->records[q->count++];
+			*r = (struct dns_record){0};
+			op->status = DNS_OK;
+			if (q->type == DNS_A) {
+				assert_int_equal(ip_parse(bytes_str(zone[i].answer[k]), &r->ip), 0);
+				continue;
+			}
+			const char *host = strchr(zone[i].answer[k], ' ') + 1;
+			r->preference = (uint16_t)atoi(zone[i].answer[k]);
+			strcpy(r->name, host);
+			r->name_n = (uint8_t)strlen(host);
+		}
+	}
+	channel_complete(op);
+}
+
+/* ---- laps ---- */
+
+static unsigned serve_channel(struct channel *c, void (*fn)(struct op *op))
+{
+	struct op *ops[8];
+	unsigned n = channel_take(c, ops, 8);
+
+	for (unsigned i = 0; i < n; i++)
+		fn(ops[i]);
+	return n;
+}
+
+static unsigned lap(void)
+{
+	struct core *c = &world->core;
+	unsigned n = 0;
+
+	c->now_us += 997;
+	c->now_ms = 1795388700000 + c->now_us / 1000;
+	n += serve_channel(&world->writer, serve);
+	n += serve_channel(&world->reader, serve);
+	n += serve_channel(&world->dns, serve_dns);
+	for (size_t i = 0; i < WORLD_SERVERS; i++) {
+		if (world->servers[i].s)
+			n += server_step(&world->servers[i]);
+	}
+	n += channel_poll(&world->writer);
+	n += channel_poll(&world->reader);
+	n += channel_poll(&world->dns);
+	n += c->pollers[0].poll(c->pollers[0].ctx, c->now_us);
+	n += timer_run(&c->wheel, c->now_us, 64);
+	return n;
+}
+
+void world_step(void)
+{
+	lap();
+}
+
+void world_settle(void)
+{
+	/* Long enough for what is tried again after 100 ms and a second. */
+	for (unsigned idle = 0, i = 0; idle < 1500; i++) {
+		idle = lap() ? 0 : idle + 1;
+		if (i > 300000)
+			fail_msg("the worker never comes to rest");
+	}
+}
+
+void world_advance_ms(uint64_t ms)
+{
+	for (uint64_t i = 0; i < ms; i += 100) {
+		world->core.now_us += 100 * US_PER_MS;
+		lap();
+	}
+}
+
+/* ---- life cycle ---- */
+
+void world_start(uint32_t ring, struct delivery_conf conf)
+{
+	struct core *c;
+
+	world = calloc(1, sizeof(*world));
+	c = &world->core;
+	c->now_us = 1000000;
+	c->now_ms = 1795388700000;
+	ids_init(&c->ids, 5, 0);
+	timer_wheel_init(&c->wheel, c->now_us);
+	assert_int_equal(waker_init(&c->waker), 0);
+	assert_int_equal(waker_init(&world->server_waker), 0);
+	assert_int_equal(
+		channel_init(&world->writer, "w", ring, &c->waker, &world->server_waker, -1), 0);
+	assert_int_equal(
+		channel_init(&world->reader, "r", ring, &c->waker, &world->server_waker, -1), 0);
+	assert_int_equal(
+		channel_init(&world->dns, "d", ring, &c->waker, &world->server_waker, -1), 0);
+	assert_int_equal(hints_init(&world->ready, "h", ring, &c->waker, -1), 0);
+	world->ch = (struct delivery_channels){.writer = &world->writer,
+		.readers = {&world->reader},
+		.reader_count = 1,
+		.dns = &world->dns,
+		.ready = &world->ready};
+	snprintf(conf.hostname, sizeof(conf.hostname), "relay.example.org");
+	conf.port = 25;
+	conf.retry_count = 2;
+	conf.retry_ms[0] = 60000;
+	conf.retry_ms[1] = 300000;
+	conf.connections_max = conf.connections_max ? conf.connections_max : 10;
+	conf.site_connections_max = conf.site_connections_max ? conf.site_connections_max : 4;
+	conf.recipients_max = conf.recipients_max ? conf.recipients_max : 4096;
+	conf.connect_timeout_us = 10 * US_PER_SEC;
+	conf.idle_timeout_us = 2 * US_PER_SEC;
+	world->d = delivery_create(c, &conf, &world->ch, 0, 1);
+	assert_non_null(world->d);
+}
+
+void world_stop(void)
+{
+	delivery_drain(world->d);
+	world_settle();
+	assert_int_equal(delivery_busy(world->d), 0);
+	assert_int_equal(channel_in_flight(&world->writer), 0);
+	assert_int_equal(channel_in_flight(&world->reader), 0);
+	delivery_destroy(&world->d);
+	for (size_t i = 0; i < WORLD_SERVERS; i++)
+		assert_null(world->servers[i].s);
+	channel_fini(&world->writer);
+	channel_fini(&world->reader);
+	channel_fini(&world->dns);
+	hints_fini(&world->ready);
+	waker_fini(&world->core.waker);
+	waker_fini(&world->server_waker);
+	assert_int_equal(chunk_pool_free_count(), chunk_pool_size());
+	free(world);
+}
+
+struct world_message *world_message(const char *sender, const char *rcpts)
+{
+	static const char small[] = "Subject: test\r\n\r\n.leading dot\r\nlast line\r\n";
+	struct world_message *m = &world->messages[world->message_n++];
+	char text[512], *save = NULL;
+
+	assert_true(world->message_n <= WORLD_MESSAGES);
+	*m = (struct world_message){.id = ids_next(&world->core.ids, world->core.now_ms),
+		.expire_ms = world->core.now_ms + 3600 * MS_PER_SEC,
+		.body = small,
+		.body_n = sizeof(small) - 1};
+	snprintf(m->sender, sizeof(m->sender), "%s", sender);
+	snprintf(text, sizeof(text), "%s", rcpts);
+	for (char *t = strtok_r(text, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
+		struct world_rcpt *q = &m->rcpts[m->rcpt_count++];
+		*q = (struct world_rcpt){.queued = true, .next_ms = world->core.now_ms};
+		snprintf(q->address, sizeof(q->address), "%s", t);
+	}
+	return m;
+}
+
+void world_hint(struct world_message *w, bool streamed)
+{
+	struct message *m = envelope(w, true, NULL);
+
+	if (streamed)
+		m->streamed = w->body_n;
+	else
+		assert_int_equal(chain_append(&m->body, bytes_make(w->body, w->body_n)), 0);
+	m->header_bytes = (uint32_t)(strstr(w->body, "\r\n\r\n") + 4 - w->body);
+	if (!hints_put(&world->ready, ready_hint_of_message(m), w->id))
+		message_unref(m);
+}
+
+void world_hint_id(uint64_t id)
+{
+	hints_put(&world->ready, ready_hint_of_id(id), id);
+}
+
+unsigned world_queued(void)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < world->message_n; i++) {
+		for (uint32_t k = 0; k < world->messages[i].rcpt_count; k++)
+			n += world->messages[i].rcpts[k].queued;
+	}
+	return n;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Everything around a delivery worker, in one thread and on a clock of its own: a store that keeps
+ * rows in an array, a resolver with a table, and mail servers behind fake streams.  The worker's
+ * ops travel over real channels; the world serves them when it is stepped. */
+#pragma once
+#include "delivery/delivery_priv.h"
+
+#define WORLD_MESSAGES 600
+#define WORLD_RCPTS    8
+#define WORLD_BODY     (200 * 1024)
+
+struct world_rcpt {
+	char address[64];
+	bool queued, held;
+	uint32_t attempts;
+	uint64_t next_ms;
+	uint16_t code;
+	char reason[STORE_REASON_MAX + 1];
+};
+
+struct world_message {
+	uint64_t id, expire_ms;
+	char sender[64];
+	const char *body; /* NULL: a small one of its own */
+	size_t body_n;
+	uint32_t rcpt_count;
+	struct world_rcpt rcpts[WORLD_RCPTS];
+	unsigned delivered; /* copies that a server took, times recipients */
+};
+
+/* How a host answers; set per address. */
+struct world_host {
+	const char *ip;
+	bool refuse;          /* no connection */
+	const char *greeting; /* NULL: 220 */
+	const char *rcpt;     /* NULL: 250 */
+	const char *final;    /* NULL: 250 */
+	bool drop_second;     /* close on the second MAIL of a connection */
+	unsigned connects, transactions, rcpts;
+};
+
+struct world_server {
+	struct stream *s;
+	struct world_host *host;
+	char line[512];
+	size_t line_n;
+	bool data, closing;
+	unsigned mails;
+	struct chain content;
+	char rcpts[WORLD_RCPTS * 4][64];
+	unsigned rcpt_n;
+	char out[2048];
+	size_t out_n;
+};
+
+#define WORLD_SERVERS 64
+
+struct world {
+	struct core core;
+	struct delivery *d;
+	struct delivery_channels ch;
+	struct channel writer, reader, dns;
+	struct hints ready;
+	struct waker server_waker;
+	struct world_message messages[WORLD_MESSAGES];
+	uint32_t message_n;
+	struct world_host hosts[8];
+	struct world_server servers[WORLD_SERVERS];
+	char bounce_to[64];
+	char bounce_text[16384];
+	unsigned bounces, results, read_bodies;
+	int result_status; /* forced, once */
+	bool no_chunks_once;
+};
+
+extern struct world *world;
+
+/* ring: capacity of every channel.  conf: fields left 0 get test values. */
+void world_start(uint32_t ring, struct delivery_conf conf);
+void world_stop(void);
+/* Add a queued message; rcpts: addresses separated by spaces. */
+struct world_message *world_message(const char *sender, const char *rcpts);
+/* Its ready hint, with the message in memory; streamed: the body only in the store. */
+void world_hint(struct world_message *m, bool streamed);
+void world_hint_id(uint64_t id);
+/* One lap. */
+void world_step(void);
+/* Laps until nothing has moved for a while. */
+void world_settle(void);
+void world_advance_ms(uint64_t ms);
+struct world_host *world_host(const char *ip);
+unsigned world_queued(void);
