@@ -170,6 +170,7 @@ static void login_step(struct imap_session *s)
 static void login_begin(struct imap_session *s, struct bytes user, struct bytes password)
 {
 	s->continuation = NULL;
+	s->parked = false;
 	s->step = login_step;
 	s->engine.host->login(s->engine.host_ctx, user, password);
 }

@@ -177,6 +177,10 @@ size_t imap_line_input(struct imap_session *s, struct bytes data)
 	if (!line_grow(s, n))
 		return 0;
 	if (l->skip) {
+		/* What still fits may hold the tag. */
+		size_t fits = MIN(n, (size_t)(l->cap - l->n));
+		memcpy(l->p + l->n, data.p, fits);
+		l->n += (uint32_t)fits;
 		l->skip_left = l->literal_left;
 		return skip_input(s, data);
 	}

@@ -290,7 +290,8 @@ static int write_append(struct fake *f, struct append_op *op)
 	}
 	size_t n = f->parts_bytes + m->body.bytes;
 	char *text = malloc(n + 1);
-	memcpy(text, f->parts, f->parts_bytes);
+	if (f->parts_bytes)
+		memcpy(text, f->parts, f->parts_bytes);
 	chain_read(&m->body, 0, text + f->parts_bytes, m->body.bytes);
 	BUG_ON(m->streamed != f->parts_bytes);
 	op->uidvalidity = b->state.uidvalidity;
@@ -398,6 +399,11 @@ void fake_answer(struct fake *f)
 	if (f->fail_status && (!f->fail_kind || (f->fail_kind == op->kind &&
 							f->fail_write == f->pending_write))) {
 		op->status = f->fail_status;
+		/* What the writer was given it keeps or frees, also when it fails. */
+		if (f->pending_write && op->kind == HANDOFF_PART)
+			chain_free(&container_of(op, struct part_op, op)->chunks);
+		if (f->pending_write && op->kind == STORE_FLAGS)
+			chain_free(&container_of(op, struct mbox_op, op)->keywords);
 		f->fail_status = 0;
 	} else {
 		op->status = f->pending_write ? answer_write(f, op) : answer_read(f, op);
@@ -595,7 +601,9 @@ const char *fake_talk(struct fake *f, const char *text, size_t n, size_t piece)
 
 void fake_start(struct fake *f, size_t engine_bytes, void (*init)(struct access_engine *e))
 {
-	f->out = malloc(FAKE_OUTPUT);
+	static char output[FAKE_OUTPUT + 1]; /* one engine at a time */
+
+	f->out = output;
 	f->out_n = 0;
 	f->out[0] = 0;
 	f->engine = calloc(1, engine_bytes);
@@ -633,6 +641,5 @@ void fake_stop(struct fake *f)
 	}
 	free(f->parts);
 	free(f->engine);
-	free(f->out);
 	memset(f, 0, sizeof(*f));
 }
