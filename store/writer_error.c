@@ -9,7 +9,7 @@
 
 #define RESERVE_MAX       (4ull << 30)
 #define RESERVE_PERCENT   5
-#define REOPEN_DELAY_US   (1 * US_PER_SEC)   /* doubled each time */
+#define REOPEN_DELAY_US   (2 * US_PER_SEC) /* before the second attempt; times 4 before the third */
 #define REOPEN_FORGIVE_US (600 * US_PER_SEC) /* without a failure: the count starts anew */
 #define MAP_RESERVE_PART  8                  /* of a small map: room for deletions */
 
@@ -78,6 +78,12 @@ enum writer_error writer_classify(const struct writer *w, int rc)
 	}
 }
 
+/* The first attempt is made at once: LMDB answers no reader either after a failed meta write. */
+static uint64_t reopen_delay_us(unsigned reopens)
+{
+	return reopens ? REOPEN_DELAY_US << 2 * (reopens - 1) : 0;
+}
+
 void writer_fail(struct writer *w, int rc)
 {
 	uint64_t now = clock_mono_us();
@@ -85,7 +91,7 @@ void writer_fail(struct writer *w, int rc)
 	if (w->failed_at_us && now - w->failed_at_us > REOPEN_FORGIVE_US)
 		w->reopens = 0;
 	w->failed_at_us = now;
-	w->reopen_at_us = now + (REOPEN_DELAY_US << w->reopens);
+	w->reopen_at_us = now + reopen_delay_us(w->reopens);
 	atomic_store_explicit(&w->store->health, STORE_FAILED, memory_order_release);
 	log_error("store", "shard-failed path=%s error=\"%s\" reopens=%u", w->db->path,
 		mdb_strerror(rc), w->reopens);
@@ -126,7 +132,7 @@ void writer_recover(struct writer *w)
 	}
 	counter_inc(CTR_STORE_ERRORS);
 	w->failed_at_us = clock_mono_us();
-	w->reopen_at_us = w->failed_at_us + (REOPEN_DELAY_US << w->reopens);
+	w->reopen_at_us = w->failed_at_us + reopen_delay_us(w->reopens);
 	log_error("store", "reopen-failed path=%s error=\"%s\" reopens=%u%s", w->db->path,
 		mdb_strerror(rc), w->reopens,
 		w->reopens == WRITER_REOPENS_MAX ? " giving-up=yes" : "");

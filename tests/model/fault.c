@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* liblmdb calls pwrite by its plain name; with this set the one below would be pwrite64. */
+#undef _FILE_OFFSET_BITS
+#include "tests/model/fault.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <lmdb.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static atomic_int kind = -1, code, wait_calls, times_left;
+static atomic_uint hits;
+
+void fault_arm(enum fault_kind k, int c, unsigned n, unsigned times)
+{
+	atomic_store(&kind, -1);
+	atomic_store(&code, c);
+	atomic_store(&wait_calls, (int)n - 1);
+	atomic_store(&times_left, (int)times);
+	atomic_store(&kind, (int)k);
+}
+
+void fault_disarm(void)
+{
+	atomic_store(&kind, -1);
+}
+
+unsigned fault_hits(void)
+{
+	return atomic_load(&hits);
+}
+
+static bool strikes(enum fault_kind k)
+{
+	if (atomic_load(&kind) != (int)k)
+		return false;
+	if (atomic_fetch_sub(&wait_calls, 1) > 0)
+		return false;
+	if (atomic_fetch_sub(&times_left, 1) <= 0) {
+		fault_disarm();
+		return false;
+	}
+	atomic_fetch_add(&hits, 1);
+	return true;
+}
+
+#define REAL(name, type)                                                                           \
+	static __typeof__(type) real;                                                              \
+	if (!real)                                                                                 \
+	real = (type)dlsym(RTLD_NEXT, name)
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	REAL("pwrite", ssize_t(*)(int, const void *, size_t, off_t));
+	if (strikes(FAULT_PWRITE)) {
+		errno = atomic_load(&code);
+		return -1;
+	}
+	if (n > 512 && strikes(FAULT_SHORT))
+		return real(fd, p, n / 2, at);
+	return real(fd, p, n, at);
+}
+
+ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	REAL("writev", ssize_t(*)(int, const struct iovec *, int));
+	if (strikes(FAULT_WRITEV)) {
+		errno = atomic_load(&code);
+		return -1;
+	}
+	if (strikes(FAULT_SHORT))
+		return real(fd, iov, n / 2);
+	return real(fd, iov, n);
+}
+
+int fdatasync(int fd)
+{
+	REAL("fdatasync", int (*)(int));
+	if (strikes(FAULT_SYNC)) {
+		errno = atomic_load(&code);
+		return -1;
+	}
+	return real(fd);
+}
+
+int __real_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *k, MDB_val *v, unsigned flags);
+int __wrap_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *k, MDB_val *v, unsigned flags);
+int __wrap_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *k, MDB_val *v, unsigned flags)
+{
+	return strikes(FAULT_PUT) ? atomic_load(&code) : __real_mdb_put(txn, dbi, k, v, flags);
+}
+
+int __real_mdb_txn_commit(MDB_txn *txn);
+int __wrap_mdb_txn_commit(MDB_txn *txn);
+int __wrap_mdb_txn_commit(MDB_txn *txn)
+{
+	if (!strikes(FAULT_COMMIT))
+		return __real_mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return atomic_load(&code);
+}

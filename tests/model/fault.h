@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Errors injected below and inside the store: system calls that LMDB makes (interposed, for liblmdb
+ * is a shared object) and LMDB calls that the store makes (--wrap).  Only one plan at a time. */
+#pragma once
+#include <stdbool.h>
+
+enum fault_kind {
+	FAULT_PWRITE, /* -1 with errno */
+	FAULT_WRITEV,
+	FAULT_SHORT, /* a short write or writev */
+	FAULT_SYNC,
+	FAULT_PUT,    /* mdb_put returns code */
+	FAULT_COMMIT, /* mdb_txn_commit aborts and returns code */
+	FAULT_N
+};
+
+/* The n-th call (1: the next) of this kind, and the `times` - 1 calls after it, fail. */
+void fault_arm(enum fault_kind kind, int code, unsigned n, unsigned times);
+void fault_disarm(void);
+/* Calls that failed since the process began. */
+unsigned fault_hits(void);

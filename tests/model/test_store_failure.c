@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the writer does about each kind of failure, one by one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <lmdb.h>
+#include <unistd.h>
+#include "dataplane/base/clock.h"
+#include "dataplane/base/counters.h"
+#include "tests/model/fault.h"
+#include "tests/unit/store/store_harness.h"
+
+#define GROUP 8
+
+static struct harness h;
+
+static int setup(void **state)
+{
+	(void)state;
+	harness_init(&h);
+	harness_open(&h);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	fault_disarm();
+	harness_close(&h);
+	BUG_ON(!harness_nothing_leaked(&h));
+	harness_fini(&h);
+	return 0;
+}
+
+static enum store_health health(void)
+{
+	struct store_info info;
+
+	store_get_info(h.store, &info);
+	return info.health;
+}
+
+static uint64_t last_id;
+
+static int accept_one(void)
+{
+	struct message *m = harness_message(&h, 9000, (const char *[]){"x@example.net", NULL});
+
+	last_id = m->id;
+	return harness_accept(&h, m);
+}
+
+static bool stored(uint64_t id)
+{
+	return harness_body_is(&h, id, 9000, "Received: here\r\n", true);
+}
+
+static unsigned pending;
+
+static void group_done(struct op *op)
+{
+	(void)op;
+	pending--;
+}
+
+/* Submits a group before the writer can look: it is busy with the first op meanwhile. */
+static void run_group(struct accept_op *ops)
+{
+	for (unsigned i = 0; i < GROUP; i++) {
+		struct message *m =
+			harness_message(&h, 9000, (const char *[]){"x@example.net", NULL});
+		ops[i] = (struct accept_op){
+			.op = {.kind = HANDOFF_ACCEPT, .done = group_done},
+                          .message = m
+                };
+	}
+	pending = GROUP;
+	for (unsigned i = 0; i < GROUP; i++)
+		assert_int_equal(channel_submit(&h.writer, &ops[i].op), 0);
+	while (pending) {
+		channel_poll(&h.writer);
+		usleep(100);
+	}
+}
+
+static void test_one_bad_put_costs_at_most_one_message(void **state)
+{
+	(void)state;
+	struct accept_op ops[GROUP];
+
+	/* Two strikes: in the group, and again when that message is tried alone. */
+	for (unsigned n = 1; n < 60; n += 7) {
+		unsigned lost = 0;
+		fault_arm(FAULT_PUT, MDB_BAD_TXN, n, 2);
+		run_group(ops);
+		fault_disarm();
+		for (unsigned i = 0; i < GROUP; i++) {
+			int status = ops[i].op.status;
+			assert_true(status == HANDOFF_OK || status == HANDOFF_ERROR);
+			lost += status != HANDOFF_OK;
+			assert_true(stored(ops[i].message->id) == (status == HANDOFF_OK));
+			message_unref(ops[i].message);
+		}
+		assert_true(lost <= 2);
+		assert_int_equal(health(), STORE_OK);
+	}
+	assert_true(counters_sum(CTR_STORE_BISECTS) > 0);
+}
+
+static void test_no_space_is_full_and_comes_back(void **state)
+{
+	(void)state;
+	/* Two strikes: the first may be taken for the garbage collector's. */
+	fault_arm(FAULT_COMMIT, ENOSPC, 1, 2);
+	assert_int_equal(accept_one(), HANDOFF_FULL);
+	assert_int_equal(health(), STORE_FULL);
+	assert_false(stored(last_id));
+	usleep(1100000);
+	assert_int_equal(accept_one(), HANDOFF_OK);
+	assert_int_equal(health(), STORE_OK);
+	assert_true(stored(last_id));
+}
+
+static void fail_and_wait(enum fault_kind kind)
+{
+	uint64_t before, end = clock_mono_us() + 30 * US_PER_SEC;
+
+	assert_int_equal(accept_one(), HANDOFF_OK);
+	before = last_id;
+	fault_arm(kind, EIO, 1, 1);
+	assert_int_equal(accept_one(), HANDOFF_FAILED);
+	uint64_t failed = last_id;
+	while (accept_one() != HANDOFF_OK) {
+		assert_true(clock_mono_us() < end);
+		usleep(50000);
+	}
+	assert_int_equal(health(), STORE_OK);
+	assert_true(stored(before));
+	assert_true(stored(last_id));
+	assert_false(stored(failed));
+}
+
+static void test_failed_sync_is_reopened(void **state)
+{
+	(void)state;
+	fail_and_wait(FAULT_SYNC);
+}
+
+static void test_failed_meta_write_is_reopened(void **state)
+{
+	(void)state;
+	fail_and_wait(FAULT_PWRITE);
+}
+
+static void test_a_dead_disk_stays_failed_and_says_so(void **state)
+{
+	(void)state;
+	uint64_t end = clock_mono_us() + 12 * US_PER_SEC;
+
+	assert_int_equal(accept_one(), HANDOFF_OK);
+	uint64_t before = last_id;
+	fault_arm(FAULT_SYNC, EIO, 1, 1000000);
+	/* Past the third attempt to reopen. */
+	while (clock_mono_us() < end) {
+		assert_int_equal(accept_one(), HANDOFF_FAILED);
+		struct mbox_name_op op = {.account = 1, .name = BYTES_LIT("x")};
+		assert_int_equal(harness_write(&h, &op.op, STORE_MBOX_CREATE), -EIO);
+		usleep(100000);
+	}
+	fault_disarm();
+	usleep(1000000);
+	assert_int_equal(accept_one(), HANDOFF_FAILED);
+	assert_int_equal(health(), STORE_FAILED);
+	assert_true(stored(before));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_one_bad_put_costs_at_most_one_message),
+		T(test_no_space_is_full_and_comes_back),
+		T(test_failed_sync_is_reopened),
+		T(test_failed_meta_write_is_reopened),
+		T(test_a_dead_disk_stays_failed_and_says_so),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
