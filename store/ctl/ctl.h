@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * bypostctl: the operators' command line.  A process of its own with one thread; it speaks the admin
- * protocol (store/control/admin.h says it in words) and knows nothing else of the daemon. */
+ * bypostctl: the operators' command line.  A process of its own with one thread; it speaks the
+ * admin protocol (store/control/admin.h says it in words) and knows nothing else of the daemon. */
 #pragma once
 #include <jansson.h>
 #include "dataplane/base/bytes.h"
@@ -45,15 +45,15 @@ struct ctl_command {
 
 /* Send a request and take the reference.  CTL_OK, or CTL_ERROR after a message. */
 int ctl_send(struct ctl *c, json_t *request) WARN_UNUSED;
-/* The next line of the answer; the caller's reference.  NULL after a message: the daemon has gone or
- * talks nonsense. */
+/* The next line of the answer; the caller's reference.  NULL after a message: the daemon has gone
+ * or talks nonsense. */
 json_t *ctl_receive(struct ctl *c);
 /* Is it the last line?  Then *exit_r is the exit status, and an error has been printed. */
 bool ctl_is_last(struct ctl *c, const json_t *object, int *exit_r);
 /* Send, give each line but the last to show (NULL: none expected), return the exit status.  last_r:
  * the last line, if wanted. */
-int ctl_run(struct ctl *c, json_t *request, void (*show)(const json_t *object, void *ctx), void *ctx,
-	json_t **last_r);
+int ctl_run(struct ctl *c, json_t *request, void (*show)(const json_t *object, void *ctx),
+	void *ctx, json_t **last_r);
 void ctl_close(struct ctl *c);
 
 /* ---- format.c: text for people; strings of others are made safe for a terminal ---- */
@@ -63,9 +63,9 @@ uint64_t ctl_number(const json_t *object, const char *key);
 double ctl_real(const json_t *object, const char *key);
 /* The following write into out and return it. */
 const char *format_safe(const char *text, char *out, size_t cap);
-const char *format_bytes(uint64_t n, char out[16]);    /* "12.3M" */
+const char *format_bytes(uint64_t n, char out[16]);     /* "12.3M" */
 const char *format_duration(uint64_t ms, char out[16]); /* "4m", "2d3h" */
-const char *format_count(uint64_t n, char out[16]);    /* "1234", "12.3k" above 100,000 */
+const char *format_count(uint64_t n, char out[16]);     /* "1234", "12.3k" above 100,000 */
 
 /* ---- commands ---- */
 

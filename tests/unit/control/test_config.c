@@ -120,12 +120,12 @@ static const struct {
          "f.yaml:5: key cores.ring_size: \"1\" is out of range (2 to 65536)"												   },
 	{NODE PORT "cores:\n  layout:\n    - roles: [dataplane, router]\n",
          "f.yaml:6: key cores.layout[0].roles: \"router\" is not one of "
-         "dataplane|delivery|control"																	  },
+		"dataplane|delivery|control"																   },
 	{NODE PORT "cores:\n  layout:\n    - roles: [dataplane]\n",
          "f.yaml:5: key cores.layout: no core has the role delivery"													   },
 	{NODE PORT "cores:\n  layout:\n    - roles: [delivery]\n      cpus: 0 1\n",
          "f.yaml:7: key cores.layout[0].cpus: \"0\\x201\" is not a list of CPUs such as 0 "
-         "or 0-1"																			      },
+		"or 0-1"																		       },
 	{NODE PORT "store:\n  path: data\n",
          "f.yaml:5: key store.path: \"data\" is not an absolute path"													  },
 	{NODE PORT "store:\n  reserve: 1X\n",
@@ -134,14 +134,14 @@ static const struct {
          "f.yaml:5: key limits.message_size: \"1k\" is out of range (64k to 4G)"											       },
 	{NODE PORT "limits:\n  command_timeout: 30\n",
          "f.yaml:5: key limits.command_timeout: \"30\" is not a duration such as 30s, 5m or "
-         "4h"																				  },
+		"4h"																			   },
 	{NODE PORT "limits:\n  command_timeout: 2h\n",
          "f.yaml:5: key limits.command_timeout: \"2h\" is out of range (1s to 1h)"											     },
 	{NODE PORT "delivery:\n  retry:\n    - 5m\n    - often\n",
          "f.yaml:5: key delivery.retry: \"often\" is not a duration such as 30s, 5m or 4h"                                                                                     },
 	{NODE PORT "relay:\n  from:\n    - 198.18.0.1/24\n",
          "f.yaml:5: key relay.from: \"198.18.0.1/24\" is not a network such as "
-         "198.18.0.0/24"																		       },
+		"198.18.0.0/24"																		},
 	{NODE PORT "relay:\n  from: 198.18.0.0/24\n",                                                "f.yaml:5: key relay.from: must be a list"                                },
 	{NODE PORT "relay:\n  smarthost: [a]\n",
          "f.yaml:5: key relay.smarthost: must be a single value"													       },
@@ -152,17 +152,17 @@ static const struct {
          "f.yaml:5: key domains.local: \"a..b\" is not a host or domain name"												  },
 	{NODE PORT "dns:\n  servers: [dns.example.org]\n",
          "f.yaml:5: key dns.servers: \"dns.example.org\" is not a resolver such as "
-         "198.18.0.53 or "
+		"198.18.0.53 or "
 		"198.18.0.53@5353"																	     },
 	{NODE "ports:\n  - {name: a, device: x, addresses: [198.18.0.300/24]}\n",
          "f.yaml:3: key ports[0].addresses: \"198.18.0.300/24\" is not an address with "
-         "prefix length "
+		"prefix length "
 		"such as 198.18.0.1/24"																	},
 	{NODE "ports:\n  - {name: a, device: x, addresses: [198.18.0.1/33]}\n",
          "f.yaml:3: key ports[0].addresses: \"198.18.0.1/33\" has a bad prefix length"                                                                                         },
 	{NODE "ports:\n  - {name: a, device: x, kind: tun}\n",
          "f.yaml:3: key ports[0].kind: \"tun\" is not one of "
-         "tap|af_packet|af_xdp|memif|pci"																      },
+		"tap|af_packet|af_xdp|memif|pci"															       },
 	{NODE "ports:\n  - {name: a, addresses: [198.18.0.1/24]}\n",
          "f.yaml:3: key ports[0].device: is required"															  },
 	{NODE "ports:\n  - {name: a, device: interface-too-long, addresses: [198.18.0.1/24]}\n",
@@ -178,7 +178,7 @@ static const struct {
 	{"node: {hostname: -bad-}\n" PORT,
          "f.yaml:1: key node.hostname: \"-bad-\" is not a host or domain name"												 },
 	{"- a\n",										    "f.yaml:1: key (file): must be a mapping of keys to values"               },
-	{"node:\n  hostname: a\n bad\n",							     "f.yaml:3: not valid YAML: did not find expected key"                   },
+	{"node:\n  hostname: a\n bad\n",							     "f.yaml:3: not valid YAML: did not find expected key"                     },
 };
 
 static void test_bad_files_name_line_key_and_problem(void **state)
