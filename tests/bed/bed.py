@@ -319,7 +319,11 @@ class Bed:
         os.replace(self.path("bed.env.new"), self.path("bed.env"))
 
     def sink_files(self, name="sink"):
-        return sorted(glob.glob(self.path(name, "*")))
+        """Messages that have arrived whole: not those the server still has open for writing."""
+        files = glob.glob(self.path(name, "*"))
+        record = self.processes.get(name)
+        being_written = proc.open_files(record["pid"]) if record else set()
+        return sorted(f for f in files if os.path.realpath(f) not in being_written)
 
     def remove(self):
         """Stop and delete the folder."""

@@ -94,6 +94,16 @@ def alive(record):
     return record["ticks"] is not None and start_ticks(record["pid"]) == record["ticks"]
 
 
+def open_files(pid):
+    """Paths of what the process has open; empty when it is gone."""
+    paths = set()
+    with contextlib.suppress(FileNotFoundError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                paths.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return paths
+
+
 def send(record, signo):
     """Signal the process and what it started; nothing happens if it is gone."""
     if not alive(record):
