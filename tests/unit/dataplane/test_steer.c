@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <netinet/in.h>
+#include <rte_icmp.h>
+#include "dataplane/base/rt/eal.h"
+#include "tests/sim/frame.h"
+#include "tests/sim/lone.h"
+
+#define HERE 3
+
+static struct rte_mempool *pool;
+static struct siphash_key key = {11, 22};
+static struct steer_table table = {
+	.core_count = 4,
+	.service = {{.port = 25, .cores_n = 2, .cores = {0, 1}},
+		    {.port = 143, .cores_n = 1, .cores = {2}}},
+	.service_count = 2,
+	.key = &key,
+};
+
+static unsigned owner(const uint8_t *f, size_t n)
+{
+	struct rte_mbuf *m = frame_make(pool, bytes_make(f, n));
+	unsigned core = steer_owner(&table, m, HERE);
+
+	rte_pktmbuf_free(m);
+	return core;
+}
+
+static unsigned tcp_owner(uint16_t sport, uint16_t dport)
+{
+	struct seg s = {.sport = sport, .dport = dport, .flags = SYN};
+	uint8_t f[200];
+
+	return owner(f, lone_build(f, &s));
+}
+
+static void test_ephemeral_port_names_its_core(void **state)
+{
+	(void)state;
+	for (unsigned core = 0; core < 4; core++) {
+		uint16_t first = (uint16_t)(STACK_EPHEMERAL_FIRST + core * 2048);
+		assert_int_equal(tcp_owner(25, first), core);
+		assert_int_equal(tcp_owner(25, (uint16_t)(first + 2047)), core);
+	}
+	assert_int_equal(tcp_owner(25, STACK_EPHEMERAL_FIRST + 4 * 2048), HERE);
+}
+
+static void test_service_port_is_spread_over_its_cores(void **state)
+{
+	unsigned count[4] = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++)
+		count[tcp_owner((uint16_t)(1000 + i), 25)]++;
+	assert_int_equal(count[0] + count[1], 1000);
+	assert_in_range(count[0], 400, 600);
+	assert_int_equal(tcp_owner(1000, 25), tcp_owner(1000, 25));
+	assert_int_equal(tcp_owner(1000, 143), 2);
+	assert_int_equal(tcp_owner(1000, 80), HERE);
+}
+
+static void test_icmp_error_goes_where_the_quoted_flow_is(void **state)
+{
+	struct seg s = {.sport = 25, .dport = 1};
+	uint8_t f[200] = {0}, quoted[100];
+
+	(void)state;
+	/* our SYN: from an ephemeral port of core 1 to port 25 of the peer */
+	struct seg ours = {.sport = STACK_EPHEMERAL_FIRST + 2048 + 5, .dport = 25};
+	lone_build(quoted, &ours);
+	lone_build(f, &s);
+	f[14 + 9] = IPPROTO_ICMP;
+	f[34] = 3;
+	memcpy(f + 42, quoted + 14, 28);
+	assert_int_equal(owner(f, 42 + 28), 1);
+	f[34] = 8; /* echo */
+	assert_int_equal(owner(f, 42 + 28), HERE);
+}
+
+static void test_every_cut_is_handled(void **state)
+{
+	struct seg s = {.sport = 25, .dport = STACK_EPHEMERAL_FIRST, .flags = SYN};
+	uint8_t f[200];
+	size_t n = lone_build(f, &s);
+
+	(void)state;
+	for (size_t cut = 0; cut <= n; cut++)
+		assert_int_equal(owner(f, cut), cut < 38 ? HERE : 0);
+	f[14] = 0x4f; /* longer header than there is */
+	assert_int_equal(owner(f, n), HERE);
+	f[14] = 0x42;
+	assert_int_equal(owner(f, n), HERE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ephemeral_port_names_its_core),
+		cmocka_unit_test(test_service_port_is_spread_over_its_cores),
+		cmocka_unit_test(test_icmp_error_goes_where_the_quoted_flow_is),
+		cmocka_unit_test(test_every_cut_is_handled),
+	};
+	eal_start_for_tests(32);
+	pool = frame_pool_create("steer", 15);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
