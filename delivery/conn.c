@@ -70,7 +70,8 @@ static void on_rcpt(
 				       : result == SMTP_RCPT_FAIL    ? ATTEMPT_FAILED
 								     : ATTEMPT_DEFERRED,
 		.code = reply->code,
-		.reason = text};
+		.reason = text,
+		.host = c->host};
 
 	reply_text(c, reply, text, sizeof(text));
 	reply_status(reply, v.status);

@@ -127,9 +127,13 @@ static void site_connect(struct delivery *d, struct site *s)
 		give_up(d, c);
 }
 
-/* All connections are taken: one that only waits for mail makes room. */
+/* All connections are taken: one that only waits for mail makes room.  Once a poll: it looks at all
+ * of them. */
 static void make_room(struct delivery *d)
 {
+	if (d->relay.made_room)
+		return;
+	d->relay.made_room = true;
 	for (uint32_t i = 0; i < d->relay.max; i++) {
 		if (d->relay.conns[i].state == CONN_READY) {
 			conn_leave(&d->relay.conns[i]);
@@ -174,6 +178,7 @@ unsigned relay_poll(struct delivery *d)
 
 	if (d->draining)
 		return n;
+	d->relay.made_room = false;
 	list_init(&kick);
 	while (!list_empty(&d->relay.kick))
 		list_push_tail(&kick, list_pop_head(&d->relay.kick));

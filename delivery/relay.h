@@ -9,6 +9,7 @@ struct relay {
 	uint32_t max;
 	struct list free, closed;
 	struct list kick; /* sites with something to do */
+	bool made_room;   /* in this poll */
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -57,6 +57,7 @@ struct report *report_begin(struct delivery *d, struct attempt *a)
 	r->bounce = NULL;
 	r->want_bounce = false;
 	r->count = 0;
+	strcpy(r->host, "-");
 	while ((node = schedule_list_pop(&d->schedule, &a->nodes)) != SCHEDULE_NONE) {
 		BUG_ON(r->count == ATTEMPT_RCPTS_MAX);
 		r->results[r->count].rcpt = delivery_node(d, node)->rcpt;
@@ -115,6 +116,8 @@ void report_verdict(struct report *r, uint32_t i, const struct verdict *v)
 	res->next_ms = 0;
 	put_reason(res, v->reason);
 	put_status(r->status[i], v);
+	if (v->host)
+		snprintf(r->host, sizeof(r->host), "%.*s", (int)sizeof(r->host) - 1, v->host);
 }
 
 /* ---- what becomes of a recipient ---- */
@@ -155,13 +158,17 @@ static void count_and_log(const struct report *r, uint32_t i)
 		[ATTEMPT_FAILED] = CTR_DELIVERY_FAILED,
 	};
 	const struct rcpt_result *res = &r->results[i];
-	char to[2 * ADDRESS_MAX], reason[2 * STORE_REASON_MAX];
+	char to[2 * ADDRESS_MAX], reply[STORE_REASON_MAX + 1];
 
 	counter_inc(CTR_DELIVERY_ATTEMPTS);
 	counter_inc(counters[res->outcome]);
-	log_info("delivery", "id=%016lx to=%s status=%s reply=\"%s\"", r->job->id,
-		log_escape(report_address(r, i), to, sizeof(to)), names[res->outcome],
-		log_escape(bytes_make(res->reason, res->reason_n), reason, sizeof(reason)));
+	/* Printable already; only the quotes around it need care. */
+	for (uint8_t k = 0; k < res->reason_n; k++)
+		reply[k] = res->reason[k] == '"' || res->reason[k] == '\\' ? '\'' : res->reason[k];
+	reply[res->reason_n] = '\0';
+	log_info("delivery", "id=%016lx to=%s host=%s status=%s reply=\"%s\"", r->job->id,
+		log_escape(report_address(r, i), to, sizeof(to)), r->host, names[res->outcome],
+		reply);
 }
 
 /* ---- the bounce ---- */
