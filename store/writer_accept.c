@@ -38,32 +38,41 @@ static int account_exists(struct writer *w, uint32_t account, bool *exists_r)
 /* What there is to do for a message, found before the first put. */
 struct plan {
 	uint32_t local;   /* distinct accounts, in w->scratch */
-	uint32_t remote;  /* recipients */
-	uint32_t refused; /* local recipients whose account is gone */
-	uint64_t owners;  /* delivery workers of the remote domains */
+	uint32_t queued;  /* recipients for the queue */
+	uint32_t refused; /* local recipients whose account is gone since RCPT */
+	uint64_t owners;  /* delivery workers of the queued recipients' domains */
 };
+
+static uint64_t owner_of(const struct writer *w, const struct message *m, const struct rcpt *r)
+{
+	unsigned workers = w->store->ready_count;
+
+	return workers ? 1ull << store_domain_owner(message_rcpt_domain(m, r), workers) : 0;
+}
 
 static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 {
 	*p = (struct plan){0};
 	for (uint32_t i = 0; i < MIN(m->rcpt_count, (uint32_t)MESSAGE_RCPT_MAX); i++) {
 		const struct rcpt *r = message_rcpt(m, i);
-		if (r->route != RCPT_LOCAL) {
-			p->remote++;
-			if (w->store->ready_count)
-				p->owners |= 1ull << store_domain_owner(message_rcpt_domain(m, r),
-						     w->store->ready_count);
-			continue;
-		}
-		bool exists;
-		int rc = account_exists(w, r->account, &exists);
+		bool exists = false;
+		int rc = r->route == RCPT_LOCAL ? account_exists(w, r->account, &exists) : 0;
 		if (rc)
 			return rc;
-		if (exists)
+		if (exists) {
 			w->scratch[p->local++] = r->account;
-		else
+			continue;
+		}
+		p->owners |= owner_of(w, m, r);
+		if (r->route == RCPT_LOCAL)
 			p->refused++;
+		else
+			p->queued++;
 	}
+	/* The peer gets one answer for all.  When it is 250, delivery tells the sender about those
+	 * who are gone: they go through the queue and bounce there. */
+	if (p->local || p->queued)
+		p->queued += p->refused;
 	/* Two addresses of one account: one copy. */
 	qsort(w->scratch, p->local, sizeof(*w->scratch), u32_compare);
 	uint32_t distinct = 0;
@@ -130,7 +139,7 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 	struct q_rec q = {.received_ms = m->received_ms,
 		.expire_ms = w->now_ms + w->store->conf.queue_lifetime_ms,
 		.peer = m->peer,
-		.pending = p->remote,
+		.pending = p->queued,
 		.sender_n = (uint16_t)sender.n,
 		.body_type = m->body_type,
 		.smtputf8 = m->smtputf8,
@@ -147,12 +156,16 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 		w->txn, w->db, DB_Q, key_id(&k, m->id), bytes_make(row, sizeof(q) + sender.n));
 	for (uint32_t i = 0; !rc && i < m->rcpt_count; i++) {
 		const struct rcpt *r = message_rcpt(m, i);
-		if (r->route != RCPT_LOCAL)
+		bool exists = false;
+		if (r->route == RCPT_LOCAL)
+			rc = account_exists(w, r->account, &exists);
+		if (!rc && !exists)
 			rc = queue_row_put(w, m, r, i);
 	}
 	if (rc)
 		return rc;
-	struct effect e = {.value = m->id, .owners = p->owners, .message = m};
+	/* The message in memory still calls them local; the rows do not. */
+	struct effect e = {.value = m->id, .owners = p->owners, .message = p->refused ? NULL : m};
 	return p->owners ? writer_effect(w, &e) : 0;
 }
 
@@ -164,13 +177,13 @@ int writer_message_store(struct writer *w, struct message *m, uint32_t *refused_
 	if (rc)
 		return rc;
 	*refused_r = p.refused;
-	*stored_r = p.local || p.remote;
+	*stored_r = p.local || p.queued;
 	if (!*stored_r)
 		return 0;
-	rc = body_put(w, m, p.local + (p.remote ? 1 : 0));
+	rc = body_put(w, m, p.local + (p.queued ? 1 : 0));
 	for (uint32_t i = 0; !rc && i < p.local; i++)
 		rc = deliver(w, m, w->scratch[i]);
-	if (!rc && p.remote)
+	if (!rc && p.queued)
 		rc = queue_put(w, m, &p);
 	w->messages_done++;
 	w->bytes_done += body_view_bytes(m);

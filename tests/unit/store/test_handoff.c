@@ -105,6 +105,15 @@ static void test_gone_account_is_refused(void **state)
 	struct accept_op a = {.message = m};
 	assert_int_equal(harness_write(&h, &a.op, HANDOFF_ACCEPT), HANDOFF_OK);
 	assert_int_equal(a.refused, 1);
+	/* 250 was for all: the one who is gone is queued, and delivery will bounce it. */
+	struct queue_read_op q = {.id = m->id};
+	assert_int_equal(harness_read(&h, &q.op, STORE_READ_QUEUE), 0);
+	assert_int_equal(q.message->rcpt_count, 1);
+	const struct rcpt *r = message_rcpt(q.message, 0);
+	assert_true(bytes_eq(message_rcpt_address(q.message, r), BYTES_LIT("ann@example.org")));
+	assert_int_equal(r->route, RCPT_REMOTE);
+	message_unref(q.message);
+	chain_free(&q.rows);
 	message_unref(m);
 	assert_int_equal(harness_accept(&h, only), HANDOFF_REFUSED);
 }
