@@ -140,7 +140,7 @@ static void test_header_end_and_received(void **state)
 		{"\r\nReceived: x\r\n.\r\n",						2,  0, 0        },
 		{".\r\n",								   0,  0, 0        },
 		{"Received: a\r\nreceived:b\r\n\r\n.\r\n",                                  27, 2, 0        },
-		{"Received : a\r\nReceive: a\r\nXReceived: b\r\n received: c\r\n\r\n.\r\n", 58, 0,
+		{"Received : a\r\nReceive: a\r\nXReceived: b\r\n received: c\r\n\r\n.\r\n", 56, 0,
                  0											  },
 		{"Received:\r\nRECEIVED:\r\nReceived:\r\n\r\n.\r\n",                        0,  3, DATA_LOOP},
 		{"..Received:\r\n\r\n.\r\n",						15, 0, 0        },
