@@ -42,11 +42,11 @@ struct stream_ops {
 	size_t (*on_data)(struct stream *s, struct bytes data);
 	/* The peer will send no more, and all it sent was taken.  Sending is still possible. */
 	void (*on_eof)(struct stream *s);
-	/* There is send space again after a short stream_send().  For an accepted stream it also comes
-	 * once after accept: a server that speaks first does so there. */
+	/* There is send space again after a short stream_send().  For an accepted stream it also
+	 * comes once after accept: a server that speaks first does so there. */
 	void (*on_writable)(struct stream *s);
-	/* Ended without stream_close/stream_abort by the application.  The last call: the stream may
-	 * be freed inside. */
+	/* Ended without stream_close/stream_abort by the application.  The last call: the stream
+	 * may be freed inside. */
 	void (*on_close)(struct stream *s, enum stream_reason reason);
 };
 
@@ -110,8 +110,8 @@ static inline void stream_abort(struct stream *s)
 
 /* Somebody who accepts connections. */
 struct listener {
-	/* A handshake is complete.  Returns the session's stream with ops set (the stack fills in the
-	 * rest; on_data follows), or NULL to refuse (RST). */
+	/* A handshake is complete.  Returns the session's stream with ops set (the stack fills in
+	 * the rest; on_data follows), or NULL to refuse (RST). */
 	struct stream *(*accept)(
 		struct listener *l, const struct endpoint *peer, const struct endpoint *local);
 	void *ctx;
@@ -131,7 +131,7 @@ int stream_connect(struct stack *st, struct stream *s, const struct endpoint *re
 
 /* Gauges for `status` and `tcp list`. */
 struct stack_info {
-	uint32_t connections;     /* in any state but LISTEN and CLOSED */
+	uint32_t connections; /* in any state but LISTEN and CLOSED */
 	uint32_t established;
 	uint32_t time_wait;
 	uint32_t connections_max;

@@ -20,18 +20,20 @@ struct rte_mempool;
 struct stack_port {
 	uint8_t mac[6];
 	uint16_t mtu;
-	struct ip_net address[STACK_ADDRESSES_MAX]; /* ours; ip is the host, prefix the on-link network */
+	struct ip_net
+		address[STACK_ADDRESSES_MAX]; /* ours; ip is the host, prefix the on-link network */
 	unsigned address_count;
 	struct ip_addr gateway;
 	bool has_gateway;
 	bool tx_csum_ip, tx_csum_tcp; /* the port computes them: set mbuf ol_flags */
-	bool rx_csum;                 /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
-	bool trust_rx_csum;           /* do not verify at all (af_packet, peers on the same host) */
+	bool rx_csum;       /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
+	bool trust_rx_csum; /* do not verify at all (af_packet, peers on the same host) */
 };
 
 struct stack_env {
 	void *ctx;
-	/* Queue one frame for transmission at the end of the lap.  Takes m, also when it must drop. */
+	/* Queue one frame for transmission at the end of the lap.  Takes m, also when it must drop.
+	 */
 	void (*tx)(void *ctx, unsigned port, struct rte_mbuf *m);
 	uint64_t (*random64)(void *ctx);
 	/* A neighbour was learned on this core: tell the others (NULL: there are none). */
@@ -46,7 +48,7 @@ struct stack_env {
 #define STACK_TX_PRIV 64 /* octets of mbuf private area in tx_pool */
 
 struct stack_conf {
-	uint32_t core_index;      /* owner bits of our ephemeral ports */
+	uint32_t core_index; /* owner bits of our ephemeral ports */
 	uint32_t connections_max;
 	uint32_t rcv_buffer_bytes, snd_buffer_bytes; /* per connection, at most; 0: 256 KiB */
 	struct stack_port ports[STACK_PORTS_MAX];
@@ -59,8 +61,8 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 void stack_destroy(struct stack **st);
 
 /* Process received frames (Ethernet header first).  Takes the mbufs. */
-void stack_input(struct stack *st, unsigned port, struct rte_mbuf **frames, unsigned n,
-	uint64_t now_us);
+void stack_input(
+	struct stack *st, unsigned port, struct rte_mbuf **frames, unsigned n, uint64_t now_us);
 /* End of lap: segments, ACKs and window updates of the flows touched in this lap; pending upcalls
  * (resume, writable).  Returns work done; 0: nothing was due. */
 unsigned stack_flush(struct stack *st, uint64_t now_us);
@@ -77,9 +79,9 @@ void stack_neigh_add(
 struct steer_table {
 	unsigned core_count;
 	struct {
-		uint16_t port;       /* service port */
+		uint16_t port; /* service port */
 		uint16_t cores_n;
-		uint8_t cores[16];   /* by hash of the 4-tuple among them */
+		uint8_t cores[16]; /* by hash of the 4-tuple among them */
 	} service[32];
 	unsigned service_count;
 	struct siphash_key *key; /* of the 4-tuple hash */
@@ -88,12 +90,13 @@ struct steer_table {
  * echo, malformed frames, unknown ports). */
 unsigned steer_owner(const struct steer_table *t, const struct rte_mbuf *frame, unsigned here);
 
-/* A human line per connection, for `tcp list`; returns connections visited from index *from_r on. */
+/* A human line per connection, for `tcp list`; returns connections visited from index *from_r on.
+ */
 struct stack_conn_info {
 	struct conn_id id;
 	struct endpoint local, peer;
 	const char *state;
 	uint32_t cwnd, srtt_us, retransmits, snd_queued, rcv_queued;
 };
-unsigned stack_list(const struct stack *st, uint32_t *from_r, struct stack_conn_info *out,
-	unsigned max);
+unsigned stack_list(
+	const struct stack *st, uint32_t *from_r, struct stack_conn_info *out, unsigned max);

@@ -8,13 +8,14 @@
 #include "dataplane/base/rt/channel.h"
 #include "dataplane/base/rt/chunk.h"
 
-#define PATH_MAX_OCTETS   256 /* RFC 5321 4.5.3.1.3, with the brackets */
-#define LOCAL_PART_MAX    64  /* RFC 5321 4.5.3.1.1 */
-#define DOMAIN_MAX        255 /* RFC 5321 4.5.3.1.2 */
-#define ADDRESS_MAX       320 /* local part, @, domain */
-#define MESSAGE_RCPT_MAX  1000 /* chosen; RFC 5321 4.5.3.1.8 asks for 100 at least */
-#define MESSAGE_PREFIX_MAX 2048 /* octets of prepended fields; chosen */
-#define STREAM_ABOVE      (256 * 1024) /* octets in memory from which a body is streamed to the writer */
+#define PATH_MAX_OCTETS    256          /* RFC 5321 4.5.3.1.3, with the brackets */
+#define LOCAL_PART_MAX     64           /* RFC 5321 4.5.3.1.1 */
+#define DOMAIN_MAX         255          /* RFC 5321 4.5.3.1.2 */
+#define ADDRESS_MAX        320          /* local part, @, domain */
+#define MESSAGE_RCPT_MAX   1000         /* chosen; RFC 5321 4.5.3.1.8 asks for 100 at least */
+#define MESSAGE_PREFIX_MAX 2048         /* octets of prepended fields; chosen */
+#define STREAM_ABOVE       (256 * 1024) /* octets in memory from which a body is streamed to the writer \
+					 */
 
 enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
 
@@ -30,7 +31,7 @@ struct rcpt {
 	uint8_t route;        /* enum rcpt_route */
 	uint8_t notify;       /* RFC 3461 NOTIFY bits, 0: default */
 	uint16_t reserved;
-	uint32_t account;     /* RCPT_LOCAL: account number in the directory */
+	uint32_t account; /* RCPT_LOCAL: account number in the directory */
 };
 
 /* All variable-size memory of a message is chunks, so that limits.body_memory covers it. */
@@ -42,23 +43,25 @@ struct message {
 	struct ip_addr peer;
 	uint8_t body_type; /* enum body_type */
 	uint8_t smtputf8;
-	uint8_t bare;      /* internal: a DSN or APPEND, not from a peer */
+	uint8_t bare; /* internal: a DSN or APPEND, not from a peer */
 	uint8_t reserved;
 	uint32_t rcpt_count;
-	uint32_t sender_n; /* reverse-path without brackets; 0: <> */
+	uint32_t sender_n;    /* reverse-path without brackets; 0: <> */
 	struct chunk *sender; /* holds the reverse-path (<= ADDRESS_MAX octets) */
 	struct chain rcpts;   /* struct rcpt records, RCPT_PER_CHUNK in each chunk */
 	struct chain text;    /* the recipients' addresses; none straddles two chunks */
-	/* Header edits made by us.  Only prepending so far: what stands before the body's first octet.
-	 * The first `prefix_local` octets (Return-Path) are seen in mailboxes only, not relayed. */
+	/* Header edits made by us.  Only prepending so far: what stands before the body's first
+	 * octet. The first `prefix_local` octets (Return-Path) are seen in mailboxes only, not
+	 * relayed. */
 	struct chain prefix;
 	uint32_t prefix_local;
 	/* The message content as received, transparency undone, octet for octet. */
-	struct chain body;      /* what is in memory: all of it, or the tail behind `streamed` */
-	uint64_t streamed;      /* octets already given to the writer as parts */
+	struct chain body; /* what is in memory: all of it, or the tail behind `streamed` */
+	uint64_t streamed; /* octets already given to the writer as parts */
 	uint32_t streamed_chunks;
-	uint32_t body_crc;      /* CRC-32C over the whole body */
-	uint32_t header_bytes;  /* octets of body up to and including the empty line; = size if none */
+	uint32_t body_crc;     /* CRC-32C over the whole body */
+	uint32_t header_bytes; /* octets of body up to and including the empty line; = size if none
+				*/
 };
 
 #define RCPT_PER_CHUNK (CHUNK_DATA / sizeof(struct rcpt))

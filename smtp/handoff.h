@@ -7,19 +7,19 @@
 #include "smtp/envelope.h"
 
 enum handoff_kind {
-	HANDOFF_PART = 1, /* a run of body chunks of a message that is still being received */
-	HANDOFF_DROP,     /* forget the parts of a message that will not be accepted */
-	HANDOFF_ACCEPT,   /* make the message durable: mailboxes and queue in one transaction */
+	HANDOFF_PART = 1,   /* a run of body chunks of a message that is still being received */
+	HANDOFF_DROP,       /* forget the parts of a message that will not be accepted */
+	HANDOFF_ACCEPT,     /* make the message durable: mailboxes and queue in one transaction */
 	HANDOFF_KIND_N = 16 /* kinds from here on belong to store/ (store/store.h) */
 };
 
 /* op.status after completion. */
 enum handoff_status {
 	HANDOFF_OK = 0,
-	HANDOFF_FULL = 1,     /* disk, map or reserve: 452 4.3.1 */
-	HANDOFF_FAILED = 2,   /* the shard has failed: 451 4.3.0 */
-	HANDOFF_REFUSED = 3,  /* every recipient refused in the ack (mailbox gone, quota): 550/552 */
-	HANDOFF_ERROR = 4,    /* this one could not be stored: 451 4.3.0 */
+	HANDOFF_FULL = 1,    /* disk, map or reserve: 452 4.3.1 */
+	HANDOFF_FAILED = 2,  /* the shard has failed: 451 4.3.0 */
+	HANDOFF_REFUSED = 3, /* every recipient refused in the ack (mailbox gone, quota): 550/552 */
+	HANDOFF_ERROR = 4,   /* this one could not be stored: 451 4.3.0 */
 };
 
 struct part_op {
@@ -38,5 +38,5 @@ struct drop_op {
 struct accept_op {
 	struct op op;            /* HANDOFF_ACCEPT */
 	struct message *message; /* the writer takes a reference of its own for the delivery hint */
-	uint32_t refused;        /* out: local recipients refused by the writer; the others were taken */
+	uint32_t refused; /* out: local recipients refused by the writer; the others were taken */
 };

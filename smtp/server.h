@@ -14,14 +14,14 @@ struct smtp_server_conf {
 	uint16_t port;
 	/* Measuring only: answer 250 without the store.  `discard` mode. */
 	bool discard;
-	/* Test of the crash campaign: answer 250 before the commit.  Set only by a hidden flag of test
-	 * builds (meson -Dmutants=true). */
+	/* Test of the crash campaign: answer 250 before the commit.  Set only by a hidden flag of
+	 * test builds (meson -Dmutants=true). */
 	bool ack_early;
 };
 
 /* Main thread, before the core runs.  writer: channel from this core to the store writer, already
- * added to the core; its on_credit belongs to the server.  policy: borrowed, may be replaced between
- * laps by smtp_server_set_policy.  Returns NULL on want of memory. */
+ * added to the core; its on_credit belongs to the server.  policy: borrowed, may be replaced
+ * between laps by smtp_server_set_policy.  Returns NULL on want of memory. */
 struct smtp_server *smtp_server_create(struct core *core, struct channel *writer,
 	const struct smtp_policy *policy, const struct smtp_server_conf *conf);
 /* Start listening; 0 or -errno. */

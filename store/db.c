@@ -7,8 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_READERS 512 /* reader slots of the lock file; one each for our threads and for tools   \
-			 */
+#define MAX_READERS                                                                                \
+	512 /* reader slots of the lock file; one each for our threads and for tools               \
+	     */
 #define MAP_DEFAULT (1ull << 40)
 
 static const char *const db_names[DB_N] = {

@@ -5,7 +5,7 @@
 #include "dataplane/port.h"
 #include "delivery/delivery.h"
 #include "smtp/server.h"
-#include "store/access.h"
+#include "store/access/access.h"
 #include "store/control/config.h"
 
 void config_to_dataplane(const struct config *c, struct dataplane_conf *out);

@@ -6,7 +6,7 @@
 #include "dataplane/port.h"
 #include "delivery/delivery.h"
 #include "smtp/server.h"
-#include "store/access.h"
+#include "store/access/access.h"
 #include "store/control/config.h"
 #include "store/imap/imap_server.h"
 #include "store/password.h"

@@ -2,7 +2,7 @@
  * IMAP as an access_server; struct imap_server is that server under its public name.
  * OWNER: the control core's thread. */
 #include "store/imap/imap_server.h"
-#include "store/access_server.h"
+#include "store/access/access_server.h"
 #include "store/imap/imap_session.h"
 
 static const struct access_proto imap_proto = {

@@ -2,7 +2,7 @@
  * The IMAP server of a core with CORE_CONTROL: binds streams to imap_session engines, and those to
  * the store's channels. */
 #pragma once
-#include "store/access.h"
+#include "store/access/access.h"
 
 struct imap_server;
 struct imap_server *imap_server_create(struct access *a, uint16_t port, uint32_t sessions_max);

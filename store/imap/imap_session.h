@@ -6,8 +6,8 @@
  *
  * OWNER: one core's thread. */
 #pragma once
-#include "store/access_engine.h"
-#include "store/chunk_array.h"
+#include "store/access/access_engine.h"
+#include "store/access/chunk_array.h"
 
 #define IMAP_COMMAND_MAX    ACCESS_COMMAND_BYTES /* octets of a command with its literals; chosen */
 #define IMAP_ERRORS_MAX     20                   /* BAD replies of a connection in a row; chosen */

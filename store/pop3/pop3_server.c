@@ -2,7 +2,7 @@
  * POP3 as an access_server; struct pop3_server is that server under its public name.
  * OWNER: the control core's thread. */
 #include "store/pop3/pop3_server.h"
-#include "store/access_server.h"
+#include "store/access/access_server.h"
 #include "store/pop3/pop3_session.h"
 
 static const struct access_proto pop3_proto = {

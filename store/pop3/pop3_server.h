@@ -2,7 +2,7 @@
  * The POP3 server of a core with CORE_CONTROL: binds streams to pop3_session engines, and those to
  * the store's channels. */
 #pragma once
-#include "store/access.h"
+#include "store/access/access.h"
 
 struct pop3_server;
 struct pop3_server *pop3_server_create(struct access *a, uint16_t port, uint32_t sessions_max);

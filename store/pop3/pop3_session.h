@@ -5,8 +5,8 @@
  *
  * OWNER: one core's thread. */
 #pragma once
-#include "store/access_engine.h"
-#include "store/chunk_array.h"
+#include "store/access/access_engine.h"
+#include "store/access/chunk_array.h"
 
 #define POP3_LINE_MAX       600 /* octets with CRLF; RFC 2449 4 says 255, passwords here may have 512 */
 #define POP3_ERRORS_MAX     20 /* -ERR replies to bad commands before the end; chosen */

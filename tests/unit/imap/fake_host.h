@@ -2,7 +2,7 @@
  * A host for mailbox engines in tests: a small store in memory that answers their ops, and a driver
  * that feeds octets in pieces and collects what is said.  Used by the POP3 and the IMAP tests. */
 #pragma once
-#include "store/access_engine.h"
+#include "store/access/access_engine.h"
 
 #define FAKE_BOXES    16
 #define FAKE_MESSAGES 64

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * OWNER: the core's thread. */
-#include "store/access_conn.h"
+#include "store/access/access_conn.h"
 
 #define ROUNDS_PER_SERVICE                                                                         \
 	8 /* times an engine may fill the send buffer before others have a turn */

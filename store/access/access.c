@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * OWNER: the control core's thread. */
-#include "store/access.h"
+#include "store/access/access.h"
 #include <errno.h>
 
 #define EVENTS_PER_LAP 64 /* hints looked at in one lap; chosen */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "store/chunk_array.h"
+#include "store/access/chunk_array.h"
 
 static struct chunk **slot(const struct chunk_array *a, uint32_t chunk)
 {

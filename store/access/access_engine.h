@@ -6,8 +6,8 @@
  * At most one store op of an engine is under way; the engine's memory stays until its done() was
  * called, whatever happens to the connection.  OWNER: the session's core. */
 #pragma once
-#include "store/access.h"
-#include "store/access_out.h"
+#include "store/access/access.h"
+#include "store/access/access_out.h"
 
 struct access_engine;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "store/access_out.h"
+#include "store/access/access_out.h"
 #include <stdarg.h>
 #include "dataplane/base/buf.h"
 

@@ -3,7 +3,7 @@
  * and store channels to engines, timeouts, scarce space.  OWNER: the core's thread. */
 #pragma once
 #include "dataplane/base/counters.h"
-#include "store/access_engine.h"
+#include "store/access/access_engine.h"
 
 struct access_conn;
 

@@ -2,7 +2,7 @@
  * One connection of a mailbox server: stream below, engine above, store ops to the side.
  * OWNER: the core's thread. */
 #pragma once
-#include "store/access_server.h"
+#include "store/access/access_server.h"
 
 struct access_conn {
 	struct stream stream;

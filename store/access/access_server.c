@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * OWNER: the core's thread, after creation by main. */
-#include "store/access_conn.h"
+#include "store/access/access_conn.h"
 #include <rte_malloc.h>
 
 #define RUNS_PER_LAP 64 /* sessions run in one lap by the poller; chosen */
