@@ -14,8 +14,7 @@
 #define ADDRESS_MAX        320          /* local part, @, domain */
 #define MESSAGE_RCPT_MAX   1000         /* chosen; RFC 5321 4.5.3.1.8 asks for 100 at least */
 #define MESSAGE_PREFIX_MAX 2048         /* octets of prepended fields; chosen */
-#define STREAM_ABOVE       (256 * 1024) /* octets in memory from which a body is streamed to the writer \
-					 */
+#define STREAM_ABOVE       (256 * 1024) /* octets from which a body goes to the writer in parts */
 
 enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
 
