@@ -143,7 +143,7 @@ static void test_header_end_and_received(void **state)
 		{"Received : a\r\nReceive: a\r\nXReceived: b\r\n received: c\r\n\r\n.\r\n", 56, 0,
                  0											  },
 		{"Received:\r\nRECEIVED:\r\nReceived:\r\n\r\n.\r\n",                        0,  3, DATA_LOOP},
-		{"..Received:\r\n\r\n.\r\n",						15, 0, 0        },
+		{"..Received:\r\n\r\n.\r\n",						14, 0, 0        },
 	};
 
 	(void)state;

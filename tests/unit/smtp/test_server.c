@@ -701,6 +701,42 @@ static void test_case_12_early_talker_by_acknowledgement(void **state)
 	bed_close();
 }
 
+/* Case 24: far more recipients than the limit cost no memory and end the session. */
+static void test_case_24_fifty_thousand_recipients(void **state)
+{
+	(void)state;
+	bed_open(2, (struct smtp_server_conf){0});
+	greet(0);
+	say(0, BYTES_LIT("MAIL FROM:<a@client.example.net>\r\n"));
+	unsigned sent = 0;
+	uint32_t before = chunk_pool_free_count();
+	for (; sent < 50000 && !bed.peer[0].closed; sent++) {
+		say(0, BYTES_LIT("RCPT TO:<alice@local.example.org>\r\n"));
+		const char *said = heard(0);
+		if (sent > 100 && !bed.peer[0].closed)
+			assert_memory_equal(said, "452 4.5.3", 9);
+		assert_true(before - MIN(before, chunk_pool_free_count()) <= 4);
+	}
+	assert_int_equal(sent, 100 + SMTP_OVERSHOOT + 1);
+	bed_close();
+}
+
+/* Case 43: a list of recipients in Received would tell who got a blind copy. */
+static void test_case_43_for_clause_names_a_lone_recipient_only(void **state)
+{
+	(void)state;
+	bed_open(2, (struct smtp_server_conf){0});
+	greet(0);
+	say(0, BYTES_LIT("MAIL FROM:<a@client.example.net>\r\n"
+			 "RCPT TO:<alice@local.example.org>\r\n"
+			 "RCPT TO:<alice@local.example.org>\r\nDATA\r\n"));
+	say(0, BYTES_LIT("x\r\n.\r\n"));
+	write_some(10);
+	assert_int_equal(bed.store[0].rcpts, 2);
+	assert_null(strstr(bed.store[0].prefix, "for <"));
+	bed_close();
+}
+
 static void test_drain(void **state)
 {
 	(void)state;
@@ -810,6 +846,8 @@ int main(void)
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_full_send_buffer_keeps_replies_in_order),
 		cmocka_unit_test(test_case_12_early_talker_by_acknowledgement),
+		cmocka_unit_test(test_case_24_fifty_thousand_recipients),
+		cmocka_unit_test(test_case_43_for_clause_names_a_lone_recipient_only),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_eof_after_the_last_command),
 		cmocka_unit_test(test_pool_of_sessions_is_bounded),
