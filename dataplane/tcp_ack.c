@@ -51,8 +51,7 @@ static void recovery_partial(struct tcp_conn *c, uint32_t bytes)
 	uint32_t segs = bytes / c->mss;
 
 	if (c->flags & CF_SACK) {
-		tcp_sendq_mark_lost(c);
-		if (c->sacked_segs == 0 || !c->lost)
+		if (!c->lost)
 			return;
 	} else {
 		/* One of the segments acknowledged was the hole, the rest were duplicate ACKs. */
@@ -92,7 +91,38 @@ static void ack_delivered(struct tcp_conn *c, const struct tcp_acked *acked)
 		tcp_rtt_sample(c, c->stack->now_us - acked->sent_us);
 	if (acked->bytes && !acked->early)
 		c->backoff = 0;
-	c->rack_us = MAX(c->rack_us, acked->delivered_us);
+	if (acked->delivered_us > c->rack_us ||
+		(acked->delivered_us == c->rack_us && acked->delivered_us &&
+			seq_lt(c->rack_end, acked->delivered_end))) {
+		c->rack_us = acked->delivered_us;
+		c->rack_end = acked->delivered_end;
+		c->rack_rtt_us = (uint32_t)MIN(c->stack->now_us - c->rack_us, TCP_RTO_MAX_US);
+	}
+}
+
+/* Look for losses; what is only late is looked at again when its time is up. */
+static uint64_t loss_detect(struct tcp_conn *c)
+{
+	return c->flags & CF_SACK ? tcp_sendq_mark_lost(c) : 0;
+}
+
+static void reorder_wait(struct tcp_conn *c, uint64_t until)
+{
+	if (!until || (c->rto_at && c->rto_at <= until))
+		return;
+	c->flags = (c->flags & ~(uint32_t)(CF_TLP | CF_PERSIST)) | CF_REORDER;
+	c->rto_at = until;
+}
+
+void tcp_reorder_timeout(struct tcp_conn *c)
+{
+	uint64_t until = loss_detect(c);
+
+	if (c->lost && !(c->flags & (CF_RECOVERY | CF_LOSS)))
+		recovery_enter(c);
+	tcp_timer_rto(c);
+	reorder_wait(c, until);
+	tcp_conn_dirty(c);
 }
 
 static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
@@ -105,6 +135,8 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 		tcp_sendq_sack(c, &seg->opt, &acked);
 	ack_delivered(c, &acked);
 	c->retries = 0;
+	c->flags &= ~(uint32_t)CF_TLP_SENT;
+	uint64_t until = loss_detect(c);
 	if (c->flags & CF_RECOVERY) {
 		if (seq_le(c->recover, seg->ack)) {
 			recovery_leave(c);
@@ -116,16 +148,15 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 		if ((c->flags & CF_LOSS) && seq_le(c->recover, seg->ack))
 			c->flags &= ~(uint32_t)CF_LOSS;
 		c->dup_acks = 0;
-		if (c->flags & CF_SACK)
-			tcp_sendq_mark_lost(c);
 		cc_grow(c, acked.bytes, flight);
 		if (c->lost && !(c->flags & CF_LOSS))
 			recovery_enter(c);
 	}
 	if (c->flags & CF_ORPHAN)
-		c->life_at = c->stack->now_us + TCP_ORPHAN_US;
+		c->life_at = c->stack->now_us + TCP_LINGER_US;
 	c->flags &= ~(uint32_t)CF_PERSIST;
 	tcp_timer_rto(c);
+	reorder_wait(c, until);
 	tell_writable(c);
 	tcp_conn_dirty(c);
 }
@@ -144,11 +175,11 @@ static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, boo
 		return;
 	if (c->dup_acks < UINT16_MAX)
 		c->dup_acks++;
-	if (c->flags & CF_SACK)
-		tcp_sendq_mark_lost(c);
+	uint64_t until = loss_detect(c);
 	if (!(c->flags & (CF_RECOVERY | CF_LOSS)) &&
 		(c->lost || (c->dup_acks >= TCP_DUP_ACKS && !c->sacked_segs && c->sendq)))
 		recovery_enter(c);
+	reorder_wait(c, until);
 	tcp_conn_dirty(c);
 }
 

@@ -175,7 +175,7 @@ void tcp_conn_progress(struct tcp_conn *c)
 	if (c->state == TCP_FIN_WAIT_1 && tcp_conn_fin_acked(c)) {
 		tcp_conn_set_state(c, TCP_FIN_WAIT_2);
 		if (c->flags & CF_ORPHAN)
-			c->life_at = c->stack->now_us + TCP_ORPHAN_US;
+			c->life_at = c->stack->now_us + TCP_FIN_WAIT_2_US;
 	}
 	if ((c->flags & (CF_FIN_RCVD | CF_EOF_TOLD)) == CF_FIN_RCVD && !c->unread && c->stream) {
 		c->flags |= CF_EOF_TOLD;

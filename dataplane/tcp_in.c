@@ -218,7 +218,7 @@ static void data_input(struct tcp_conn *c, struct tcp_segment *seg)
 		if (!(c->flags & CF_FIN_SEEN) && seq_le(c->rcv_nxt, fin) &&
 			seq_le(fin, seq_max(c->rcv_adv, c->rcv_nxt))) {
 			c->flags |= CF_FIN_SEEN;
-			c->rcv_fin = fin;
+			c->rcv_fin = c->ooo_last = fin;
 		}
 		c->flags |= CF_ACK_NOW;
 		tcp_conn_dirty(c);

@@ -108,9 +108,9 @@ void tcp_send_ack(struct tcp_conn *c)
 		c->delack_at = c->stack->now_us + TCP_DELACK_US;
 		return;
 	}
-	if (c->ooo && (c->flags & CF_SACK))
-		opt = bytes_make(
-			options, tcp_options_sack(options, blocks, tcp_reass_sack(c, blocks)));
+	unsigned n = c->flags & CF_SACK ? tcp_reass_sack(c, blocks) : 0;
+	if (n)
+		opt = bytes_make(options, tcp_options_sack(options, blocks, n));
 	counter_inc(CTR_TCP_OUT_SEGS);
 	segment_send(c, m, c->snd_nxt, RTE_TCP_ACK_FLAG, opt);
 }
@@ -295,6 +295,21 @@ static void output_fresh(struct tcp_conn *c)
 		if (!c->rto_at || (c->flags & CF_PERSIST))
 			tcp_timer_rto(c);
 	}
+}
+
+void tcp_send_probe(struct tcp_conn *c)
+{
+	struct rte_mbuf *fresh = c->unsent, *last = c->sendq;
+
+	if (fresh && window_allows(c, fresh)) {
+		if (txseg_send(c, fresh, false))
+			c->unsent = tcp_txseg_of(fresh)->next;
+		return;
+	}
+	while (last && tcp_txseg_of(last)->next != c->unsent)
+		last = tcp_txseg_of(last)->next;
+	if (last)
+		txseg_send(c, last, true);
 }
 
 /* FIN without data: nothing was left to carry it, or it must go again. */

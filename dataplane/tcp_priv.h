@@ -13,16 +13,19 @@
 #include "dataplane/tcp_cc.h"
 #include "dataplane/tcp_table.h"
 
-#define TCP_MSS_DEFAULT        536u              /* RFC 9293 3.7.1 */
-#define TCP_MSS_MIN            64u               /* chosen: a peer that asks for less gets this */
-#define TCP_RTO_INITIAL_US     (1 * US_PER_SEC)  /* RFC 6298 2.1 */
-#define TCP_RTO_MIN_US         (200 * US_PER_MS) /* chosen, as is common; RFC 6298 says 1 s */
-#define TCP_RTO_MAX_US         (60 * US_PER_SEC) /* RFC 6298 2.5 */
-#define TCP_DELACK_US          (40 * US_PER_MS)  /* chosen; RFC 9293: below 500 ms */
-#define TCP_RETRIES_MAX        12                /* chosen: minutes; RFC 1122 R2: at least 100 s */
-#define TCP_RETRIES_ORPHAN     8                 /* chosen: nobody waits for the data any more */
-#define TCP_SYN_ACK_RETRIES    5                 /* chosen: about a minute */
-#define TCP_ORPHAN_US          (60 * US_PER_SEC) /* chosen: without progress, after stream_close */
+#define TCP_MSS_DEFAULT     536u              /* RFC 9293 3.7.1 */
+#define TCP_MSS_MIN         64u               /* chosen: a peer that asks for less gets this */
+#define TCP_RTO_INITIAL_US  (1 * US_PER_SEC)  /* RFC 6298 2.1 */
+#define TCP_RTO_MIN_US      (200 * US_PER_MS) /* chosen, as is common; RFC 6298 says 1 s */
+#define TCP_RTO_MAX_US      (60 * US_PER_SEC) /* RFC 6298 2.5 */
+#define TCP_DELACK_US       (40 * US_PER_MS)  /* chosen; RFC 9293: below 500 ms */
+#define TCP_PROBE_SLACK_US  (2 * US_PER_MS)   /* chosen: two ticks of the timer wheel */
+#define TCP_RETRIES_MAX     12                /* chosen: minutes; RFC 1122 R2: at least 100 s */
+#define TCP_RETRIES_ORPHAN  8                 /* chosen: nobody waits for the data any more */
+#define TCP_SYN_ACK_RETRIES 5                 /* chosen: about a minute */
+#define TCP_LINGER_US       (180 * US_PER_SEC) /* chosen: closed, and what is queued makes no progress \
+						*/
+#define TCP_FIN_WAIT_2_US      (60 * US_PER_SEC) /* chosen: closed, and the peer is not */
 #define TCP_TIME_WAIT_US       (60 * US_PER_SEC) /* chosen: 2 MSL of 30 s */
 #define TCP_TIME_WAIT_REUSE_US (1 * US_PER_SEC)  /* chosen: own ports, when none is left */
 #define TCP_CHALLENGE_US       (500 * US_PER_MS) /* chosen: one for each connection in this time */
@@ -66,6 +69,9 @@ enum tcp_flag {
 	CF_ORPHAN = 1 << 17,        /* the application has closed; no upcalls */
 	CF_FORCE_RETX = 1 << 18,    /* the next retransmission goes out whatever cwnd says */
 	CF_WSCALE = 1 << 20,        /* both ends scale windows */
+	CF_TLP = 1 << 21,           /* rto_at is the probe timeout of RFC 8985 */
+	CF_TLP_SENT = 1 << 22,      /* a probe is out, and nothing new acknowledged since */
+	CF_REORDER = 1 << 23,       /* rto_at is the reordering timer of RFC 8985 */
 	CF_SYN_DUE = 1 << 19, /* SYN goes out in the next flush; life_at is still an interval */
 };
 
@@ -121,6 +127,8 @@ struct tcp_conn {
 	};
 	uint64_t last_send_us;
 	uint32_t srtt_us, rttvar_us, iss, snd_wnd_max;
+	uint32_t rack_end;     /* its right edge */
+	uint32_t rack_rtt_us;  /* and how long it took */
 	uint32_t challenge_ms; /* stack milliseconds of the last challenge ACK */
 	uint32_t retransmits;
 	struct list pending; /* SYN_RCVD: the backlog; later: those that wait for the pool */
@@ -216,6 +224,8 @@ void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq);
 /* Returns false when the segment must not be processed further. */
 bool tcp_ack_process(struct tcp_conn *c, const struct tcp_segment *seg);
 void tcp_window_update(struct tcp_conn *c, const struct tcp_segment *seg);
+/* The reordering timer expired. */
+void tcp_reorder_timeout(struct tcp_conn *c);
 void tcp_rtt_sample(struct tcp_conn *c, uint64_t rtt_us);
 uint32_t tcp_pipe(const struct tcp_conn *c);
 
@@ -232,12 +242,14 @@ struct tcp_acked {
 	uint32_t bytes;        /* octets of payload newly acknowledged in sequence */
 	uint64_t sent_us;      /* of the youngest segment sent only once; 0: none */
 	uint64_t delivered_us; /* of the youngest transmission known to have arrived */
+	uint32_t delivered_end;
 };
 void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked);
 /* Mark what the blocks cover; returns octets newly covered. */
 uint32_t tcp_sendq_sack(struct tcp_conn *c, const struct tcp_options *opt, struct tcp_acked *acked);
-/* RFC 6675 IsLost, and retransmissions overtaken by later ones. */
-void tcp_sendq_mark_lost(struct tcp_conn *c);
+/* RFC 6675 IsLost, and RACK (RFC 8985): a segment is lost when one sent later has arrived and its
+ * own time is up.  Returns when the next time is up; 0: none is waited for. */
+uint64_t tcp_sendq_mark_lost(struct tcp_conn *c);
 /* The oldest segment that the peer does not have counts as lost. */
 void tcp_sendq_mark_head_lost(struct tcp_conn *c);
 /* Timeout: all that is in flight counts as lost. */
@@ -258,6 +270,8 @@ uint32_t tcp_reass_space(const struct tcp_conn *c);
 /* tcp_out.c */
 /* All that may be sent now: retransmissions, data, FIN, or an ACK. */
 void tcp_output(struct tcp_conn *c);
+/* Tail loss probe: new data if there is some, else the last segment again (RFC 8985 7.3). */
+void tcp_send_probe(struct tcp_conn *c);
 void tcp_send_syn(struct tcp_conn *c); /* SYN or SYN-ACK, by state */
 void tcp_send_ack(struct tcp_conn *c);
 void tcp_send_challenge(struct tcp_conn *c);

@@ -265,27 +265,41 @@ void tcp_reass_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint3
 		ooo_drain(c);
 }
 
+/* Add a block; the one with the newest arrival goes first (RFC 2018 4). */
+static unsigned sack_add(
+	const struct tcp_conn *c, struct tcp_range *blocks, unsigned n, struct tcp_range r)
+{
+	bool newest = seq_le(r.start, c->ooo_last) && seq_lt(c->ooo_last, r.end);
+
+	if (newest && n) {
+		struct tcp_range first = blocks[0];
+		blocks[0] = r;
+		r = first;
+	}
+	if (n < TCP_SACK_BLOCKS)
+		blocks[n++] = r;
+	return n;
+}
+
 unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range blocks[TCP_SACK_BLOCKS])
 {
-	unsigned n = 1;
-	bool newest = false;
+	/* A FIN that came too early counts as an octet: it shows the peer that its tail is lost. */
+	bool fin = (c->flags & CF_FIN_SEEN) && seq_lt(c->rcv_nxt, c->rcv_fin);
+	unsigned n = 0;
 
-	/* RFC 2018 4: the first block holds the newest arrival; the others as they come. */
 	for (const struct rte_mbuf *m = c->ooo; m;) {
 		struct tcp_range r = {rx_seq(m), rx_end(m)};
 		for (m = m->next; m && rx_seq(m) == r.end; m = m->next)
 			r.end = rx_end(m);
-		if (!newest && seq_le(r.start, c->ooo_last) && seq_lt(c->ooo_last, r.end)) {
-			blocks[0] = r;
-			newest = true;
-		} else if (n < TCP_SACK_BLOCKS) {
-			blocks[n++] = r;
+		if (fin && r.end == c->rcv_fin) {
+			r.end++;
+			fin = false;
 		}
+		n = sack_add(c, blocks, n, r);
 	}
-	if (newest)
-		return n;
-	memmove(blocks, blocks + 1, (n - 1) * sizeof(*blocks));
-	return n - 1;
+	if (fin)
+		n = sack_add(c, blocks, n, (struct tcp_range){c->rcv_fin, c->rcv_fin + 1});
+	return n;
 }
 
 void tcp_reass_free(struct tcp_conn *c)

@@ -123,7 +123,10 @@ static void seg_delivered(
 			return;
 		}
 	}
-	acked->delivered_us = MAX(acked->delivered_us, seg->sent_us);
+	if (seg->sent_us >= acked->delivered_us) {
+		acked->delivered_us = seg->sent_us;
+		acked->delivered_end = seg->seq + seg->len;
+	}
 }
 
 void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked)
@@ -189,23 +192,36 @@ uint32_t tcp_sendq_sack(struct tcp_conn *c, const struct tcp_options *opt, struc
 	return fresh;
 }
 
-void tcp_sendq_mark_lost(struct tcp_conn *c)
+/* Was the segment sent before the youngest one that has arrived? */
+static bool overtaken(const struct tcp_conn *c, const struct tcp_txseg *seg)
+{
+	return seg->sent_us < c->rack_us ||
+	       (seg->sent_us == c->rack_us && seq_lt(seg->seq + seg->len, c->rack_end));
+}
+
+uint64_t tcp_sendq_mark_lost(struct tcp_conn *c)
 {
 	unsigned above = c->sacked_segs;
-	uint64_t reorder_us = c->srtt_us / 4 + 1;
+	uint64_t wait_us = c->rack_rtt_us + c->srtt_us / 4 + 1, next = 0;
 
-	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent && above;
-		m = tcp_txseg_of(m)->next) {
+	if (!above && !(c->flags & (CF_RECOVERY | CF_LOSS)))
+		return 0;
+	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent; m = tcp_txseg_of(m)->next) {
 		struct tcp_txseg *seg = tcp_txseg_of(m);
-		if (seg->flags & TXS_SACKED)
+		if (seg->flags & TXS_SACKED) {
 			above--;
-		else if (seg->flags & TXS_RETX) {
-			/* Sent again, and one sent clearly later has arrived: lost once more. */
-			if (c->rack_us > seg->sent_us + reorder_us)
-				seg_mark_lost(c, seg);
-		} else if (above >= TCP_DUP_ACKS)
+			continue;
+		}
+		if (seg->flags & TXS_LOST)
+			continue;
+		bool late = overtaken(c, seg);
+		if ((above >= TCP_DUP_ACKS && !(seg->flags & TXS_RETX)) ||
+			(late && seg->sent_us + wait_us <= c->stack->now_us))
 			seg_mark_lost(c, seg);
+		else if (late && (!next || seg->sent_us + wait_us < next))
+			next = seg->sent_us + wait_us;
 	}
+	return next;
 }
 
 void tcp_sendq_mark_head_lost(struct tcp_conn *c)

@@ -118,7 +118,7 @@ static void tcp_stream_close(struct stream *s)
 	}
 	c->flags |= CF_ORPHAN;
 	c->flags &= ~(uint32_t)(CF_RX_STOPPED | CF_RESUMED | CF_TELL_WRITABLE);
-	c->life_at = c->stack->now_us + TCP_ORPHAN_US;
+	c->life_at = c->stack->now_us + TCP_LINGER_US;
 	tcp_reass_free(c);
 	fin_queue(c);
 	tcp_conn_dirty(c);

@@ -14,15 +14,38 @@ uint64_t tcp_rto_us(const struct tcp_conn *c)
 	return MIN(rto, TCP_RTO_MAX_US);
 }
 
+/* RFC 8985 7.2: a probe instead of a timeout, while nothing says that something is lost. */
+static bool probe_useful(const struct tcp_conn *c)
+{
+	return (c->flags & CF_SACK) && !(c->flags & (CF_RECOVERY | CF_LOSS | CF_TLP_SENT)) &&
+	       c->state >= TCP_ESTABLISHED && c->srtt_us && c->sendq && c->sendq != c->unsent &&
+	       !c->lost && !c->sacked_segs && c->snd_wnd;
+}
+
+/* A single segment may wait for the peer's delayed ACK. */
+static uint64_t probe_us(const struct tcp_conn *c)
+{
+	uint64_t us = 2ull * c->srtt_us + TCP_PROBE_SLACK_US;
+
+	return tcp_flight(c) <= c->mss ? us + 2 * TCP_DELACK_US : us;
+}
+
 void tcp_timer_rto(struct tcp_conn *c)
 {
-	c->flags &= ~(uint32_t)CF_PERSIST;
+	c->flags &= ~(uint32_t)(CF_PERSIST | CF_TLP | CF_REORDER);
 	c->rto_at = tcp_flight(c) ? c->stack->now_us + tcp_rto_us(c) : 0;
+	if (!c->rto_at || !probe_useful(c))
+		return;
+	uint64_t at = c->stack->now_us + probe_us(c);
+	if (at < c->rto_at) {
+		c->rto_at = at;
+		c->flags |= CF_TLP;
+	}
 }
 
 void tcp_timer_persist(struct tcp_conn *c)
 {
-	c->flags |= CF_PERSIST;
+	c->flags = (c->flags & ~(uint32_t)(CF_TLP | CF_REORDER)) | CF_PERSIST;
 	c->rto_at = c->stack->now_us + tcp_rto_us(c);
 }
 
@@ -99,6 +122,20 @@ static void persist_timeout(struct tcp_conn *c)
 	tcp_conn_dirty(c);
 }
 
+static void probe_timeout(struct tcp_conn *c)
+{
+	uint64_t quiet_us = probe_us(c);
+
+	/* what was sent since then deserves its time as well */
+	if (c->stack->now_us - c->last_send_us < quiet_us) {
+		c->rto_at = c->last_send_us + quiet_us;
+		return;
+	}
+	c->flags |= CF_TLP_SENT;
+	tcp_send_probe(c);
+	tcp_timer_rto(c);
+}
+
 static void rto_expired(struct tcp_conn *c)
 {
 	c->rto_at = 0;
@@ -106,6 +143,10 @@ static void rto_expired(struct tcp_conn *c)
 		handshake_timeout(c);
 	else if (c->flags & CF_PERSIST)
 		persist_timeout(c);
+	else if (c->flags & CF_REORDER)
+		tcp_reorder_timeout(c);
+	else if (c->flags & CF_TLP)
+		probe_timeout(c);
 	else if (tcp_flight(c))
 		retransmit_timeout(c);
 }

@@ -694,7 +694,7 @@ static void test_orphan_is_not_kept_for_ever(void **state)
 	stream_close(&stream);
 	host_lap(&lone.host, lone.host.now_us);
 	say(ACK, snd, rcv + 1, "");
-	lone_wait(&lone, 2 * TCP_ORPHAN_US);
+	lone_wait(&lone, TCP_FIN_WAIT_2_US + US_PER_SEC);
 	stack_get_info(lone.host.stack, &info);
 	assert_int_equal(info.connections, 0);
 	assert_int_equal(app.closes, 0);
