@@ -35,7 +35,8 @@ def list_meson(build_dir, suite):
             if suite in [s.rpartition(":")[2] for s in t["suite"]]]
 
 
-def run_meson(report, build_dir, suite, title=None, env=None, pattern="", multiplier=1):
+def run_meson(report, build_dir, suite, title=None, env=None, pattern="", multiplier=1,
+              test_args=()):
     """Run one suite of a build folder; every test becomes a line of the report."""
     report.group(title or suite)
     logbase = f"check-{suite}"
@@ -43,7 +44,8 @@ def run_meson(report, build_dir, suite, title=None, env=None, pattern="", multip
     if os.path.exists(log):
         os.unlink(log)
     args = ["meson", "test", "-C", build_dir, "--no-rebuild", "--suite", suite, "--logbase",
-            logbase, "--num-processes", str(jobs()), "--timeout-multiplier", str(multiplier)]
+            logbase, "--num-processes", str(jobs()), "--timeout-multiplier", str(multiplier),
+            *(f"--test-args={a}" for a in test_args)]
     names = [name for name in list_meson(build_dir, suite) if pattern in name]
     if pattern:
         args += names
