@@ -109,6 +109,8 @@ static void listen_to_it(void)
 			edge_known = false;
 			continue;
 		}
+		if (s.sport != their_port)
+			continue; /* an earlier connection */
 		uint32_t right = s.ack + s.window;
 		if (edge_known && s.window)
 			BUG_ON(seq_lt(right, edge));
