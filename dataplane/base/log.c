@@ -7,23 +7,21 @@
 #include <unistd.h>
 #include "dataplane/base/clock.h"
 
-#define LOG_THREADS_MAX 128 /* chosen: more than 64 cores and their helpers */
-#define LOG_RING_LINES  256 /* chosen: 256 KiB per thread */
-#define LOG_DRAIN_MAX   4096
+#define LOG_THREADS_MAX 128       /* chosen: more than 64 cores and their helpers */
+#define LOG_RING_BYTES  (1 << 20) /* chosen: some 7,000 lines; main drains every 50 ms */
+#define LOG_DRAIN_MAX   16384     /* lines in one call */
+#define LOG_OUT_BYTES   65536     /* written at once */
 
-struct log_line {
-	uint16_t n;
-	char text[LOG_LINE_MAX];
-};
-
-/* Single producer (the thread), single consumer (main). */
+/* Single producer (the thread), single consumer (main).  A line is its length in two octets and its
+ * text; positions run on and are taken modulo the size. */
 struct log_ring {
 	char thread[16];
 	alignas(CACHE_LINE) atomic_uint head; /* producer */
 	atomic_ulong dropped;
 	alignas(CACHE_LINE) atomic_uint tail; /* consumer */
-	struct log_line lines[LOG_RING_LINES];
+	uint8_t data[LOG_RING_BYTES];
 };
+static_assert((LOG_RING_BYTES & (LOG_RING_BYTES - 1)) == 0, "positions wrap at 2^32");
 
 static struct log_ring *rings[LOG_THREADS_MAX];
 static atomic_uint ring_count;
@@ -99,44 +97,83 @@ static size_t format_line(
 	return n;
 }
 
+static void ring_copy_in(struct log_ring *r, unsigned at, const void *from, size_t n)
+{
+	size_t offset = at % LOG_RING_BYTES, first = MIN(n, (size_t)LOG_RING_BYTES - offset);
+
+	memcpy(r->data + offset, from, first);
+	memcpy(r->data, (const uint8_t *)from + first, n - first);
+}
+
+static void ring_copy_out(const struct log_ring *r, unsigned at, void *to, size_t n)
+{
+	size_t offset = at % LOG_RING_BYTES, first = MIN(n, (size_t)LOG_RING_BYTES - offset);
+
+	memcpy(to, r->data + offset, first);
+	memcpy((uint8_t *)to + first, r->data, n - first);
+}
+
+static void ring_put(struct log_ring *r, const char *line, uint16_t n)
+{
+	unsigned head = atomic_load_explicit(&r->head, memory_order_relaxed);
+	unsigned used = head - atomic_load_explicit(&r->tail, memory_order_acquire);
+
+	if (LOG_RING_BYTES - used < n + sizeof(n)) {
+		atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
+		return;
+	}
+	ring_copy_in(r, head, &n, sizeof(n));
+	ring_copy_in(r, head + sizeof(n), line, n);
+	atomic_store_explicit(&r->head, head + (unsigned)sizeof(n) + n, memory_order_release);
+}
+
 void log_write(enum log_level level, const char *room, const char *format, ...)
 {
-	struct log_ring *r = my_ring;
+	char line[LOG_LINE_MAX];
 	va_list ap;
 
 	if (level > log_get_level())
 		return;
 	va_start(ap, format);
-	if (!r) {
-		char line[LOG_LINE_MAX];
-		write_all(line, format_line(line, level, room, format, ap));
-	} else {
-		unsigned head = atomic_load_explicit(&r->head, memory_order_relaxed);
-		if (head - atomic_load_explicit(&r->tail, memory_order_acquire) == LOG_RING_LINES) {
-			atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
-		} else {
-			struct log_line *l = &r->lines[head % LOG_RING_LINES];
-			l->n = (uint16_t)format_line(l->text, level, room, format, ap);
-			atomic_store_explicit(&r->head, head + 1, memory_order_release);
-		}
-	}
+	size_t n = format_line(line, level, room, format, ap);
 	va_end(ap);
+	if (my_ring)
+		ring_put(my_ring, line, (uint16_t)n);
+	else
+		write_all(line, n);
+}
+
+/* Returns lines written, at most max. */
+static unsigned ring_drain(struct log_ring *r, unsigned max)
+{
+	static char out[LOG_OUT_BYTES]; /* main thread only */
+	unsigned head = atomic_load_explicit(&r->head, memory_order_acquire);
+	unsigned tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	unsigned lines = 0;
+	size_t used = 0;
+
+	for (; tail != head && lines < max; lines++) {
+		uint16_t n;
+		ring_copy_out(r, tail, &n, sizeof(n));
+		if (used + n > sizeof(out)) {
+			write_all(out, used);
+			used = 0;
+		}
+		ring_copy_out(r, tail + (unsigned)sizeof(n), out + used, n);
+		used += n;
+		tail += (unsigned)sizeof(n) + n;
+		atomic_store_explicit(&r->tail, tail, memory_order_release);
+	}
+	write_all(out, used);
+	return lines;
 }
 
 unsigned log_drain(void)
 {
 	unsigned total = 0, n = atomic_load_explicit(&ring_count, memory_order_acquire);
 
-	for (unsigned i = 0; i < n; i++) {
-		struct log_ring *r = rings[i];
-		unsigned head = atomic_load_explicit(&r->head, memory_order_acquire);
-		unsigned tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-		for (; tail != head && total < LOG_DRAIN_MAX; tail++, total++) {
-			struct log_line *l = &r->lines[tail % LOG_RING_LINES];
-			write_all(l->text, l->n);
-			atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
-		}
-	}
+	for (unsigned i = 0; i < n; i++)
+		total += ring_drain(rings[i], LOG_DRAIN_MAX - total);
 	return total;
 }
 
