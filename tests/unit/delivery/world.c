@@ -639,7 +639,8 @@ void world_hint(struct world_message *w, bool streamed)
 		m->streamed = w->body_n;
 	else
 		assert_int_equal(chain_append(&m->body, bytes_make(w->body, w->body_n)), 0);
-	m->header_bytes = (uint32_t)(strstr(w->body, "\r\n\r\n") + 4 - w->body);
+	const char *end = memmem(w->body, w->body_n, "\r\n\r\n", 4);
+	m->header_bytes = (uint32_t)(end + 4 - w->body);
 	if (!hints_put(&world->ready, ready_hint_of_message(m), w->id))
 		message_unref(m);
 }
