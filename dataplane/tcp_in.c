@@ -133,8 +133,11 @@ static bool acceptable(const struct tcp_conn *c, const struct tcp_segment *seg)
 		seg->len + !!(seg->flags & RTE_TCP_FIN_FLAG) + !!(seg->flags & RTE_TCP_SYN_FLAG);
 	uint32_t first = seg->seq - c->rcv_nxt, last = seg->seq + n - 1 - c->rcv_nxt;
 
+	/* On the right edge too: there sits the pure ACK of a peer that has used the whole window.
+	 * To refuse it, as RFC 9293's table does, lets two ends that both wait for a hole starve.
+	 */
 	if (n == 0)
-		return window ? first < window : first == 0;
+		return first <= window;
 	/* a bare FIN takes no buffer: it is welcome on the edge */
 	if (window == 0)
 		return first == 0 && seg->len == 0 && !(seg->flags & RTE_TCP_SYN_FLAG);

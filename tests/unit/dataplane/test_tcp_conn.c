@@ -392,6 +392,20 @@ static void test_ack_of_data_never_sent_is_challenged(void **state)
 	assert_int_equal(app.n, 0);
 }
 
+static void test_ack_on_the_right_edge_of_the_window_counts(void **state)
+{
+	(void)state;
+	handshake();
+	stream_send(&stream, bytes_str("hello"));
+	host_lap(&lone.host, lone.host.now_us);
+	expect(ACK, rcv, snd, 5);
+	/* all of our window was sent and lost; the ACK behind it arrives */
+	say(ACK, snd + 10000, rcv + 5, "");
+	assert_int_equal(stream_unacked(&stream), 0);
+	say(ACK, snd + 10001, rcv + 5, "");
+	expect(ACK, rcv + 5, snd, 0);
+}
+
 /* ---- data ---- */
 
 static void test_out_of_order_data_is_put_in_order(void **state)
@@ -721,6 +735,7 @@ int main(void)
 		T(test_only_the_exact_rst_resets),
 		T(test_syn_in_a_connection_is_challenged),
 		T(test_ack_of_data_never_sent_is_challenged),
+		T(test_ack_on_the_right_edge_of_the_window_counts),
 		T(test_out_of_order_data_is_put_in_order),
 		T(test_send_is_cut_to_segments_and_retransmitted),
 		T(test_three_duplicate_acks_retransmit_at_once),
