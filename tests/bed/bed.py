@@ -231,7 +231,6 @@ class Bed:
                 *self.daemon_args]
 
     def start_daemon(self, wait=True):
-        net.detach_xdp(self)
         self.start_process("bypostd", self.daemon_command(), namespace=self.relay_ns)
         if self.port == "tap":
             net.attach(self)

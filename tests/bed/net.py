@@ -91,12 +91,6 @@ def attach(bed):
     ip(bed.ns, "link", "set", bed.interface, "up")
 
 
-def detach_xdp(bed):
-    """A daemon that was killed leaves its XDP program on the interface."""
-    if bed.port == "af_xdp":
-        ip(bed.relay_ns, "link", "set", bed.device, "xdp", "off", check=False)
-
-
 def add_router(bed, percent):
     """A client namespace behind BED_NS, which becomes a router that drops percent of the packets
     in each direction.  Returns the client's namespace and address."""

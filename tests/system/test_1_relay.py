@@ -30,6 +30,17 @@ def port_af_xdp(work):
     all_the_way(work, port="af_xdp")
 
 
+@test("port af_xdp: starts again after a stop and after a kill")
+def port_af_xdp_again(work):
+    need_af_xdp()
+    with Bed(work + "/bed", port="af_xdp") as bed:
+        bed.restart()
+        bed.kill_daemon()
+        bed.start_daemon()
+        bed.write_env()
+        demo.Demo(bed).run()
+
+
 @test("layout split: one core each for dataplane, delivery and control")
 def layout_split(work):
     all_the_way(work, layout="split")
