@@ -4,28 +4,14 @@
 #include "smtp/envelope.h"
 #include <errno.h>
 #include <rte_mempool.h>
-
-#define MESSAGE_POOL_CACHE 64 /* heads an lcore keeps for itself */
+#include "dataplane/base/rt/pool.h"
 
 static struct rte_mempool *pool;
 
 int message_pool_init(uint32_t messages, int socket)
 {
-	struct rte_mempool *mp =
-		rte_mempool_create_empty("messages", messages, sizeof(struct message),
-			messages > 4 * MESSAGE_POOL_CACHE ? MESSAGE_POOL_CACHE : 0, 0, socket, 0);
-
-	if (!mp)
-		return -ENOMEM;
-	/* Freed by writer and delivery threads that may be preempted: ring_mp_mc would stall all.
-	 */
-	if (rte_mempool_set_ops_byname(mp, "ring_mt_rts", NULL) < 0 ||
-		rte_mempool_populate_default(mp) < 0) {
-		rte_mempool_free(mp);
-		return -ENOMEM;
-	}
-	pool = mp;
-	return 0;
+	pool = pool_create_shared("messages", messages, sizeof(struct message), socket);
+	return pool ? 0 : -ENOMEM;
 }
 
 void message_pool_fini(void)

@@ -2,29 +2,14 @@
 #include "dataplane/base/rt/chunk.h"
 #include <errno.h>
 #include <rte_mempool.h>
-
-#define CHUNK_POOL_CACHE 64 /* chunks an lcore keeps for itself */
+#include "dataplane/base/rt/pool.h"
 
 static struct rte_mempool *pool;
 
 int chunk_pool_init(uint32_t chunks, int socket)
 {
-	/* No device reads chunks.  Without the flag and without hugepages each would take whole
-	 * pages, two with its header. */
-	struct rte_mempool *mp = rte_mempool_create_empty("chunks", chunks, sizeof(struct chunk),
-		chunks > 4 * CHUNK_POOL_CACHE ? CHUNK_POOL_CACHE : 0, 0, socket,
-		RTE_MEMPOOL_F_NO_IOVA_CONTIG);
-
-	if (!mp)
-		return -ENOMEM;
-	/* Several threads use the pool and may be preempted inside: ring_mp_mc would stall all. */
-	if (rte_mempool_set_ops_byname(mp, "ring_mt_rts", NULL) < 0 ||
-		rte_mempool_populate_default(mp) < 0) {
-		rte_mempool_free(mp);
-		return -ENOMEM;
-	}
-	pool = mp;
-	return 0;
+	pool = pool_create_shared("chunks", chunks, sizeof(struct chunk), socket);
+	return pool ? 0 : -ENOMEM;
 }
 
 void chunk_pool_fini(void)
