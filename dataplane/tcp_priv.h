@@ -23,8 +23,9 @@
 #define TCP_RETRIES_MAX     12                /* chosen: minutes; RFC 1122 R2: at least 100 s */
 #define TCP_RETRIES_ORPHAN  8                 /* chosen: nobody waits for the data any more */
 #define TCP_SYN_ACK_RETRIES 5                 /* chosen: about a minute */
-#define TCP_LINGER_US       (180 * US_PER_SEC) /* chosen: closed, and what is queued makes no progress \
-						*/
+#define TCP_LINGER_US                                                                              \
+	(180 * US_PER_SEC) /* chosen: closed, and what is queued makes no progress                 \
+			    */
 #define TCP_FIN_WAIT_2_US      (60 * US_PER_SEC) /* chosen: closed, and the peer is not */
 #define TCP_TIME_WAIT_US       (60 * US_PER_SEC) /* chosen: 2 MSL of 30 s */
 #define TCP_TIME_WAIT_REUSE_US (1 * US_PER_SEC)  /* chosen: own ports, when none is left */
