@@ -49,6 +49,18 @@ static void log_args(const struct eal_args *a)
 		a->hugepages ? "yes" : "no", (int)b.n, line);
 }
 
+/* What a relay before this one has left on interfaces of ours. */
+static void ports_clear(const struct dataplane_conf *conf)
+{
+	for (unsigned i = 0; i < conf->port_count; i++) {
+		const struct port_conf *p = &conf->ports[i];
+		int rc = p->kind == PORT_AF_XDP ? xdp_detach(p->device) : 0;
+		if (rc < 0) /* probing will say what is wrong with the interface */
+			log_debug("port", "xdp-detach device=%s error=\"%s\"", p->device,
+				strerror(-rc));
+	}
+}
+
 int dataplane_eal_start(const struct dataplane_conf *conf, char *error, size_t error_n)
 {
 	struct eal_args args;
@@ -60,6 +72,7 @@ int dataplane_eal_start(const struct dataplane_conf *conf, char *error, size_t e
 	if (rc < 0)
 		return rc;
 	log_args(&args);
+	ports_clear(conf);
 	signals_prepare();
 	memcpy(argv, args.argv, sizeof(argv)); /* EAL permutes it */
 	if (rte_eal_init(args.argc, argv) < 0) {
