@@ -319,10 +319,11 @@ class Bed:
 
     def sink_files(self, name="sink"):
         """Messages that have arrived whole: not those the server still has open for writing."""
-        files = glob.glob(self.path(name, "*"))
+        files = {path: os.stat(path) for path in glob.glob(self.path(name, "*"))}
         record = self.processes.get(name)
         being_written = proc.open_files(record["pid"]) if record else set()
-        return sorted(f for f in files if os.path.realpath(f) not in being_written)
+        return sorted(path for path, status in files.items()
+                      if (status.st_dev, status.st_ino) not in being_written)
 
     def remove(self):
         """Stop and delete the folder."""

@@ -95,13 +95,15 @@ def alive(record):
 
 
 def open_files(pid):
-    """Paths of what the process has open; empty when it is gone."""
-    paths = set()
+    """(device, inode) of what the process has open; empty when it is gone.  Names would not do: they
+    depend on the mount namespace, and `ip netns exec` makes one."""
+    found = set()
     with contextlib.suppress(FileNotFoundError):
         for fd in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(FileNotFoundError):
-                paths.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
-    return paths
+            with contextlib.suppress(OSError):
+                status = os.stat(f"/proc/{pid}/fd/{fd}")
+                found.add((status.st_dev, status.st_ino))
+    return found
 
 
 def send(record, signo):
