@@ -12,7 +12,7 @@
 
 /* The request becomes the reply: a receive mbuf lent to the driver, so no pool can run dry. */
 static void echo_reply(
-	struct stack *st, unsigned port, struct rte_mbuf *m, struct ip_addr from, struct ip_addr to)
+	struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt)
 {
 	struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(m, struct rte_icmp_hdr *);
 
@@ -21,7 +21,7 @@ static void echo_reply(
 	icmp->icmp_cksum = 0;
 	icmp->icmp_cksum = csum_fold(icmp, m->data_len);
 	m->ol_flags &= ~RTE_MBUF_F_TX_OFFLOAD_MASK;
-	ipv4_output(st, port, &to, &from, IPPROTO_ICMP, m);
+	ip_output(st, port, &pkt->to, &pkt->from, IPPROTO_ICMP, pkt->ecn, m);
 }
 
 /* RFC 5927: believed only for a segment that is in flight; tcp_unreachable checks that. */
@@ -41,24 +41,22 @@ static void error_input(struct stack *st, struct bytes in)
 		.local_port = rte_be_to_cpu_16(tcp->src_port),
 		.peer_port = rte_be_to_cpu_16(tcp->dst_port),
 	};
-	tcp_unreachable(st, &key, rte_be_to_cpu_32(tcp->sent_seq));
+	tcp_unreachable(st, &key, rte_be_to_cpu_32(tcp->sent_seq), false);
 }
 
-void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m)
+void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt)
 {
-	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
-	struct ip_addr from = ip_from_v4(ip->src_addr), to = ip_from_v4(ip->dst_addr);
-
-	rte_pktmbuf_adj(m, rte_ipv4_hdr_len(ip));
 	const struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(m, const struct rte_icmp_hdr *);
+
 	if (m->data_len < ICMP_ERROR_HEADER || csum_fold(icmp, m->data_len) != 0) {
 		counter_inc(CTR_IP_RX_BAD);
 		rte_pktmbuf_free(m);
 		return;
 	}
 	if (icmp->icmp_type == RTE_IP_ICMP_ECHO_REQUEST && icmp->icmp_code == 0 &&
-		rte_pktmbuf_headroom(m) >= sizeof(*ip) + sizeof(struct rte_ether_hdr)) {
-		echo_reply(st, port, m, from, to);
+		rte_pktmbuf_headroom(m) >=
+			sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_ether_hdr)) {
+		echo_reply(st, port, m, pkt);
 		return;
 	}
 	if (icmp->icmp_type == ICMP_DEST_UNREACHABLE && icmp->icmp_code != ICMP_FRAG_NEEDED)

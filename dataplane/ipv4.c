@@ -7,89 +7,12 @@
 
 #define IPV4_TTL 64
 
-static uint32_t v4_mask(const struct ip_net *net)
-{
-	unsigned bits = net->prefix > 96 ? MIN(net->prefix - 96u, 32u) : 0;
-
-	return rte_cpu_to_be_32(bits ? UINT32_MAX << (32 - bits) : 0);
-}
-
-bool ipv4_on_link(const struct stack_port *p, const struct ip_addr *ip)
-{
-	uint32_t v4 = ip_to_v4(ip);
-
-	for (unsigned i = 0; i < p->address_count; i++) {
-		const struct ip_net *net = &p->address[i];
-		if (ip_is_v4(&net->ip) && ((ip_to_v4(&net->ip) ^ v4) & v4_mask(net)) == 0)
-			return true;
-	}
-	return false;
-}
-
-bool ipv4_is_ours(const struct stack *st, const struct ip_addr *ip)
-{
-	for (unsigned i = 0; i < st->conf.port_count; i++) {
-		const struct stack_port *p = &st->conf.ports[i];
-		for (unsigned k = 0; k < p->address_count; k++) {
-			if (ip_eq(&p->address[k].ip, ip))
-				return true;
-		}
-	}
-	return false;
-}
-
-/* The address on the network of hop, else the first. */
-static bool source_address(
-	const struct stack_port *p, const struct ip_addr *hop, struct ip_addr *from_r)
-{
-	uint32_t v4 = ip_to_v4(hop);
-	const struct ip_addr *found = NULL;
-
-	for (unsigned i = 0; i < p->address_count; i++) {
-		const struct ip_net *net = &p->address[i];
-		if (!ip_is_v4(&net->ip))
-			continue;
-		if (((ip_to_v4(&net->ip) ^ v4) & v4_mask(net)) == 0) {
-			found = &net->ip;
-			break;
-		}
-		if (!found)
-			found = &net->ip;
-	}
-	if (found)
-		*from_r = *found;
-	return found;
-}
-
 /* Unicast, and neither ours nor loopback nor this network. */
-static bool unicast_ok(uint32_t be)
+bool ipv4_unicast_ok(uint32_t be)
 {
 	uint32_t a = rte_be_to_cpu_32(be);
 
 	return a >> 24 != 0 && a >> 24 != 127 && a >> 24 < 224;
-}
-
-bool ipv4_route(
-	const struct stack *st, const struct ip_addr *to, unsigned *port_r, struct ip_addr *from_r)
-{
-	if (!ip_is_v4(to) || !unicast_ok(ip_to_v4(to)) || ipv4_is_ours(st, to))
-		return false;
-	for (unsigned i = 0; i < st->conf.port_count; i++) {
-		const struct stack_port *p = &st->conf.ports[i];
-		if (ipv4_on_link(p, to) && source_address(p, to, from_r)) {
-			*port_r = i;
-			return true;
-		}
-	}
-	for (unsigned i = 0; i < st->conf.port_count; i++) {
-		const struct stack_port *p = &st->conf.ports[i];
-		if (p->has_gateway && ip_is_v4(&p->gateway) &&
-			source_address(p, &p->gateway, from_r)) {
-			*port_r = i;
-			return true;
-		}
-	}
-	return false;
 }
 
 static void checksum_fill(const struct stack_port *p, struct rte_ipv4_hdr *ip, struct rte_mbuf *m)
@@ -115,24 +38,16 @@ static void checksum_fill(const struct stack_port *p, struct rte_ipv4_hdr *ip, s
 		ip->hdr_checksum = rte_ipv4_cksum(ip);
 }
 
-void ipv4_output(struct stack *st, unsigned port, const struct ip_addr *from,
-	const struct ip_addr *to, uint8_t protocol, struct rte_mbuf *m)
+void ipv4_header_push(const struct stack_port *p, const struct ip_addr *from,
+	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m)
 {
-	const struct stack_port *p = &st->conf.ports[port];
-	const struct ip_addr *hop = to;
-
-	if (!ipv4_on_link(p, to)) {
-		if (!p->has_gateway) {
-			rte_pktmbuf_free(m);
-			return;
-		}
-		hop = &p->gateway;
-	}
 	struct rte_ipv4_hdr *ip =
 		(struct rte_ipv4_hdr *)rte_pktmbuf_prepend(m, sizeof(struct rte_ipv4_hdr));
+
 	BUG_ON(!ip);
 	*ip = (struct rte_ipv4_hdr){
 		.version_ihl = RTE_IPV4_VHL_DEF,
+		.type_of_service = ecn & IP_ECN_MASK,
 		.total_length = rte_cpu_to_be_16(m->data_len),
 		.fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG), /* id 0: RFC 6864 */
 		.time_to_live = IPV4_TTL,
@@ -141,7 +56,6 @@ void ipv4_output(struct stack *st, unsigned port, const struct ip_addr *from,
 		.dst_addr = ip_to_v4(to),
 	};
 	checksum_fill(p, ip, m);
-	neigh_output(st, port, hop, m);
 }
 
 /* Lengths agree with the octets there are, and the header's checksum is right.  Cuts padding. */
@@ -175,18 +89,27 @@ void ipv4_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 		return;
 	}
 	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
-	struct ip_addr to = ip_from_v4(ip->dst_addr), from = ip_from_v4(ip->src_addr);
+	struct ip_packet pkt = {
+		.from = ip_from_v4(ip->src_addr),
+		.to = ip_from_v4(ip->dst_addr),
+		.protocol = ip->next_proto_id,
+		.ecn = ip->type_of_service & IP_ECN_MASK,
+		.hop_limit = ip->time_to_live,
+	};
 	enum counter dropped = CTR_IP_RX_NOT_OURS;
 
-	if (!ipv4_is_ours(st, &to) || !unicast_ok(ip->src_addr) || ipv4_is_ours(st, &from)) {
+	if (!ip_is_ours(st, &pkt.to) || !ipv4_unicast_ok(ip->src_addr) ||
+		ip_is_ours(st, &pkt.from)) {
 		/* not for us, or from nobody who could get an answer */
 	} else if (is_fragment(ip)) {
 		dropped = CTR_IP_RX_FRAGMENTS;
-	} else if (ip->next_proto_id == IPPROTO_TCP) {
-		tcp_input(st, port, m);
+	} else if (pkt.protocol == IPPROTO_TCP) {
+		rte_pktmbuf_adj(m, rte_ipv4_hdr_len(ip));
+		tcp_input(st, port, m, &pkt);
 		return;
-	} else if (ip->next_proto_id == IPPROTO_ICMP) {
-		icmp_input(st, port, m);
+	} else if (pkt.protocol == IPPROTO_ICMP) {
+		rte_pktmbuf_adj(m, rte_ipv4_hdr_len(ip));
+		icmp_input(st, port, m, &pkt);
 		return;
 	}
 	counter_inc(dropped);

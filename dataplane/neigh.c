@@ -56,6 +56,7 @@ static struct neigh *neigh_add(struct stack *st, unsigned port, const struct ip_
 	n->port = (uint8_t)port;
 	n->tries = n->queued = 0;
 	n->state = NEIGH_INCOMPLETE;
+	n->generation++; /* references to an earlier neighbour in this place end */
 	list_push_head(neigh_bucket(st, ip), &n->hash_node);
 	list_push_tail(&t->by_age, &n->age_node);
 	t->count++;
@@ -63,11 +64,13 @@ static struct neigh *neigh_add(struct stack *st, unsigned port, const struct ip_
 }
 
 /* Our address on the link of ip. */
-static const struct ip_addr *source_for(const struct stack_port *p, const struct ip_addr *ip)
+static const struct ip_addr *source_for(
+	const struct stack *st, unsigned port, const struct ip_addr *ip)
 {
+	const struct stack_port *p = &st->conf.ports[port];
+
 	for (unsigned i = 0; i < p->address_count; i++) {
-		struct stack_port one = {.address = {p->address[i]}, .address_count = 1};
-		if (ipv4_on_link(&one, ip))
+		if (ip_prefix_eq(&p->address[i].ip, ip, p->address[i].prefix))
 			return &p->address[i].ip;
 	}
 	return p->address_count ? &p->address[0].ip : NULL;
@@ -103,7 +106,7 @@ static void arp_send(struct stack *st, unsigned port, uint16_t op, const struct 
  * 2.3.2.1 (2)), later ones to all. */
 static void neigh_ask(struct stack *st, struct neigh *n)
 {
-	const struct ip_addr *from = source_for(&st->conf.ports[n->port], &n->ip);
+	const struct ip_addr *from = source_for(st, n->port, &n->ip);
 	bool unicast = n->state == NEIGH_PROBE && n->tries == 0;
 
 	n->tries++;
@@ -131,7 +134,7 @@ static void neigh_tell_unreachable(struct stack *st, struct rte_mbuf *m)
 		.local_port = rte_be_to_cpu_16(tcp->src_port),
 		.peer_port = rte_be_to_cpu_16(tcp->dst_port),
 	};
-	tcp_unreachable(st, &key, rte_be_to_cpu_32(tcp->sent_seq));
+	tcp_unreachable(st, &key, rte_be_to_cpu_32(tcp->sent_seq), false);
 }
 
 static void neigh_fail(struct stack *st, struct neigh *n)
@@ -210,7 +213,42 @@ static void neigh_enqueue(struct neigh *n, struct rte_mbuf *m)
 	n->queue[n->queued++] = m;
 }
 
-void neigh_output(struct stack *st, unsigned port, const struct ip_addr *ip, struct rte_mbuf *m)
+static ip_hop_ref neigh_ref(const struct stack *st, const struct neigh *n)
+{
+	return (ip_hop_ref)n->generation << 16 | (ip_hop_ref)(n - st->neigh.entries + 1);
+}
+
+/* NULL: none, or not the neighbour that ref was made for. */
+static struct neigh *neigh_of_ref(struct stack *st, ip_hop_ref ref)
+{
+	unsigned index = ref & UINT16_MAX;
+	struct neigh *n = &st->neigh.entries[index - 1u];
+
+	if (index == 0 || index > NEIGH_MAX || n->generation != ref >> 16)
+		return NULL;
+	return n;
+}
+
+bool neigh_output_ref(struct stack *st, ip_hop_ref ref, unsigned port, struct rte_mbuf *m)
+{
+	const struct neigh *n = neigh_of_ref(st, ref);
+
+	if (!n || n->state != NEIGH_REACHABLE || st->now_us >= n->fresh_until || n->port != port)
+		return false;
+	eth_output(st, port, n->mac, RTE_ETHER_TYPE_IPV4, m);
+	return true;
+}
+
+void neigh_confirm(struct stack *st, ip_hop_ref ref)
+{
+	struct neigh *n = neigh_of_ref(st, ref);
+
+	if (n && n->state == NEIGH_REACHABLE)
+		n->fresh_until = st->now_us + NEIGH_FRESH_US;
+}
+
+ip_hop_ref neigh_output(
+	struct stack *st, unsigned port, const struct ip_addr *ip, struct rte_mbuf *m)
 {
 	struct neigh *n = neigh_lookup(st, port, ip);
 
@@ -218,11 +256,11 @@ void neigh_output(struct stack *st, unsigned port, const struct ip_addr *ip, str
 		n = neigh_add(st, port, ip);
 		neigh_enqueue(n, m);
 		neigh_ask(st, n);
-		return;
+		return neigh_ref(st, n);
 	}
 	if (n->state == NEIGH_INCOMPLETE) {
 		neigh_enqueue(n, m);
-		return;
+		return neigh_ref(st, n);
 	}
 	if (n->state == NEIGH_REACHABLE && st->now_us >= n->fresh_until) {
 		n->state = NEIGH_PROBE;
@@ -230,6 +268,7 @@ void neigh_output(struct stack *st, unsigned port, const struct ip_addr *ip, str
 		neigh_ask(st, n);
 	}
 	eth_output(st, port, n->mac, RTE_ETHER_TYPE_IPV4, m);
+	return neigh_ref(st, n);
 }
 
 void neigh_learn(struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t mac[6],
@@ -295,7 +334,7 @@ void arp_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 
 	/* RFC 826: update whom we know; add only who talks to us.  An address that is ours or not
 	 * on this link is nobody's to announce (a probe has sender 0.0.0.0, RFC 5227). */
-	if (!ipv4_is_ours(st, &from) && ipv4_on_link(p, &from))
+	if (!ip_is_ours(st, &from) && ip_on_link(st, port, &from))
 		neigh_learn(st, port, &from, mac, for_us && op == RTE_ARP_OP_REQUEST, true);
 	if (for_us && op == RTE_ARP_OP_REQUEST)
 		arp_send(st, port, RTE_ARP_OP_REPLY, &to, &from, mac);

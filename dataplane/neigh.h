@@ -5,6 +5,7 @@
 #pragma once
 #include "dataplane/base/list.h"
 #include "dataplane/base/netaddr.h"
+#include "dataplane/ip.h"
 #include "dataplane/timer.h"
 
 #define NEIGH_MAX       1024 /* chosen: a /22 of neighbours */
@@ -28,6 +29,7 @@ struct neigh {
 	uint8_t state;
 	uint8_t tries;
 	uint8_t queued;
+	uint16_t generation; /* of ip_hop_ref */
 	uint64_t retry_at;
 	uint64_t fresh_until;
 	struct rte_mbuf *queue[NEIGH_QUEUE_MAX];
@@ -44,8 +46,14 @@ struct neigh_table {
 void neigh_table_init(struct stack *st);
 void neigh_table_fini(struct stack *st);
 /* Send m (an IP packet with head room for Ethernet) to ip on port: now, or when it is resolved.
- * Takes m. */
-void neigh_output(struct stack *st, unsigned port, const struct ip_addr *ip, struct rte_mbuf *m);
+ * Takes m.  Returns a reference for the next packet to the same. */
+ip_hop_ref neigh_output(
+	struct stack *st, unsigned port, const struct ip_addr *ip, struct rte_mbuf *m);
+/* The same without looking up.  Returns false, and m stays the caller's, when ref does not name a
+ * neighbour on port that was confirmed lately. */
+bool neigh_output_ref(struct stack *st, ip_hop_ref ref, unsigned port, struct rte_mbuf *m);
+/* What is sent to it arrives: the layer above knows (RFC 4861 7.3.1). */
+void neigh_confirm(struct stack *st, ip_hop_ref ref);
 /* m starts behind the Ethernet header; takes m. */
 void arp_input(struct stack *st, unsigned port, struct rte_mbuf *m);
 /* Enter what was learned; create: also when it is new. */

@@ -3,6 +3,7 @@
 #pragma once
 #include <rte_mbuf.h>
 #include "dataplane/base/counters.h"
+#include "dataplane/ip.h"
 #include "dataplane/neigh.h"
 #include "dataplane/stack.h"
 #include "dataplane/tcp_priv.h"
@@ -69,18 +70,14 @@ void eth_output(
 	struct stack *st, unsigned port, const uint8_t mac[6], uint16_t type, struct rte_mbuf *m);
 
 /* ipv4.c */
+/* m starts at the IPv4 header; takes m. */
 void ipv4_input(struct stack *st, unsigned port, struct rte_mbuf *m);
-/* Prepend the header to the TCP segment or ICMP message in m and send it.  Takes m; drops it when
- * there is no route. */
-void ipv4_output(struct stack *st, unsigned port, const struct ip_addr *from,
-	const struct ip_addr *to, uint8_t protocol, struct rte_mbuf *m);
-/* Is ip an address of ours? */
-bool ipv4_is_ours(const struct stack *st, const struct ip_addr *ip);
-bool ipv4_on_link(const struct stack_port *p, const struct ip_addr *ip);
-/* Which port and source address lead to ip.  Returns false: no route. */
-bool ipv4_route(
-	const struct stack *st, const struct ip_addr *to, unsigned *port_r, struct ip_addr *from_r);
+/* Prepend the header, and fill in the checksums, TCP's too. */
+void ipv4_header_push(const struct stack_port *p, const struct ip_addr *from,
+	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m);
+/* Neither loopback nor this network nor a group.  be: network byte order. */
+bool ipv4_unicast_ok(uint32_t be);
 
 /* icmp.c */
-/* m starts at the IPv4 header; takes m. */
-void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m);
+/* m starts at the ICMP header; takes m. */
+void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Life of a connection. */
+#include <rte_tcp.h>
 #include "dataplane/stack_priv.h"
 
 struct tcp_conn *tcp_conn_lookup(struct stack *st, const struct tcp_key *key)
@@ -60,10 +61,17 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	return c;
 }
 
+uint16_t tcp_mss_ours(const struct tcp_conn *c)
+{
+	return (uint16_t)(c->stack->conf.ports[c->port].mtu - ip_header_bytes(&c->key.peer) -
+			  sizeof(struct rte_tcp_hdr));
+}
+
 void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt)
 {
-	const struct stack *st = c->stack;
-	uint32_t ours = st->conf.ports[c->port].mtu - 40u;
+	struct stack *st = c->stack;
+	uint32_t ours = ip_path_mtu(st, &c->key.peer) - ip_header_bytes(&c->key.peer) -
+			(uint32_t)sizeof(struct rte_tcp_hdr);
 	uint32_t room = rte_pktmbuf_data_room_size(st->env.tx_pool) - RTE_PKTMBUF_HEADROOM;
 	uint32_t theirs = opt->mss ? opt->mss : TCP_MSS_DEFAULT;
 

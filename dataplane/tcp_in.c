@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Segments that arrive, by state (RFC 9293 3.10.7, with RFC 5961). */
+#include <netinet/in.h>
 #include <rte_tcp.h>
 #include "dataplane/csum.h"
 #include "dataplane/stack_priv.h"
@@ -9,40 +10,38 @@
 /* ---- parsing ---- */
 
 static bool checksum_ok(const struct stack_port *p, const struct rte_mbuf *m,
-	const struct rte_ipv4_hdr *ip, const void *l4)
+	const struct ip_packet *pkt, const struct rte_tcp_hdr *tcp)
 {
 	if (p->trust_rx_csum)
 		return true;
 	if (p->rx_csum &&
 		(m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 		return true;
-	return csum_tcp4_ok(ip, l4);
+	return csum_l4(&pkt->from, &pkt->to, IPPROTO_TCP, tcp, m->data_len) == 0;
 }
 
-/* m starts at a checked IPv4 header and ends with its total length.  Leaves m at the payload. */
-static bool segment_parse(
-	const struct stack *st, unsigned port, struct rte_mbuf *m, struct tcp_segment *seg)
+/* m is a whole segment.  Leaves m at the payload. */
+static bool segment_parse(const struct stack *st, unsigned port, struct rte_mbuf *m,
+	const struct ip_packet *pkt, struct tcp_segment *seg)
 {
-	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
-	unsigned l3 = rte_ipv4_hdr_len(ip), l4_bytes = m->data_len - l3;
-	const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, const struct rte_tcp_hdr *, l3);
+	const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod(m, const struct rte_tcp_hdr *);
 
-	if (l4_bytes < sizeof(*tcp))
+	if (m->data_len < sizeof(*tcp))
 		return false;
 	unsigned header = (tcp->data_off >> 4) * 4u;
-	if (header < sizeof(*tcp) || header > l4_bytes)
+	if (header < sizeof(*tcp) || header > m->data_len)
 		return false;
-	if (!checksum_ok(&st->conf.ports[port], m, ip, tcp))
+	if (!checksum_ok(&st->conf.ports[port], m, pkt, tcp))
 		return false;
 	*seg = (struct tcp_segment){
 		.m = m,
-		.key = {.local = ip_from_v4(ip->dst_addr),
-			.peer = ip_from_v4(ip->src_addr),
+		.key = {.local = pkt->to,
+			.peer = pkt->from,
 			.local_port = rte_be_to_cpu_16(tcp->dst_port),
 			.peer_port = rte_be_to_cpu_16(tcp->src_port)},
 		.seq = rte_be_to_cpu_32(tcp->sent_seq),
 		.ack = rte_be_to_cpu_32(tcp->recv_ack),
-		.len = l4_bytes - header,
+		.len = m->data_len - header,
 		.window = rte_be_to_cpu_16(tcp->rx_win),
 		.flags = tcp->tcp_flags & FLAGS_USED,
 		.port = (uint8_t)port,
@@ -50,7 +49,7 @@ static bool segment_parse(
 	if (seg->key.local_port == 0 || seg->key.peer_port == 0)
 		return false;
 	tcp_options_parse(bytes_make(tcp + 1, header - sizeof(*tcp)), &seg->opt);
-	rte_pktmbuf_adj(m, (uint16_t)(l3 + header));
+	rte_pktmbuf_adj(m, (uint16_t)header);
 	return true;
 }
 
@@ -286,12 +285,12 @@ static void stranger_input(struct stack *st, struct tcp_segment *seg)
 	tcp_listen_input(st, seg, floor);
 }
 
-void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m)
+void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt)
 {
 	struct tcp_segment seg;
 
 	counter_inc(CTR_TCP_IN_SEGS);
-	if (!segment_parse(st, port, m, &seg)) {
+	if (!segment_parse(st, port, m, pkt, &seg)) {
 		counter_inc(CTR_TCP_IN_ERRS);
 		rte_pktmbuf_free(m);
 		return;
@@ -306,11 +305,13 @@ void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 	rte_pktmbuf_free(seg.m); /* unless the receive queue took it */
 }
 
-void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq)
+void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq, bool hard)
 {
 	struct tcp_conn *c = tcp_conn_lookup(st, key);
 
-	/* RFC 5461: a connection being opened ends; an established one goes on trying */
+	/* RFC 5461, RFC 5927 5.2: a connection being opened ends; an established one goes on
+	 * trying, whatever the error says */
+	(void)hard;
 	if (c && c->state == TCP_SYN_SENT && seq == c->iss && !(c->flags & CF_SYN_DUE))
 		tcp_conn_end(c, STREAM_UNREACHABLE);
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Building and sending segments (RFC 9293 3.8). */
 #include <errno.h>
-#include <rte_ip.h>
+#include <netinet/in.h>
 #include <rte_tcp.h>
 #include "dataplane/stack_priv.h"
-
-#define HEADERS_IP4 (sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_tcp_hdr))
 
 /* Window to advertise.  The right edge never moves left; it moves right only by what is worth a
  * segment (RFC 9293 3.8.6.2.2: silly windows).  Scaling rounds, and rounding down could move the
@@ -39,7 +37,7 @@ bool tcp_window_update_due(const struct tcp_conn *c)
 	       (offered < 2 * c->rcv_mss && gain >= (int32_t)MIN(size / 2, 2u * c->rcv_mss));
 }
 
-/* Prepend the TCP header and options; the checksum follows in ipv4_output. */
+/* Prepend the TCP header and options; the checksum follows in ip_output. */
 static void header_push(struct rte_mbuf *m, const struct tcp_key *key, uint32_t seq, uint32_t ack,
 	uint8_t flags, uint16_t window, struct bytes options)
 {
@@ -73,7 +71,7 @@ static void segment_send(
 		c->segs_unacked = 0;
 		c->delack_at = 0;
 	}
-	ipv4_output(c->stack, c->port, &c->key.local, &c->key.peer, IPPROTO_TCP, m);
+	ip_output(c->stack, c->port, &c->key.local, &c->key.peer, IPPROTO_TCP, 0, m);
 }
 
 void tcp_send_syn(struct tcp_conn *c)
@@ -89,8 +87,7 @@ void tcp_send_syn(struct tcp_conn *c)
 		return; /* the retransmission timer tries again */
 	/* An answer offers only what the SYN did (RFC 7323 1.3, RFC 2018 2). */
 	bool scale = !answer || (c->flags & CF_WSCALE), sack = !answer || (c->flags & CF_SACK);
-	size_t n = tcp_options_syn(options, (uint16_t)(st->conf.ports[c->port].mtu - HEADERS_IP4),
-		scale ? c->rcv_wscale : -1, sack);
+	size_t n = tcp_options_syn(options, tcp_mss_ours(c), scale ? c->rcv_wscale : -1, sack);
 	counter_inc(c->retries ? CTR_TCP_RETRANS_SEGS : CTR_TCP_OUT_SEGS);
 	segment_send(c, m, c->iss, (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0)),
 		bytes_make(options, n));
@@ -136,7 +133,7 @@ static void bare_send(struct stack *st, unsigned port, const struct tcp_key *key
 		return;
 	counter_inc(flags & RTE_TCP_RST_FLAG ? CTR_TCP_OUT_RSTS : CTR_TCP_OUT_SEGS);
 	header_push(m, key, seq, ack, flags, 0, BYTES_NONE);
-	ipv4_output(st, port, &key->local, &key->peer, IPPROTO_TCP, m);
+	ip_output(st, port, &key->local, &key->peer, IPPROTO_TCP, 0, m);
 }
 
 void tcp_send_rst(struct tcp_conn *c)
@@ -160,11 +157,10 @@ void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg)
 
 void tcp_reply_ack(struct stack *st, const struct tcp_key *key, uint32_t seq, uint32_t ack)
 {
-	struct ip_addr from;
-	unsigned port;
+	struct ip_route route;
 
-	if (ipv4_route(st, &key->peer, &port, &from))
-		bare_send(st, port, key, seq, ack, RTE_TCP_ACK_FLAG);
+	if (ip_route(st, &key->peer, &route))
+		bare_send(st, route.port, key, seq, ack, RTE_TCP_ACK_FLAG);
 }
 
 /* ---- data ---- */

@@ -9,6 +9,7 @@
  *
  * OWNER of everything: the core whose stack it is. */
 #pragma once
+#include "dataplane/ip.h"
 #include "dataplane/stack.h"
 #include "dataplane/tcp_cc.h"
 #include "dataplane/tcp_table.h"
@@ -216,10 +217,13 @@ size_t tcp_options_syn(uint8_t *out, uint16_t mss, int wscale, bool sack);
 size_t tcp_options_sack(uint8_t *out, const struct tcp_range *blocks, unsigned n);
 
 /* tcp_in.c */
-/* m starts at the IPv4 header, trimmed to its total length; takes m. */
-void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m);
-/* A next hop did not answer, or ICMP says so, for a segment of ours (seq) with this key. */
-void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq);
+/* m starts at the TCP header and ends with the segment; takes m. */
+void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt);
+/* A next hop did not answer, or ICMP says so, for a segment of ours (seq) with this key.  hard: the
+ * other end or an administrator refuses; it is not a state of the network that may pass. */
+void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq, bool hard);
+/* ICMP says that a segment of ours (seq) was too big; mtu: octets of IP packet that will pass. */
+void tcp_packet_too_big(struct stack *st, const struct tcp_key *key, uint32_t seq, uint16_t mtu);
 
 /* tcp_ack.c */
 /* Returns false when the segment must not be processed further. */
@@ -295,6 +299,8 @@ void tcp_timer_update(struct tcp_conn *c);
 struct tcp_conn *tcp_conn_lookup(struct stack *st, const struct tcp_key *key);
 /* A connection entered in the table; NULL: none free. */
 struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, unsigned port);
+/* The MSS we announce: what the port takes (RFC 6691). */
+uint16_t tcp_mss_ours(const struct tcp_conn *c);
 /* After the handshake's options are known. */
 void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt);
 void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state);

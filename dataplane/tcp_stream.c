@@ -204,14 +204,15 @@ int stream_connect(
 	struct stack *st, struct stream *s, const struct endpoint *remote, uint64_t timeout_us)
 {
 	struct tcp_key key = {.peer = remote->ip, .peer_port = remote->port};
+	struct ip_route route;
 	uint32_t floor;
-	unsigned port;
 
-	if (!ipv4_route(st, &remote->ip, &port, &key.local) || remote->port == 0)
+	if (!ip_route(st, &remote->ip, &route) || remote->port == 0)
 		return -ENETUNREACH;
+	key.local = route.from;
 	if (!port_choose(st, &key, &floor))
 		return -EADDRNOTAVAIL;
-	struct tcp_conn *c = tcp_conn_create(st, &key, port);
+	struct tcp_conn *c = tcp_conn_create(st, &key, route.port);
 	if (!c)
 		return -ENOMEM;
 	if (floor && seq_lt(c->iss, floor + UINT16_MAX)) {

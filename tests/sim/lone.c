@@ -107,7 +107,7 @@ bool lone_next(struct lone *l, struct seg *s)
 		const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(ip + 1);
 		if (n < 54 || f[12] != 8 || f[13] != 0 || ip->next_proto_id != IPPROTO_TCP)
 			continue;
-		BUG_ON(!csum_ip4_ok(ip) || !csum_tcp4_ok(ip, tcp));
+		BUG_ON(!csum_ip4_ok(ip) || rte_ipv4_udptcp_cksum(ip, tcp) != 0);
 		size_t header = (tcp->data_off >> 4) * 4u;
 		*s = (struct seg){
 			.sport = rte_be_to_cpu_16(tcp->src_port),

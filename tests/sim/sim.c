@@ -177,7 +177,7 @@ static void wire_tx(struct host *h, struct bytes frame)
 	sim->frames_sent++;
 	bool tcp = parse(copy, frame.n, &p);
 	if (tcp) {
-		BUG_ON(!csum_ip4_ok(p.ip) || !csum_tcp4_ok(p.ip, p.tcp));
+		BUG_ON(!csum_ip4_ok(p.ip) || rte_ipv4_udptcp_cksum(p.ip, p.tcp) != 0);
 		if ((p.tcp->tcp_flags & RTE_TCP_SYN_FLAG) && sim->wire.strip_sack)
 			option_strip(&p, 4);
 		if ((p.tcp->tcp_flags & RTE_TCP_SYN_FLAG) && sim->wire.strip_wscale)

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Between IP and what it carries, for both families.  Addresses are struct ip_addr, IPv4 in mapped
+ * form, so that TCP and ICMP errors never ask which family they ride on.  OWNER: one core. */
+#pragma once
+#include <rte_mbuf.h>
+#include "dataplane/base/netaddr.h"
+
+struct stack;
+struct stack_port;
+
+#define IP4_HEADER  20u /* octets, without options: we send none */
+#define IP6_HEADER  40u
+#define IP_MTU_MIN  576u /* RFC 1122 3.3.3: what every host takes */
+#define IP_ECN_MASK 3u   /* RFC 3168 5: of the type of service or traffic class */
+
+/* What a received packet said of itself. */
+struct ip_packet {
+	struct ip_addr from, to;
+	uint8_t protocol;  /* of what m starts with */
+	uint8_t ecn;       /* codepoint, RFC 3168 5 */
+	uint8_t hop_limit; /* or time to live, as received */
+};
+
+/* Where packets to an address go. */
+struct ip_route {
+	struct ip_addr from; /* our address */
+	struct ip_addr hop;  /* the destination itself, or a router */
+	uint8_t port;
+};
+
+/* A neighbour that was found once, kept by whoever sends to the same destination again.  It is a
+ * hint: a stale one is noticed and replaced. */
+typedef uint32_t ip_hop_ref;
+#define IP_HOP_NONE 0u
+
+/* Octets of header that IP puts before a segment to or from a. */
+static inline unsigned ip_header_bytes(const struct ip_addr *a)
+{
+	return ip_is_v4(a) ? IP4_HEADER : IP6_HEADER;
+}
+
+/* Do a and b agree in their first prefix bits? */
+bool ip_prefix_eq(const struct ip_addr *a, const struct ip_addr *b, unsigned prefix);
+/* Is ip an address of ours, on any port? */
+bool ip_is_ours(const struct stack *st, const struct ip_addr *ip);
+/* Does ip belong to a network that port is attached to? */
+bool ip_on_link(const struct stack *st, unsigned port, const struct ip_addr *ip);
+/* Can a packet be sent to or come from ip: one host, and not a loopback? */
+bool ip_is_unicast(const struct ip_addr *ip);
+/* Returns false: no route. */
+bool ip_route(const struct stack *st, const struct ip_addr *to, struct ip_route *route_r);
+/* Octets of the largest packet, with its IP header, that is known to reach to. */
+uint16_t ip_path_mtu(struct stack *st, const struct ip_addr *to);
+/* Prepend the header to the TCP segment or ICMP message in m, fill in the segment's checksum, and
+ * send it.  ecn: codepoint.  Takes m; drops it when there is no route. */
+void ip_output(struct stack *st, unsigned port, const struct ip_addr *from,
+	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m);
+/* The same for senders of many packets: *hop starts as IP_HOP_NONE and spares the look-ups. */
+void ip_output_hop(struct stack *st, unsigned port, const struct ip_addr *from,
+	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m,
+	ip_hop_ref *hop);
+/* The peer answers by this way: its connection makes progress (RFC 4861 7.3.1). */
+void ip_confirm(struct stack *st, ip_hop_ref hop);
