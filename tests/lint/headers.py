@@ -16,7 +16,9 @@ def flags_by_folder(build):
     flags = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         file = (pathlib.Path(entry["directory"]) / entry["file"]).resolve()
-        words = shlex.split(entry["command"])[1:]
+        words = shlex.split(entry["command"])
+        # behind the compiler, and a launcher (ccache) before it
+        words = words[next((i for i, w in enumerate(words) if w.startswith("-")), len(words)):]
         keep, skip = [], False
         for word in words:
             if skip:
