@@ -45,9 +45,11 @@ static void flush(struct data_decoder *d, struct scan *s, const uint8_t *next)
 	s->run = next;
 }
 
-void data_decoder_init(struct data_decoder *d, uint64_t size_max, uint32_t received_max)
+void data_decoder_init(
+	struct data_decoder *d, enum data_form form, uint64_t size_max, uint32_t received_max)
 {
 	*d = (struct data_decoder){.state = LINE_START,
+		.chunked = form == DATA_CHUNKED,
 		.in_header = true,
 		.match = MATCH_EMPTY,
 		.size_max = size_max,
@@ -127,7 +129,7 @@ static void behind_cr(struct data_decoder *d, struct scan *s)
 static void line_start(struct data_decoder *d, struct scan *s)
 {
 	d->state = IN_LINE;
-	if (*s->p != '.')
+	if (d->chunked || *s->p != '.')
 		return;
 	flush(d, s, s->p + 1);
 	s->p++;
@@ -192,6 +194,14 @@ enum data_verdict data_decode(
 	if (end && d->in_header)
 		d->header_bytes = d->size;
 	return end ? DATA_END : DATA_MORE;
+}
+
+void data_decoder_end(struct data_decoder *d)
+{
+	if (d->state == BEHIND_CR)
+		d->faults |= DATA_BARE_CR;
+	if (d->in_header)
+		d->header_bytes = d->size;
 }
 
 int data_encode(struct data_encoder *e, struct bytes in, struct buf *out)

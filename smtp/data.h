@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The content of DATA (RFC 5321 4.5.2) in both directions: dot-unstuffing with what a receiver has
- * to know about the content, and dot-stuffing.  Streaming, equal at every split, no allocation. One
- * owner. */
+ * The content of a message: of DATA (RFC 5321 4.5.2) in both directions, dot-unstuffing with what a
+ * receiver has to know about the content, and dot-stuffing; of BDAT (RFC 3030), where octets stand
+ * for themselves.  Streaming, equal at every split, no allocation.  One owner. */
 #pragma once
 #include "dataplane/base/buf.h"
 
@@ -21,6 +21,7 @@ typedef void (*data_sink)(void *ctx, struct bytes run);
 struct data_decoder {
 	uint8_t state;     /* enum of data.c */
 	uint8_t faults;    /* enum data_fault */
+	bool chunked;      /* of BDAT: no dots, the end is told by data_decoder_end */
 	bool in_header;    /* the empty line has not come */
 	uint8_t match;     /* octets of "received:" the header line agrees with */
 	uint32_t received; /* Received fields */
@@ -28,17 +29,22 @@ struct data_decoder {
 	uint32_t crc;  /* CRC-32C of what went to the sink */
 	uint64_t size; /* octets of content */
 	uint64_t size_max;
-	uint64_t header_bytes; /* see struct message; final after DATA_END */
+	uint64_t header_bytes; /* see struct message; final after the end */
 };
 
 enum data_verdict { DATA_MORE, DATA_END };
 
+enum data_form { DATA_DOTTED, DATA_CHUNKED };
+
 /* received_max: fields allowed. */
-void data_decoder_init(struct data_decoder *d, uint64_t size_max, uint32_t received_max);
+void data_decoder_init(
+	struct data_decoder *d, enum data_form form, uint64_t size_max, uint32_t received_max);
 /* Decode in; *used_r: octets taken, all of them with DATA_MORE, else up to and including the end of
  * data.  Emits at most in.n + 1 octets. */
 enum data_verdict data_decode(
 	struct data_decoder *d, struct bytes in, data_sink sink, void *ctx, size_t *used_r);
+/* DATA_CHUNKED: the last octet has come. */
+void data_decoder_end(struct data_decoder *d);
 
 /* Dot-stuffing.  Zero it before each message. */
 struct data_encoder {

@@ -42,7 +42,7 @@ static void put_ehlo(const struct reply_args *args, struct buf *out)
 {
 	buf_printf(out,
 		"250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
-		"250 ENHANCEDSTATUSCODES\r\n",
+		"250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n",
 		args->hostname, (unsigned long long)args->size_max);
 }
 

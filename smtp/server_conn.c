@@ -36,15 +36,15 @@ static void restart_deadline(struct smtp_conn *c)
 
 	c->progress = c->session.progress;
 	c->timed_state = c->session.state;
-	set_deadline(c, now_us(c) + (c->timed_state == SMTP_DATA ? p->data_timeout_us
-								 : p->command_timeout_us));
+	set_deadline(c, now_us(c) + (smtp_session_in_content(&c->session) ? p->data_timeout_us
+									  : p->command_timeout_us));
 }
 
 /* Only whole commands and a fair piece of content count: an octet now and then does not. */
 static void note_progress(struct smtp_conn *c)
 {
 	uint64_t done = c->session.progress - c->progress;
-	uint64_t enough = c->session.state == SMTP_DATA ? DATA_PROGRESS_MIN : 1;
+	uint64_t enough = smtp_session_in_content(&c->session) ? DATA_PROGRESS_MIN : 1;
 
 	if (c->session.state != c->timed_state || done >= enough)
 		restart_deadline(c);

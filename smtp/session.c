@@ -161,12 +161,17 @@ static void on_rcpt(struct smtp_session *s, enum reply_id v)
 
 static void on_data(struct smtp_session *s, enum reply_id v)
 {
+	if (s->state == SMTP_CHUNK) {
+		session_chunk_begin(s, v);
+		return;
+	}
 	if (v != REPLY_OK) {
 		session_reset(s);
 		session_refuse(s, v);
 		return;
 	}
-	data_decoder_init(&s->data, s->policy->message_bytes_max, s->policy->received_max);
+	data_decoder_init(
+		&s->data, DATA_DOTTED, s->policy->message_bytes_max, s->policy->received_max);
 	session_queue(s, REPLY_START_DATA);
 	session_set_state(s, SMTP_DATA);
 }
@@ -210,7 +215,7 @@ void smtp_session_verdict(struct smtp_session *s, enum reply_id verdict)
 
 /* ---- content ---- */
 
-static enum reply_id fault_reply(const struct data_decoder *d)
+enum reply_id session_fault_reply(const struct data_decoder *d)
 {
 	if (d->faults & DATA_TOO_BIG)
 		return REPLY_SIZE_EXCEEDED;
@@ -219,10 +224,10 @@ static enum reply_id fault_reply(const struct data_decoder *d)
 	return d->faults & DATA_NUL ? REPLY_NUL_OCTET : REPLY_BARE_NEWLINE;
 }
 
-static void content_end(struct smtp_session *s)
+void session_content_end(struct smtp_session *s)
 {
 	if (s->data.faults) {
-		enum reply_id reply = fault_reply(&s->data);
+		enum reply_id reply = session_fault_reply(&s->data);
 		counter_inc(CTR_SMTP_MESSAGES_REFUSED);
 		if (s->ops->refused)
 			s->ops->refused(s->ctx, reply);
@@ -255,7 +260,7 @@ static size_t take_content(struct smtp_session *s, struct bytes in)
 		data_decode(&s->data, bytes_first(in, room), s->ops->content, s->ctx, &used);
 	s->progress += used;
 	if (v == DATA_END)
-		content_end(s);
+		session_content_end(s);
 	return used;
 }
 
@@ -359,12 +364,15 @@ bool smtp_session_can_take(const struct smtp_session *s)
 		return true;
 	if (s->stage != STAGE_NONE || session_queue_space(s) < QUEUE_RESERVE)
 		return false;
-	return s->state == SMTP_DATA || smtp_session_inflight(s) < s->policy->inflight_max;
+	return smtp_session_in_content(s) || smtp_session_inflight(s) < s->policy->inflight_max;
 }
 
 /* RFC 5321 4.3.2, RFC 2920 3.1: after the greeting, HELO, EHLO and DATA the peer waits. */
 static bool out_of_sync(struct smtp_session *s, bool early)
 {
+	/* A chunk's octets belong to its command. */
+	if (s->state == SMTP_CHUNK)
+		return false;
 	if (s->sync && (early || s->queue_n || s->stage != STAGE_NONE))
 		return true;
 	s->sync = false;
@@ -384,7 +392,9 @@ size_t smtp_session_input(struct smtp_session *s, struct bytes in, bool early)
 		if (!smtp_session_can_take(s))
 			return used;
 		struct bytes rest = bytes_skip(in, used);
-		size_t n = s->state == SMTP_DATA ? take_content(s, rest) : take_line(s, rest);
+		size_t n = s->state == SMTP_DATA    ? take_content(s, rest)
+			   : s->state == SMTP_CHUNK ? session_chunk_take(s, rest)
+						    : take_line(s, rest);
 		if (n == 0 && s->state != SMTP_CLOSED)
 			return used;
 		used += n;

@@ -28,7 +28,9 @@ enum smtp_state {
 	SMTP_READY,   /* no transaction */
 	SMTP_MAIL,    /* a sender */
 	SMTP_RCPT,    /* and recipients */
-	SMTP_DATA,    /* content comes */
+	SMTP_BDAT,    /* content came in chunks, and more will (RFC 3030) */
+	SMTP_DATA,    /* content comes, up to the line with the dot */
+	SMTP_CHUNK,   /* the octets of one BDAT come, to be kept or to be dropped */
 	SMTP_CLOSED,  /* replies may still go out; nothing is read */
 };
 
@@ -39,7 +41,7 @@ enum smtp_stage {
 	STAGE_HELO,
 	STAGE_MAIL,
 	STAGE_RCPT,
-	STAGE_DATA,
+	STAGE_DATA, /* DATA, or the first BDAT */
 	STAGE_END
 };
 
@@ -98,15 +100,18 @@ struct smtp_session {
 	const struct smtp_policy *policy;
 	uint8_t *line; /* a line whose CRLF has not come; NULL: none */
 	uint16_t line_n;
-	uint8_t state;     /* enum smtp_state */
-	uint8_t stage;     /* enum smtp_stage: what is pending */
-	bool esmtp;        /* EHLO was said: pipelining is allowed */
-	bool sync;         /* what comes next may come only after our reply was seen */
-	bool skipping;     /* dropping the rest of a line that is too long */
-	bool skip_cr;      /* ... whose last octet was a CR */
-	bool starved;      /* the user had no room or no line memory */
-	bool draining;     /* 421 at the end of the transaction */
-	bool rcpt_refused; /* in this transaction */
+	uint8_t state;         /* enum smtp_state */
+	uint8_t stage;         /* enum smtp_stage: what is pending */
+	bool esmtp;            /* EHLO was said: pipelining is allowed */
+	bool sync;             /* what comes next may come only after our reply was seen */
+	bool skipping;         /* dropping the rest of a line that is too long */
+	bool skip_cr;          /* ... whose last octet was a CR */
+	bool starved;          /* the user had no room or no line memory */
+	bool draining;         /* 421 at the end of the transaction */
+	bool rcpt_refused;     /* in this transaction */
+	bool chunk_last;       /* the chunk that comes ends the message */
+	uint8_t chunk_refusal; /* enum reply_id: the chunk is dropped and answered so; 0: kept */
+	uint8_t chunk_back;    /* enum smtp_state behind a dropped chunk */
 	uint8_t helo_n;
 	uint16_t errors, junk;
 	uint16_t sent;  /* octets of the first queued reply that have gone */
@@ -117,6 +122,7 @@ struct smtp_session {
 	struct ip_addr peer;
 	uint64_t progress; /* complete commands, and octets of content: grows when the peer works */
 	struct data_decoder data;
+	uint64_t chunk_left; /* octets of the chunk that have not come */
 	uint8_t queue_head, queue_n;
 	struct smtp_queued queue[SMTP_QUEUE_MAX];
 	uint64_t slot_id[SMTP_INFLIGHT_MAX];
@@ -169,5 +175,13 @@ static inline unsigned smtp_session_inflight(const struct smtp_session *s)
 }
 static inline bool smtp_session_in_transaction(const struct smtp_session *s)
 {
-	return s->state >= SMTP_MAIL && s->state <= SMTP_DATA;
+	/* Octets that are dropped change nothing. */
+	unsigned state = s->state == SMTP_CHUNK && s->chunk_refusal ? s->chunk_back : s->state;
+
+	return state >= SMTP_MAIL && state <= SMTP_CHUNK;
+}
+/* Are octets of content expected, not lines? */
+static inline bool smtp_session_in_content(const struct smtp_session *s)
+{
+	return s->state == SMTP_DATA || s->state == SMTP_CHUNK;
 }

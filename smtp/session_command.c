@@ -5,7 +5,7 @@
 #include "smtp/relay.h"
 
 #define IN(state)   (1u << SMTP_##state)
-#define IN_COMMANDS (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT))
+#define IN_COMMANDS (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(BDAT))
 
 /* Letters that host names have in practice, and those of address literals.  Nothing here can end a
  * line, a comment or a quoted string in Received or in a log. */
@@ -173,6 +173,11 @@ static void command_data(struct smtp_session *s, const struct command *cmd)
 		return;
 	}
 	session_decide(s, STAGE_DATA, s->ops->data(s->ctx));
+}
+
+static void command_bdat(struct smtp_session *s, const struct command *cmd)
+{
+	session_chunk_command(s, cmd->argument);
 }
 
 static void command_rset(struct smtp_session *s, const struct command *cmd)

@@ -24,5 +24,17 @@ void session_close(struct smtp_session *s, enum reply_id reply);
 /* A verdict on what is being decided: now, or REPLY_PENDING. */
 void session_decide(struct smtp_session *s, enum smtp_stage stage, enum reply_id verdict);
 
+/* What a fault of the content is answered with. */
+enum reply_id session_fault_reply(const struct data_decoder *d);
+/* The content is whole: refuse it for its faults, or give it to the user. */
+void session_content_end(struct smtp_session *s);
+
+/* session_chunk.c: BDAT (RFC 3030) */
+void session_chunk_command(struct smtp_session *s, struct bytes argument);
+/* The user's verdict on the transaction's first chunk. */
+void session_chunk_begin(struct smtp_session *s, enum reply_id verdict);
+/* Returns octets taken. */
+size_t session_chunk_take(struct smtp_session *s, struct bytes in);
+
 /* session_command.c */
 void session_command(struct smtp_session *s, const struct command *cmd);

@@ -6,6 +6,7 @@
  *   C: text          the client sends text and CRLF; C lines in a row go in one group, unanswered
  *   C|text           without CRLF.  Escapes in both: \r \n \0 \t \\ \xNN, \*N(text) repeats
  *   S: 250 2.1.0     the server's next reply line begins with this
+ *   S: 250-...       a whole reply of several lines with this code
  *   S: (none)        nothing was said
  *   @peer ADDRESS    a new session from there (first in the script; default 198.18.1.1)
  *   @hold            commits wait for @commit [REPLY CODE]
@@ -110,9 +111,30 @@ static void exchange(struct run *r)
 	BUG_ON(r->replies.overflow);
 }
 
+/* "250-...": lines up to the first that is the last of its reply. */
+static void expect_lines(struct run *r, const char *want)
+{
+	ptrdiff_t end;
+	bool last = false;
+
+	while (!last && (end = bytes_find(buf_view(&r->replies), '\n', 0)) >= 4) {
+		struct bytes line = bytes_first(buf_view(&r->replies), (size_t)end + 1);
+		last = line.p[3] == ' ';
+		if (memcmp(line.p, want, 3) != 0)
+			complain(r, want, "another code");
+		buf_consume(&r->replies, line.n);
+	}
+	if (!last)
+		complain(r, "no reply", want);
+}
+
 static void expect(struct run *r, const char *want)
 {
 	exchange(r);
+	if (strcmp(want + strcspn(want, "-"), "-...") == 0) {
+		expect_lines(r, want);
+		return;
+	}
 	struct bytes said = buf_view(&r->replies);
 	ptrdiff_t end = bytes_find(said, '\n', 0);
 	bool none = strcmp(want, "(none)") == 0;

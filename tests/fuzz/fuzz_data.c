@@ -27,7 +27,7 @@ static void decode(struct result *r, struct bytes in, size_t step)
 {
 	r->v = DATA_MORE;
 	r->used = r->n = 0;
-	data_decoder_init(&r->d, 3000, 3);
+	data_decoder_init(&r->d, DATA_DOTTED, 3000, 3);
 	while (r->used < in.n && r->v == DATA_MORE) {
 		size_t used, before = r->n, n = MIN(step, in.n - r->used);
 		r->v = data_decode(&r->d, bytes_make(in.p + r->used, n), sink, r, &used);

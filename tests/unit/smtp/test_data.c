@@ -30,7 +30,7 @@ static void decode(struct result *r, struct bytes in, const size_t *cuts, unsign
 {
 	r->end = false;
 	r->used = r->out_n = 0;
-	data_decoder_init(&r->d, 2000, 2);
+	data_decoder_init(&r->d, DATA_DOTTED, 2000, 2);
 	for (unsigned i = 0; i <= n && !r->end; i++) {
 		size_t to = i < n ? MIN(cuts[i], in.n) : in.n;
 		size_t used;
@@ -126,6 +126,45 @@ static void test_equals_the_definition_at_every_split(void **state)
 		}
 	}
 	assert_true(ends > 1000 && clean > 1000);
+}
+
+/* Octets stand for themselves; faults and the header's end are as in DATA. */
+static void test_chunked_keeps_every_octet_at_every_split(void **state)
+{
+	static const struct {
+		struct bytes in;
+		unsigned faults;
+		uint64_t header_bytes;
+	} cases[] = {
+		{BYTES_LIT("a: b\r\n\r\n.\r\n..x"),                          0,                           8 },
+		{BYTES_LIT("a: b\r\n.\r\nQUIT\r\n"),                         0,                           15},
+		{BYTES_LIT("a\r"),					   DATA_BARE_CR,                2 },
+		{BYTES_LIT("a\rb"),					  DATA_BARE_CR,                3 },
+		{BYTES_LIT(".\r.\n"),					DATA_BARE_CR | DATA_BARE_LF, 4 },
+		{BYTES_LIT("a\0"),					   DATA_NUL,                    2 },
+		{BYTES_LIT("received: 1\r\nReceived: 2\r\nReceived: 3\r\n"), DATA_LOOP,                   39},
+		{BYTES_NONE,						 0,                           0 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		struct bytes in = cases[i].in;
+		for (size_t cut = 0; cut <= in.n; cut++) {
+			struct result r = {0};
+			data_decoder_init(&r.d, DATA_CHUNKED, 2000, 2);
+			data_decode(&r.d, bytes_first(in, cut), sink, &r, &r.used);
+			data_decode(&r.d, bytes_skip(in, cut), sink, &r, &r.used);
+			data_decoder_end(&r.d);
+			assert_int_equal(r.d.faults, cases[i].faults);
+			if (r.d.faults)
+				continue;
+			assert_int_equal(r.d.header_bytes, cases[i].header_bytes);
+			assert_int_equal(r.d.size, in.n);
+			assert_int_equal(r.out_n, in.n);
+			if (in.n)
+				assert_memory_equal(r.out, in.p, in.n);
+		}
+	}
 }
 
 static void test_header_end_and_received(void **state)
@@ -275,6 +314,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_equals_the_definition_at_every_split),
+		cmocka_unit_test(test_chunked_keeps_every_octet_at_every_split),
 		cmocka_unit_test(test_header_end_and_received),
 		cmocka_unit_test(test_size_limit_cuts_while_streaming),
 		cmocka_unit_test(test_scan_equals_its_scalar_twin),
