@@ -1,5 +1,6 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
-#include "smtp/client.h"
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The client's life: replies to verdicts.  What is sent is in client_output.c. */
+#include "smtp/client_priv.h"
 
 void smtp_client_init(
 	struct smtp_client *c, const struct smtp_client_ops *ops, void *ctx, const char *hostname)
@@ -15,7 +16,7 @@ enum smtp_client_state smtp_client_state(const struct smtp_client *c)
 }
 
 /* A state whose command is to be sent, or which waits. */
-static void set_state(struct smtp_client *c, enum smtp_client_state state, bool due)
+void client_set_state(struct smtp_client *c, enum smtp_client_state state, bool due)
 {
 	c->state = (uint8_t)state;
 	c->due = due;
@@ -49,7 +50,7 @@ static void rcpt_verdict(struct smtp_client *c, uint32_t i, enum smtp_rcpt_resul
 }
 
 /* The same verdict for all that have none. */
-static void verdict_for_all(
+void client_verdict_for_all(
 	struct smtp_client *c, enum smtp_rcpt_result result, const struct smtp_reply_info *reply)
 {
 	for (uint32_t i = 0; i < c->m.rcpt_count && c->done < c->m.rcpt_count; i++)
@@ -62,7 +63,7 @@ static enum smtp_rcpt_result result_of(unsigned code)
 }
 
 /* The end of the session: what has no verdict gets this one. */
-static void end_session(
+void client_end_session(
 	struct smtp_client *c, enum smtp_rcpt_result result, const struct smtp_reply_info *reply)
 {
 	bool message = message_under_way(c);
@@ -70,33 +71,33 @@ static void end_session(
 	if (c->state == SMTP_CLIENT_ENDED)
 		return;
 	if (message)
-		verdict_for_all(c, result, reply);
-	set_state(c, SMTP_CLIENT_ENDED, false);
+		client_verdict_for_all(c, result, reply);
+	client_set_state(c, SMTP_CLIENT_ENDED, false);
 	if (message)
 		c->ops->on_message_end(c->ctx);
 	c->ops->on_end(c->ctx, reply);
 }
 
-static void fail(struct smtp_client *c, const char *why)
+void client_fail(struct smtp_client *c, const char *why)
 {
 	reply_info_make(&c->local, 0, NULL, why);
-	end_session(c, SMTP_RCPT_DEFER, &c->local);
+	client_end_session(c, SMTP_RCPT_DEFER, &c->local);
 }
 
 static void become_ready(struct smtp_client *c)
 {
 	if (c->quit) {
-		set_state(c, SMTP_CLIENT_QUIT, true);
+		client_set_state(c, SMTP_CLIENT_QUIT, true);
 		return;
 	}
-	set_state(c, SMTP_CLIENT_READY, false);
+	client_set_state(c, SMTP_CLIENT_READY, false);
 	c->ops->on_ready(c->ctx);
 }
 
 /* Every recipient has its verdict and every reply of the envelope is in. */
-static void message_end(struct smtp_client *c, bool reset)
+void client_message_end(struct smtp_client *c, bool reset)
 {
-	set_state(c, reset ? SMTP_CLIENT_RSET : SMTP_CLIENT_READY, reset);
+	client_set_state(c, reset ? SMTP_CLIENT_RSET : SMTP_CLIENT_READY, reset);
 	c->ops->on_message_end(c->ctx);
 	if (!reset)
 		become_ready(c);
@@ -111,17 +112,19 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
 	c->m = *m;
 	c->sent = c->replied = c->accepted = c->done = 0;
 	c->mail_ok = c->refused = c->waiting = false;
+	c->chunked = (c->ext & SMTP_EXT_CHUNKING) && m->size >= SMTP_CLIENT_BDAT_MIN;
+	c->chunk_left = m->size;
 	memset(c->accepted_bits, 0, sizeof(c->accepted_bits));
 	memset(c->done_bits, 0, sizeof(c->done_bits));
 	c->encoder = (struct data_encoder){0};
-	set_state(c, SMTP_CLIENT_ENVELOPE, false);
+	client_set_state(c, SMTP_CLIENT_ENVELOPE, false);
 }
 
 void smtp_client_quit(struct smtp_client *c)
 {
 	c->quit = true;
 	if (c->state == SMTP_CLIENT_READY)
-		set_state(c, SMTP_CLIENT_QUIT, true);
+		client_set_state(c, SMTP_CLIENT_QUIT, true);
 }
 
 void smtp_client_content_ready(struct smtp_client *c)
@@ -131,12 +134,12 @@ void smtp_client_content_ready(struct smtp_client *c)
 
 void smtp_client_content_failed(struct smtp_client *c)
 {
-	fail(c, "the message could not be read");
+	client_fail(c, "the message could not be read");
 }
 
 void smtp_client_disconnected(struct smtp_client *c, const char *why)
 {
-	fail(c, why);
+	client_fail(c, why);
 }
 
 /* RFC 5321 4.5.3.2 */
@@ -170,6 +173,8 @@ static void learn_extension(struct smtp_client *c, struct bytes line)
 		c->ext |= SMTP_EXT_PIPELINING;
 	} else if (bytes_ieq(word, BYTES_LIT("8BITMIME"))) {
 		c->ext |= SMTP_EXT_8BITMIME;
+	} else if (bytes_ieq(word, BYTES_LIT("CHUNKING"))) {
+		c->ext |= SMTP_EXT_CHUNKING;
 	} else if (bytes_ieq(word, BYTES_LIT("SIZE"))) {
 		c->ext |= SMTP_EXT_SIZE;
 		if (space < 0 ||
@@ -181,9 +186,9 @@ static void learn_extension(struct smtp_client *c, struct bytes line)
 static void on_greeting(struct smtp_client *c, const struct smtp_reply_info *r)
 {
 	if (r->code == 220)
-		set_state(c, SMTP_CLIENT_EHLO, true);
+		client_set_state(c, SMTP_CLIENT_EHLO, true);
 	else
-		end_session(c, SMTP_RCPT_DEFER, r);
+		client_end_session(c, SMTP_RCPT_DEFER, r);
 }
 
 static void on_ehlo(struct smtp_client *c, const struct smtp_reply_info *r)
@@ -192,9 +197,9 @@ static void on_ehlo(struct smtp_client *c, const struct smtp_reply_info *r)
 		become_ready(c);
 	} else if (r->code >= 500) {
 		c->ext = 0;
-		set_state(c, SMTP_CLIENT_HELO, true);
+		client_set_state(c, SMTP_CLIENT_HELO, true);
 	} else {
-		end_session(c, SMTP_RCPT_DEFER, r);
+		client_end_session(c, SMTP_RCPT_DEFER, r);
 	}
 }
 
@@ -203,10 +208,10 @@ static void on_helo(struct smtp_client *c, const struct smtp_reply_info *r)
 	if (r->code / 100 == 2)
 		become_ready(c);
 	else
-		end_session(c, SMTP_RCPT_DEFER, r);
+		client_end_session(c, SMTP_RCPT_DEFER, r);
 }
 
-static uint32_t data_command(const struct smtp_client *c)
+uint32_t client_data_command(const struct smtp_client *c)
 {
 	return c->m.rcpt_count + 1;
 }
@@ -216,12 +221,12 @@ static void on_envelope_reply(
 	struct smtp_client *c, uint32_t command, const struct smtp_reply_info *r)
 {
 	if (r->code / 100 == 3) {
-		fail(c, "the peer's reply makes no sense here");
+		client_fail(c, "the peer's reply makes no sense here");
 	} else if (command == 0) {
 		c->mail_ok = r->code < 300;
 		c->refused = !c->mail_ok;
 		if (c->refused)
-			verdict_for_all(c, result_of(r->code), r);
+			client_verdict_for_all(c, result_of(r->code), r);
 	} else if (!c->refused && r->code < 300) {
 		bit_set(c->accepted_bits, command - 1);
 		c->accepted++;
@@ -236,50 +241,50 @@ static void on_data_reply(struct smtp_client *c, const struct smtp_reply_info *r
 {
 	if (r->code == 354) {
 		/* Also when nobody was accepted: then only the end of data may follow. */
-		set_state(c, SMTP_CLIENT_CONTENT, false);
+		client_set_state(c, SMTP_CLIENT_CONTENT, false);
 		return;
 	}
 	if (r->code < 400) {
-		fail(c, "the peer answered DATA with a success that is none");
+		client_fail(c, "the peer answered DATA with a success that is none");
 		return;
 	}
-	verdict_for_all(c, result_of(r->code), r);
-	message_end(c, c->mail_ok);
+	client_verdict_for_all(c, result_of(r->code), r);
+	client_message_end(c, c->mail_ok);
 }
 
 static void on_envelope(struct smtp_client *c, const struct smtp_reply_info *r)
 {
 	uint32_t command = c->replied++;
 
-	if (command == data_command(c)) {
+	if (command == client_data_command(c)) {
 		on_data_reply(c, r);
 		return;
 	}
 	on_envelope_reply(c, command, r);
 	/* Nobody to send to, and DATA not said: no need to. */
-	bool answered = c->refused || c->replied == data_command(c);
+	bool answered = c->refused || c->replied == client_data_command(c);
 	if (c->state == SMTP_CLIENT_ENVELOPE && answered && c->accepted == 0 &&
-		c->replied == c->sent && c->sent < data_command(c) + 1)
-		message_end(c, c->mail_ok);
-	else if (c->state == SMTP_CLIENT_ENVELOPE && c->replied == data_command(c) &&
-		 c->sent > data_command(c))
-		set_state(c, SMTP_CLIENT_DATA, false);
+		c->replied == c->sent && c->sent < client_data_command(c) + 1)
+		client_message_end(c, c->mail_ok);
+	else if (c->state == SMTP_CLIENT_ENVELOPE && c->replied == client_data_command(c) &&
+		 c->sent > client_data_command(c))
+		client_set_state(c, SMTP_CLIENT_DATA, false);
 }
 
 /* A reply while the content is being sent: it can only be a refusal. */
 static void on_content(struct smtp_client *c, const struct smtp_reply_info *r)
 {
 	if (r->code < 400) {
-		fail(c, "the peer answered before the end of data");
+		client_fail(c, "the peer answered before the end of data");
 		return;
 	}
-	end_session(c, result_of(r->code), r);
+	client_end_session(c, result_of(r->code), r);
 }
 
 static void on_final(struct smtp_client *c, const struct smtp_reply_info *r)
 {
 	if (r->code / 100 == 3) {
-		fail(c, "the peer's reply makes no sense here");
+		client_fail(c, "the peer's reply makes no sense here");
 		return;
 	}
 	enum smtp_rcpt_result result = r->code < 300 ? SMTP_RCPT_DELIVERED : result_of(r->code);
@@ -287,7 +292,7 @@ static void on_final(struct smtp_client *c, const struct smtp_reply_info *r)
 		if (bit_get(c->accepted_bits, i))
 			rcpt_verdict(c, i, result, r);
 	}
-	message_end(c, false);
+	client_message_end(c, false);
 }
 
 static void on_rset(struct smtp_client *c, const struct smtp_reply_info *r)
@@ -295,12 +300,12 @@ static void on_rset(struct smtp_client *c, const struct smtp_reply_info *r)
 	if (r->code / 100 == 2)
 		become_ready(c);
 	else
-		end_session(c, SMTP_RCPT_DEFER, r);
+		client_end_session(c, SMTP_RCPT_DEFER, r);
 }
 
 static void on_quit(struct smtp_client *c, const struct smtp_reply_info *r)
 {
-	end_session(c, SMTP_RCPT_DEFER, r);
+	client_end_session(c, SMTP_RCPT_DEFER, r);
 }
 
 static void (*const handlers[])(struct smtp_client *c, const struct smtp_reply_info *r) = {
@@ -331,9 +336,9 @@ static void on_reply(struct smtp_client *c)
 	struct smtp_reply_info r = c->parser.info;
 
 	if (r.code == 421)
-		end_session(c, SMTP_RCPT_DEFER, &r);
+		client_end_session(c, SMTP_RCPT_DEFER, &r);
 	else if (!reply_expected(c))
-		fail(c, "the peer spoke without being asked");
+		client_fail(c, "the peer spoke without being asked");
 	else
 		handlers[c->state](c, &r);
 }
@@ -351,157 +356,6 @@ void smtp_client_input(struct smtp_client *c, struct bytes data)
 		if (v == REPLY_DONE)
 			on_reply(c);
 		else if (v == REPLY_BAD)
-			fail(c, "the peer sent what is no SMTP reply");
+			client_fail(c, "the peer sent what is no SMTP reply");
 	}
-}
-
-/* ---- output ---- */
-
-/* What forbids sending this message to this peer at all. */
-static bool refuse_locally(struct smtp_client *c)
-{
-	if (c->size_max && c->m.size > c->size_max)
-		reply_info_make(
-			&c->local, 552, "5.3.4", "the message is larger than the next hop accepts");
-	else if (c->m.eight_bit && !(c->ext & SMTP_EXT_8BITMIME))
-		reply_info_make(&c->local, 554, "5.6.3",
-			"the message has 8-bit content and the next hop takes none");
-	else
-		return false;
-	verdict_for_all(c, SMTP_RCPT_FAIL, &c->local);
-	message_end(c, false);
-	return true;
-}
-
-static void put_path(struct buf *out, const char *keyword, struct bytes path)
-{
-	buf_printf(out, "%s:<", keyword);
-	buf_put(out, path);
-	buf_str(out, ">");
-}
-
-static void put_command(struct smtp_client *c, struct buf *out)
-{
-	if (c->sent == data_command(c)) {
-		buf_str(out, "DATA");
-	} else if (c->sent > 0) {
-		put_path(out, "RCPT TO", c->ops->rcpt(c->ctx, c->sent - 1));
-	} else {
-		put_path(out, "MAIL FROM", c->m.sender);
-		if (c->ext & SMTP_EXT_SIZE)
-			buf_printf(out, " SIZE=%llu", (unsigned long long)c->m.size);
-		if (c->m.eight_bit)
-			buf_str(out, " BODY=8BITMIME");
-	}
-	buf_str(out, "\r\n");
-}
-
-/* May the next command of the envelope be sent now? */
-static bool command_due(const struct smtp_client *c)
-{
-	if (c->sent > data_command(c))
-		return false;
-	if (c->refused || (c->replied == data_command(c) && c->accepted == 0))
-		return false;
-	return c->replied == c->sent || (c->ext & SMTP_EXT_PIPELINING);
-}
-
-static bool output_envelope(struct smtp_client *c, struct buf *out)
-{
-	if (c->sent == 0 && refuse_locally(c))
-		return true;
-	if (!command_due(c) || buf_space(out) < SMTP_CLIENT_OUTPUT_MIN)
-		return false;
-	put_command(c, out);
-	c->sent++;
-	if (c->sent > data_command(c) && c->replied == data_command(c))
-		set_state(c, SMTP_CLIENT_DATA, false);
-	return true;
-}
-
-static bool output_end_of_data(struct smtp_client *c, struct buf *out)
-{
-	int err = data_encode_end(&c->encoder, out);
-
-	if (err == 0)
-		set_state(c, SMTP_CLIENT_FINAL, false);
-	return err == 0;
-}
-
-/* Content that must not leave this host; the transaction cannot be undone but by leaving. */
-static bool content_is_bad(struct smtp_client *c)
-{
-	reply_info_make(&c->local, 550, "5.6.11", "bare CR or LF in the message");
-	end_session(c, SMTP_RCPT_FAIL, &c->local);
-	return false;
-}
-
-static bool output_content(struct smtp_client *c, struct buf *out)
-{
-	bool end = false;
-
-	if (c->waiting || buf_space(out) < 64)
-		return false;
-	if (c->accepted == 0)
-		return output_end_of_data(c, out);
-	size_t want = (buf_space(out) - DATA_ENCODED_END - 2) / 4 * 3;
-	struct bytes content = c->ops->content(c->ctx, want, &end);
-	if (c->state != SMTP_CLIENT_CONTENT)
-		return false;
-	BUG_ON(content.n > want);
-	if (content.n && data_encode(&c->encoder, content, out) < 0)
-		return content_is_bad(c);
-	if (end)
-		return output_end_of_data(c, out) || content_is_bad(c);
-	c->waiting = content.n == 0;
-	return !c->waiting;
-}
-
-static bool output_due(struct smtp_client *c, struct buf *out)
-{
-	static const char *const words[] = {
-		[SMTP_CLIENT_EHLO] = "EHLO ",
-		[SMTP_CLIENT_HELO] = "HELO ",
-		[SMTP_CLIENT_RSET] = "RSET",
-		[SMTP_CLIENT_QUIT] = "QUIT",
-	};
-
-	if (!c->due || buf_space(out) < SMTP_CLIENT_OUTPUT_MIN)
-		return false;
-	buf_printf(
-		out, "%s%s\r\n", words[c->state], c->state <= SMTP_CLIENT_HELO ? c->hostname : "");
-	c->due = false;
-	return true;
-}
-
-/* One step; false: nothing to do now. */
-static bool output_step(struct smtp_client *c, struct buf *out)
-{
-	switch ((enum smtp_client_state)c->state) {
-	case SMTP_CLIENT_EHLO:
-	case SMTP_CLIENT_HELO:
-	case SMTP_CLIENT_RSET:
-	case SMTP_CLIENT_QUIT:
-		return output_due(c, out);
-	case SMTP_CLIENT_ENVELOPE:
-		return output_envelope(c, out);
-	case SMTP_CLIENT_CONTENT:
-		return output_content(c, out);
-	case SMTP_CLIENT_GREETING:
-	case SMTP_CLIENT_READY:
-	case SMTP_CLIENT_DATA:
-	case SMTP_CLIENT_FINAL:
-	case SMTP_CLIENT_ENDED:
-		break;
-	}
-	return false;
-}
-
-size_t smtp_client_output(struct smtp_client *c, struct buf *out)
-{
-	size_t before = out->n;
-
-	while (output_step(c, out))
-		;
-	return out->n - before;
 }

@@ -9,6 +9,8 @@
 #include "smtp/reply_parse.h"
 
 #define SMTP_CLIENT_RCPT_MAX 1024 /* recipients of one message; MESSAGE_RCPT_MAX is below */
+#define SMTP_CLIENT_BDAT_MIN                                                                       \
+	(64u * 1024) /* chosen: octets from which BDAT is worth the round trip before it */
 
 enum smtp_rcpt_result { SMTP_RCPT_PENDING, SMTP_RCPT_DELIVERED, SMTP_RCPT_DEFER, SMTP_RCPT_FAIL };
 
@@ -30,7 +32,8 @@ struct smtp_client_ops {
 	void (*on_end)(void *ctx, const struct smtp_reply_info *reply);
 	/* Recipient i's forward-path without brackets.  Valid until the next call. */
 	struct bytes (*rcpt)(void *ctx, uint32_t i);
-	/* The next octets of the content, at most want; an empty view with *end_r false: none yet,
+	/* The next octets of the content, at most want, the last of them with *end_r true; an empty
+	 * view with *end_r false: none yet,
 	 * call smtp_client_content_ready later.  Content uses CRLF only (the server side made
 	 * sure). */
 	struct bytes (*content)(void *ctx, size_t want, bool *end_r);
@@ -39,7 +42,7 @@ struct smtp_client_ops {
 struct smtp_client_message {
 	struct bytes sender; /* reverse-path without brackets; empty: <> */
 	uint32_t rcpt_count;
-	uint64_t size;  /* octets of content, for SIZE= */
+	uint64_t size;  /* octets of content, exactly: for SIZE= and BDAT */
 	bool eight_bit; /* BODY=8BITMIME when offered */
 };
 
@@ -61,6 +64,7 @@ enum smtp_client_ext {
 	SMTP_EXT_PIPELINING = 1 << 0,
 	SMTP_EXT_SIZE = 1 << 1,
 	SMTP_EXT_8BITMIME = 1 << 2,
+	SMTP_EXT_CHUNKING = 1 << 3,
 };
 
 /* Users embed it and leave its fields alone. */
@@ -74,6 +78,7 @@ struct smtp_client {
 	bool quit;     /* QUIT as soon as nothing is under way */
 	bool mail_ok;  /* the peer has a transaction open */
 	bool refused;  /* MAIL was refused, or the message cannot go to this peer */
+	bool chunked;  /* the content goes with BDAT */
 	bool waiting;  /* no content yet: smtp_client_content_ready is due */
 	uint64_t size_max; /* the peer's SIZE; 0: none given */
 	struct smtp_client_message m;
@@ -83,6 +88,7 @@ struct smtp_client {
 	uint64_t accepted_bits[SMTP_CLIENT_RCPT_MAX / 64];
 	uint64_t done_bits[SMTP_CLIENT_RCPT_MAX / 64];
 	struct data_encoder encoder;
+	uint64_t chunk_left; /* octets of the BDAT that have not been sent */
 	struct reply_parser parser;
 	struct smtp_reply_info local; /* a verdict of our own on the whole message */
 };

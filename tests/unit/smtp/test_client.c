@@ -4,7 +4,7 @@
 #include "smtp/client.h"
 
 #define RCPTS_MAX 8
-#define WIRE_MAX  65536
+#define WIRE_MAX  131072
 
 struct user {
 	struct smtp_client client;
@@ -265,6 +265,88 @@ static void test_message_this_peer_cannot_take(void **state)
 	dialogue(&u, "250-far\r\n250 8bitmime\r\n", "MAIL FROM:<s@near.example> BODY=8BITMIME\r\n");
 }
 
+#define BIG         (SMTP_CLIENT_BDAT_MIN + 5)
+#define EHLO_CHUNKS "250-far\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+#define BIG_ENVELOPE                                                                               \
+	"MAIL FROM:<s@near.example>\r\nRCPT TO:<a@far.example>\r\nRCPT TO:<b@far.example>\r\n"
+
+static void open_big(struct user *u, size_t piece)
+{
+	static uint8_t big[BIG];
+
+	begin(u, piece);
+	memset(big, '.', sizeof(big));
+	memcpy(big, "a: b\r\n\r\n.\r\nQUIT\r\n", 17);
+	u->content = bytes_make(big, sizeof(big));
+	u->content_step = 4080;
+	u->message.size = sizeof(big);
+	dialogue(u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	dialogue(u, EHLO_CHUNKS, BIG_ENVELOPE);
+}
+
+/* BDAT waits for the verdicts on the recipients; then the octets go as they are. */
+static void test_large_message_goes_with_bdat(void **state)
+{
+	(void)state;
+	for (size_t piece = 0; piece < 3; piece++) {
+		static char want[BIG + 64];
+		struct user u;
+
+		open_big(&u, piece);
+		dialogue(&u, "250 ok\r\n250 ok\r\n", "");
+		int n = snprintf(want, sizeof(want), "BDAT %u LAST\r\n", BIG);
+		memcpy(want + n, u.content.p, BIG);
+		dialogue(&u, "550 5.1.1 unknown\r\n", want);
+		dialogue(&u, "250 2.0.0 taken\r\n", "");
+		assert_int_equal(u.results[0], SMTP_RCPT_DELIVERED);
+		assert_int_equal(u.results[1], SMTP_RCPT_FAIL);
+		assert_int_equal(u.ready, 2);
+	}
+}
+
+static void test_bdat_without_recipients_is_not_said(void **state)
+{
+	struct user u;
+
+	(void)state;
+	open_big(&u, 0);
+	dialogue(&u, "250 ok\r\n550 no\r\n450 later\r\n", "RSET\r\n");
+	assert_int_equal(u.message_ends, 1);
+}
+
+/* A body that is not as long as announced never becomes a whole message at the peer. */
+static void test_bdat_of_another_size_is_not_completed(void **state)
+{
+	(void)state;
+	for (int diff = -1; diff <= 1; diff += 2) {
+		struct user u;
+
+		open_big(&u, 0);
+		u.message.size = BIG;
+		u.content.n = (size_t)(BIG + diff);
+		u.content_step = BIG; /* the buffer cuts it */
+		smtp_client_input(&u.client, BYTES_LIT("250 ok\r\n250 ok\r\n250 ok\r\n"));
+		flush(&u);
+		assert_true(u.wire_n < BIG);
+		assert_int_equal(u.ends, 1);
+		assert_int_equal(u.results[0], SMTP_RCPT_DEFER);
+	}
+}
+
+static void test_bdat_refused_while_it_is_sent(void **state)
+{
+	struct user u;
+
+	(void)state;
+	open_big(&u, 0);
+	u.stall = 1;
+	smtp_client_input(&u.client, BYTES_LIT("250 ok\r\n250 ok\r\n250 ok\r\n"));
+	flush(&u);
+	smtp_client_input(&u.client, BYTES_LIT("452 4.3.1 full\r\n"));
+	assert_int_equal(u.results[0], SMTP_RCPT_DEFER);
+	assert_int_equal(u.ends, 1);
+}
+
 static void test_case_02_bare_newline_fails_for_good(void **state)
 {
 	struct user u;
@@ -389,6 +471,10 @@ int main(void)
 		cmocka_unit_test(test_refused_sender_counts_for_all),
 		cmocka_unit_test(test_content_that_comes_late),
 		cmocka_unit_test(test_message_this_peer_cannot_take),
+		cmocka_unit_test(test_large_message_goes_with_bdat),
+		cmocka_unit_test(test_bdat_without_recipients_is_not_said),
+		cmocka_unit_test(test_bdat_of_another_size_is_not_completed),
+		cmocka_unit_test(test_bdat_refused_while_it_is_sent),
 		cmocka_unit_test(test_case_02_bare_newline_fails_for_good),
 		cmocka_unit_test(test_case_34_hostile_servers),
 		cmocka_unit_test(test_endless_banner),

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Between the files of the client engine: client.c (replies), client_output.c (what is sent). */
+#pragma once
+#include "smtp/client.h"
+
+/* A state whose command is to be sent (due), or which waits. */
+void client_set_state(struct smtp_client *c, enum smtp_client_state state, bool due);
+/* The same verdict for all recipients that have none. */
+void client_verdict_for_all(
+	struct smtp_client *c, enum smtp_rcpt_result result, const struct smtp_reply_info *reply);
+/* Every recipient has its verdict and every reply of the envelope is in. */
+void client_message_end(struct smtp_client *c, bool reset);
+/* The end of the session: what has no verdict gets this one. */
+void client_end_session(
+	struct smtp_client *c, enum smtp_rcpt_result result, const struct smtp_reply_info *reply);
+/* The same, deferred for a reason of our own. */
+void client_fail(struct smtp_client *c, const char *why);
+/* Number of DATA or BDAT among the commands of the envelope. */
+uint32_t client_data_command(const struct smtp_client *c);
