@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The stack against the kernel's TCP, over a router that loses packets: every octet is checked."""
+
+from bed import streams, wire
+from bed.harness import equal, expect, need_af_xdp, test
+from bed.wire import Wire
+
+MEGABYTE = 1 << 20
+# per cent lost each way: connections, octets of each
+LOADS = {0: (8, 2 * MEGABYTE), 1: (8, MEGABYTE // 2), 5: (8, MEGABYTE // 8), 20: (8, 24 * 1024)}
+
+
+def streams_all_ways(w, connections, octets, seconds=60):
+    for mode, port in (("sink", wire.SINK), ("source", wire.SOURCE), ("echo", wire.ECHO)):
+        took = streams.run(w.client_ns, wire.STACK, port, mode, connections, octets, seconds)
+        print(f"{w.port} loss={w.loss} {mode}: {connections} x {octets} octets in {took:.2f} s")
+
+
+def lossy(work, port, loss, **peer):
+    connections, octets = LOADS[loss]
+    with Wire(f"{work}/{port}{loss}", port=port, loss=loss, **peer) as w:
+        streams_all_ways(w, connections, octets)
+        lost = w.lost()
+        print(lost)
+        expect(lost["seen_in"] > 100 and lost["seen_out"] > 100, "nothing went through the router")
+        for way in ("in", "out"):
+            expect(loss == 0 or lost["lost_" + way] > 0, f"nothing was lost {way}")
+        figures = w.stop_peer()
+        equal(figures.get("tcp_in_errs", 0), 0, "segments with a bad checksum")
+        return figures
+
+
+@test("stack: integrity against the kernel over tap, loss 0 to 20 %", seconds=120)
+def tap(work):
+    for loss in LOADS:
+        lossy(work, "tap", loss)
+
+
+@test("stack: integrity against the kernel over af_packet", seconds=60)
+def af_packet(work):
+    for loss in (0, 5):
+        lossy(work, "af_packet", loss)
+
+
+@test("stack: integrity against the kernel over af_xdp", seconds=60)
+def af_xdp(work):
+    need_af_xdp()
+    for loss in (0, 5):
+        lossy(work, "af_xdp", loss)
+
+
+@test("stack: 1,000 connections at once", seconds=60)
+def many(work):
+    with Wire(work + "/w", connections=2000) as w:
+        streams_all_ways(w, 1000, 4096)
+        w.stop_peer()
+
+
+def opens(w, connections, octets, address=wire.CLIENT, seconds=60):
+    """Active opens of the stack to an echo server of the kernel."""
+    with streams.EchoServer(w.client_ns, address, wire.KERNEL_ECHO) as server:
+        w.start_peer()
+
+        def ended():
+            f = w.figures()
+            return f["done"] + f["failed"] >= connections
+        server.serve(ended, seconds)
+    figures = w.stop_peer()
+    equal((figures["done"], figures["failed"]), (connections, 0), "active opens")
+    return figures
+
+
+@test("stack: three cores share two processors, streams in and out", seconds=120)
+def cores(work):
+    for port in ("tap", "af_packet"):
+        with Wire(f"{work}/{port}", port=port, cores=3) as w:
+            streams_all_ways(w, 60, 64 * 1024)
+            figures = w.stop_peer()
+            expect(figures["steer_out"] > 0, "no frame was handed to another core")
+            w.peer_options["connect"] = f"{wire.CLIENT},{wire.KERNEL_ECHO},300,20000"
+            opens(w, 300, 20000)
+
+
+@test("stack: rings of two entries between three cores", seconds=120)
+def small_rings(work):
+    with Wire(work + "/w", cores=3, ring=2) as w:
+        streams_all_ways(w, 6, 64 * 1024)
+        w.stop_peer()
+        w.peer_options["connect"] = f"{wire.CLIENT},{wire.KERNEL_ECHO},30,2000"
+        opens(w, 30, 2000)
