@@ -2,11 +2,14 @@
 #include "dataplane/eal_args.h"
 #include <dirent.h>
 #include <errno.h>
+#include <rte_common.h>
 #include "dataplane/cpus.h"
 #include "dataplane/pools.h"
 
-#define HUGEPAGES_DIR    "/sys/kernel/mm/hugepages"
-#define AF_PACKET_FRAMES 1024 /* chosen: 2 MiB each way; a burst of 1,000 frames finds room */
+#define HUGEPAGES_DIR      "/sys/kernel/mm/hugepages"
+#define AF_PACKET_BLOCK    4096u /* a page; the driver wants blocks without a rest */
+#define AF_PACKET_OVERHEAD 146u  /* the ring's header and Ethernet */
+#define AF_PACKET_FRAMES   1024  /* chosen: 2 MiB each way; a burst of 1,000 frames finds room */
 
 static uint64_t free_hugepages_of(const char *name)
 {
@@ -72,14 +75,11 @@ void eal_port_name(const struct dataplane_conf *conf, unsigned i, char *out, siz
 		snprintf(out, cap, "%s%u", driver[p->kind], i);
 }
 
-/* Octets of one frame in af_packet's ring: its header takes less than 128. */
-static unsigned af_packet_frame_bytes(const struct port_conf *p)
+unsigned eal_af_packet_frame_bytes(const struct port_conf *p)
 {
-	unsigned n = 2048;
+	unsigned n = p->mtu + AF_PACKET_OVERHEAD;
 
-	while (n < p->mtu + 128u + 18u)
-		n *= 2;
-	return n;
+	return n <= 2048 ? 2048 : RTE_ALIGN_CEIL(n, AF_PACKET_BLOCK);
 }
 
 static void add_port(struct eal_args *a, const struct dataplane_conf *conf, unsigned i)
@@ -94,9 +94,9 @@ static void add_port(struct eal_args *a, const struct dataplane_conf *conf, unsi
 		add(a, "--vdev=%s,iface=%s", name, p->device);
 		break;
 	case PORT_AF_PACKET: {
-		unsigned frame = af_packet_frame_bytes(p);
+		unsigned frame = eal_af_packet_frame_bytes(p);
 		add(a, "--vdev=%s,iface=%s,blocksz=%u,framesz=%u,framecnt=%u", name, p->device,
-			MAX(frame, 4096u), frame, AF_PACKET_FRAMES);
+			RTE_ALIGN_CEIL(frame, AF_PACKET_BLOCK), frame, AF_PACKET_FRAMES);
 		break;
 	}
 	case PORT_AF_XDP:

@@ -23,5 +23,7 @@ void eal_host_read(struct eal_host *host_r);
 /* Returns 0, or -EINVAL: error[] names the key. */
 int eal_args_build(const struct dataplane_conf *conf, const struct eal_host *host,
 	struct eal_args *args_r, char *error, size_t error_n) WARN_UNUSED;
+/* Octets of one frame in af_packet's ring. */
+unsigned eal_af_packet_frame_bytes(const struct port_conf *p);
 /* The name under which DPDK knows port i: "net_tap0", or the PCI address. */
 void eal_port_name(const struct dataplane_conf *conf, unsigned i, char *out, size_t cap);

@@ -82,6 +82,8 @@ void port_close(struct port *p);
 /* A descriptor of this process that becomes readable when the kernel has frames for the port's
  * interface, or -1; makes a TAP's descriptor stop sending signals. */
 int port_find_fd(const struct port_conf *conf);
+/* Sets the interface's MTU.  Returns 0 or -errno. */
+int port_set_kernel_mtu(const char *device, uint16_t mtu) WARN_UNUSED;
 /* Takes the XDP program, if there is one, off an interface (xdp.c).  Returns 0 or -errno. */
 int xdp_detach(const char *device) WARN_UNUSED;
 /* Why a device may be missing, from asking the kernel for what its driver needs. */

@@ -2,6 +2,7 @@
 #include "dataplane/pools.h"
 #include <rte_mbuf.h>
 #include "dataplane/base/rt/chunk.h"
+#include "dataplane/eal_args.h"
 #include "dataplane/io.h"
 
 #define POOL_CACHE    128  /* mbufs an lcore keeps for itself; the TX burst is a quarter */
@@ -10,6 +11,9 @@
 #define TX_MBUFS_MIN  8191
 #define TX_MBUFS_MAX  65535
 #define CHUNKS_MIN    1024
+
+#define FRAME_OVERHEAD 18  /* Ethernet header, VLAN tag */
+#define XDP_HEADROOM   256 /* XDP_PACKET_HEADROOM: the kernel's, before the frame */
 
 /* Memory per connection beyond the frames: control block, flow table, session. */
 #define CONNECTION_BYTES 8192
@@ -22,6 +26,29 @@ static uint32_t rx_mbufs(const struct dataplane_conf *conf)
 {
 	/* Packet rings to the other cores may be full of them. */
 	return conf->mbufs ? conf->mbufs : RX_MBUFS_MIN + 1024 * (conf->core_count - 1);
+}
+
+/* No chains: af_packet copies a frame into one mbuf or drops it, af_xdp sends from one only. */
+uint32_t pools_frame_bytes(const struct dataplane_conf *conf, unsigned i)
+{
+	const struct port_conf *p = &conf->ports[i];
+	uint32_t n = p->mtu + FRAME_OVERHEAD;
+
+	if (p->kind == PORT_AF_XDP)
+		n += XDP_HEADROOM;
+	if (p->kind == PORT_AF_PACKET)
+		n = MAX(n, eal_af_packet_frame_bytes(p));
+	return RTE_ALIGN_CEIL(MAX(n, (uint32_t)POOL_FRAME_BYTES), 64u);
+}
+
+/* What is sent must fit any port's frames; also those of a port that copies it into its own. */
+static uint32_t send_bytes(const struct dataplane_conf *conf)
+{
+	uint32_t n = POOL_FRAME_BYTES;
+
+	for (unsigned i = 0; i < conf->port_count; i++)
+		n = MAX(n, conf->ports[i].mtu + (uint32_t)FRAME_OVERHEAD);
+	return RTE_ALIGN_CEIL(n, 64u);
 }
 
 static uint32_t tx_mbufs(const struct dataplane_conf *conf)
@@ -52,12 +79,14 @@ static uint64_t pool_bytes(uint64_t n, size_t object)
 
 uint32_t pools_memory_mb(const struct dataplane_conf *conf)
 {
-	size_t frame = sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM + POOL_FRAME_BYTES;
+	size_t mbuf = sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM;
+	size_t sent = mbuf + STACK_TX_PRIV + send_bytes(conf);
 	uint64_t bytes = ROOM_BYTES;
 
-	bytes += conf->port_count * pool_bytes(rx_mbufs(conf), frame);
-	bytes += conf->core_count * pool_bytes(tx_mbufs(conf), frame + STACK_TX_PRIV);
-	bytes += conf->core_count * pool_bytes(CONTROL_MBUFS, frame + STACK_TX_PRIV);
+	for (unsigned i = 0; i < conf->port_count; i++)
+		bytes += pool_bytes(rx_mbufs(conf), mbuf + pools_frame_bytes(conf, i));
+	bytes += conf->core_count * pool_bytes(tx_mbufs(conf), sent);
+	bytes += conf->core_count * pool_bytes(CONTROL_MBUFS, sent);
 	bytes += pool_bytes(pools_chunks(conf), sizeof(struct chunk));
 	bytes += (uint64_t)conf->core_count *
 		 (sizeof(struct core_io) + (uint64_t)conf->connections_max * CONNECTION_BYTES);
@@ -76,18 +105,19 @@ static bool has_pci(const struct dataplane_conf *conf)
 /* What rte_pktmbuf_pool_create_by_ops() does, and two things more.  Any core may free what another
  * took, and cores may share a CPU: ring_mp_mc would make all wait for one that was preempted
  * inside. And without a device that reads memory by itself, a frame may lie across pages: without
- * hugepages each would take a page of its own, and af_xdp wants the pool in one piece. */
-static struct rte_mempool *create(
-	const struct dataplane_conf *conf, const char *name, uint32_t n, uint16_t priv, int socket)
+ * hugepages each would take a page of its own, and af_xdp wants the pool in one piece, each object
+ * in at most a page. */
+static struct rte_mempool *create(const struct dataplane_conf *conf, const char *name, uint32_t n,
+	uint32_t frame, uint16_t priv, int socket)
 {
 	struct rte_pktmbuf_pool_private private = {
-		.mbuf_data_room_size = POOL_FRAME_BYTES + RTE_PKTMBUF_HEADROOM,
+		.mbuf_data_room_size = (uint16_t)(frame + RTE_PKTMBUF_HEADROOM),
 		.mbuf_priv_size = priv,
 	};
 	unsigned element = (unsigned)sizeof(struct rte_mbuf) + priv + private.mbuf_data_room_size;
-	struct rte_mempool *mp =
-		rte_mempool_create_empty(name, n, element, n >= 8 * POOL_CACHE ? POOL_CACHE : 0,
-			sizeof(private), socket, has_pci(conf) ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	struct rte_mempool *mp = rte_mempool_create_empty(name, n, element,
+		n >= 8 * POOL_CACHE ? POOL_CACHE : 0, sizeof(private), socket,
+		has_pci(conf) ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG | RTE_MEMPOOL_F_NO_SPREAD);
 
 	if (!mp)
 		return NULL;
@@ -109,7 +139,7 @@ struct rte_mempool *pool_create_rx(const struct dataplane_conf *conf, unsigned p
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "rx%u.%.16s", port, conf->ports[port].name);
-	return create(conf, name, rx_mbufs(conf), 0, socket);
+	return create(conf, name, rx_mbufs(conf), pools_frame_bytes(conf, port), 0, socket);
 }
 
 struct rte_mempool *pool_create_tx(const struct dataplane_conf *conf, unsigned core, int socket)
@@ -117,7 +147,7 @@ struct rte_mempool *pool_create_tx(const struct dataplane_conf *conf, unsigned c
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "tx.core%u", core);
-	return create(conf, name, tx_mbufs(conf), STACK_TX_PRIV, socket);
+	return create(conf, name, tx_mbufs(conf), send_bytes(conf), STACK_TX_PRIV, socket);
 }
 
 struct rte_mempool *pool_create_control(
@@ -126,7 +156,7 @@ struct rte_mempool *pool_create_control(
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "control.core%u", core);
-	return create(conf, name, CONTROL_MBUFS, STACK_TX_PRIV, socket);
+	return create(conf, name, CONTROL_MBUFS, send_bytes(conf), STACK_TX_PRIV, socket);
 }
 
 void pools_free(void)

@@ -6,12 +6,14 @@
 
 struct rte_mempool;
 
-#define POOL_FRAME_BYTES 2048 /* octets of a frame in one mbuf; a larger one comes in a chain */
+#define POOL_FRAME_BYTES 2048 /* octets of a frame in one mbuf, at least */
 #define RX_DESCRIPTORS   512
 #define TX_DESCRIPTORS   512
 
 /* Megabytes that pools, tables and rings take in all, with room for the roles' own. */
 uint32_t pools_memory_mb(const struct dataplane_conf *conf);
+/* Octets of one mbuf that port i receives into: a whole frame and what its driver adds. */
+uint32_t pools_frame_bytes(const struct dataplane_conf *conf, unsigned i);
 /* Chunks in the pool of message bodies. */
 uint32_t pools_chunks(const struct dataplane_conf *conf);
 

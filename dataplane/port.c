@@ -9,9 +9,15 @@
 #include "dataplane/io.h"
 #include "dataplane/pools.h"
 
-#define MTU_DEFAULT 1500
-#define MTU_MIN     576 /* RFC 1122 3.3.3: what every host takes */
-#define TAP_IOVECS  2   /* the driver hands this many buffers to each readv() */
+#define MTU_DEFAULT       1500
+#define MTU_MIN           576   /* RFC 1122 3.3.3: what every host takes */
+#define MTU_MAX           9000u /* chosen: what networks with jumbo frames use */
+#define ETHERNET_OVERHEAD 18u   /* header and FCS, or header and VLAN tag */
+/* A page, which is the largest chunk the kernel takes, less the object's header and mbuf (64 and
+ * 128 octets), the head rooms of mbuf and kernel (128 and 256), and Ethernet.
+ */
+#define MTU_MAX_AF_XDP (4096u - 64 - 128 - 128 - 256 - ETHERNET_OVERHEAD)
+#define TAP_IOVECS     2 /* the driver hands this many buffers to each readv() */
 
 #define RX_CSUM (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 #define TX_CSUM (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
@@ -61,11 +67,26 @@ static int failed(const struct port *p, const char *what, int rc, char *error, s
 	return rc < 0 ? rc : -EIO;
 }
 
+/* What the device carries.  af_xdp forgets that an object of a pool begins on a cache line;
+ * af_packet says 1,500 and takes what its ring's frames hold. */
+static uint16_t port_mtu_max(const struct port *p, const struct rte_eth_dev_info *info)
+{
+	uint32_t most = info->max_mtu ? info->max_mtu : MTU_DEFAULT;
+
+	if (p->conf.kind == PORT_AF_PACKET)
+		return MTU_MAX;
+	if (info->max_rx_pktlen > ETHERNET_OVERHEAD)
+		most = MIN(most, info->max_rx_pktlen - ETHERNET_OVERHEAD);
+	if (p->conf.kind == PORT_AF_XDP)
+		most = MIN(most, MTU_MAX_AF_XDP);
+	return (uint16_t)MIN(most, MTU_MAX);
+}
+
 /* The mtu asked for, if the device can; the default is cut to what it can. */
 static int port_set_mtu(
 	struct port *p, const struct rte_eth_dev_info *info, char *error, size_t error_n)
 {
-	uint16_t most = info->max_mtu ? info->max_mtu : MTU_DEFAULT;
+	uint16_t most = port_mtu_max(p, info);
 	uint16_t now;
 	int rc;
 
@@ -77,7 +98,8 @@ static int port_set_mtu(
 	}
 	if (rte_eth_dev_get_mtu(p->id, &now) == 0 && now == p->mtu)
 		return 0;
-	rc = rte_eth_dev_set_mtu(p->id, p->mtu);
+	rc = p->conf.kind == PORT_AF_PACKET ? port_set_kernel_mtu(p->conf.device, p->mtu)
+					    : rte_eth_dev_set_mtu(p->id, p->mtu);
 	/* Drivers that cannot set it have what the interface has. */
 	if (rc == -ENOTSUP && (!p->conf.mtu || p->conf.kind == PORT_RING))
 		return 0;
@@ -95,7 +117,7 @@ static int port_set_queues(struct port *p, const struct dataplane_conf *conf, un
 	if (rc < 0)
 		return failed(p, "queues", rc, error, error_n);
 	if (p->conf.kind == PORT_TAP)
-		rx = (uint16_t)(TAP_IOVECS + p->mtu / POOL_FRAME_BYTES);
+		rx = TAP_IOVECS;
 	p->rx_pool = pool_create_rx(conf, i, p->socket);
 	if (!p->rx_pool) {
 		snprintf(error, error_n, "ports.%s: no memory for frames: raise memory_mb",

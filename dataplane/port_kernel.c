@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include "dataplane/io.h"
 
+#define MTU_SURELY_XDP 1500
+
 #ifndef AF_XDP
 #define AF_XDP 44
 #endif
@@ -89,6 +91,20 @@ int port_find_fd(const struct port_conf *conf)
 	return found;
 }
 
+int port_set_kernel_mtu(const char *device, uint16_t mtu)
+{
+	struct ifreq ifr = {.ifr_mtu = mtu};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	memcpy(ifr.ifr_name, device, strnlen(device, IFNAMSIZ - 1));
+	if (ioctl(fd, SIOCSIFMTU, &ifr) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
 static const char *capability_of(enum port_kind kind)
 {
 	switch (kind) {
@@ -124,6 +140,11 @@ static void explain_interface(const struct port_conf *conf, char *out, size_t ca
 
 	if (if_nametoindex(conf->device) == 0)
 		snprintf(out, cap, "there is no such interface");
+	else if (conf->kind == PORT_AF_XDP && conf->mtu > MTU_SURELY_XDP && fd >= 0)
+		snprintf(out, cap,
+			"the driver refused it; mtu %u may be more than it carries with XDP (needs "
+			"%s)",
+			conf->mtu, capability_of(conf->kind));
 	else if (fd < 0)
 		snprintf(out, cap, "%s (needs %s)", strerror(errno), capability_of(conf->kind));
 	else

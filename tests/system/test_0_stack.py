@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The stack against the kernel's TCP, over a router that loses packets: every octet is checked."""
 
-from bed import streams, wire
+from bed import proc, streams, wire
 from bed.harness import equal, expect, need_af_xdp, test
 from bed.wire import Wire
 
 MEGABYTE = 1 << 20
 # per cent lost each way: connections, octets of each
+# the last one is the largest that the kind of port carries
+MTUS = {"tap": (1280, 1504), "af_packet": (1280, 9000), "af_xdp": (1280, 3502)}
 LOADS = {0: (8, 2 * MEGABYTE), 1: (8, MEGABYTE // 2), 5: (8, MEGABYTE // 8), 20: (8, 24 * 1024)}
 
 
@@ -88,3 +90,24 @@ def small_rings(work):
         w.stop_peer()
         w.peer_options["connect"] = f"{wire.CLIENT},{wire.KERNEL_ECHO},30,2000"
         opens(w, 30, 2000)
+
+
+def too_large(work, port, mtu):
+    try:
+        with Wire(work, port=port, mtu=mtu):
+            pass
+    except proc.Failure as e:
+        expect(f"ports.p0.mtu: {mtu} is not in" in str(e), f"the key is not named: {e}")
+        return
+    raise AssertionError(f"{port} began with an MTU of {mtu}")
+
+
+@test("stack: MTU from 1280 to what the port carries", seconds=120)
+def mtus(work):
+    for port, sizes in MTUS.items():
+        for mtu in sizes:
+            with Wire(f"{work}/{port}{mtu}", port=port, mtu=mtu) as w:
+                streams_all_ways(w, 4, MEGABYTE)
+                figures = w.stop_peer()
+                equal(figures.get("tcp_in_errs", 0), 0, f"bad checksums with MTU {mtu}")
+        too_large(f"{work}/{port}-more", port, sizes[-1] + 1)

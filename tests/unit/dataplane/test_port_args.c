@@ -119,7 +119,7 @@ static void test_a_large_mtu_gets_larger_frames(void **state)
 	conf.ports[0].mtu = 9000;
 	assert_int_equal(build(), 0);
 	assert_true(
-		has("--vdev=net_af_packet0,iface=bp0,blocksz=16384,framesz=16384,framecnt=1024"));
+		has("--vdev=net_af_packet0,iface=bp0,blocksz=12288,framesz=12288,framecnt=1024"));
 }
 
 static void test_extra_arguments_are_split_at_spaces(void **state)
