@@ -100,11 +100,12 @@ static uint64_t octets(struct rte_mbuf **frames, unsigned n)
 	return sum;
 }
 
-/* The port's owner: to the queue.  Octets are counted before the driver frees the frames. */
-static unsigned queue_send(const struct port *port, struct rte_mbuf **frames, unsigned n)
+/* Who has a queue: to it.  Octets are counted before the driver frees the frames. */
+static unsigned queue_send(
+	const struct port *port, uint16_t queue, struct rte_mbuf **frames, unsigned n)
 {
 	uint64_t all = octets(frames, n);
-	unsigned done = rte_eth_tx_burst(port->id, 0, frames, (uint16_t)n);
+	unsigned done = rte_eth_tx_burst(port->id, queue, frames, (uint16_t)n);
 
 	counter_add(CTR_PORT_TX_PACKETS, done);
 	counter_add(CTR_PORT_TX_BYTES, done == n ? all : all - octets(frames + done, n - done));
@@ -117,9 +118,9 @@ static unsigned backlog_send(struct core_io *io, unsigned p)
 	struct tx_backlog *b = &io->tx[p];
 	const struct port *port = &io->net->ports[p];
 	unsigned n = MIN(MIN(b->n, TX_BACKLOG_MAX - b->head), (unsigned)IO_BURST);
-	unsigned done = port->owner == io->core->index
-				? queue_send(port, b->frames + b->head, n)
-				: dispatch_send(io, p, b->frames + b->head, n);
+	uint8_t queue = port->queue_of[io->core->index];
+	unsigned done = queue != PORT_NO_QUEUE ? queue_send(port, queue, b->frames + b->head, n)
+					       : dispatch_send(io, p, b->frames + b->head, n);
 
 	b->head = (b->head + done) % TX_BACKLOG_MAX;
 	b->n -= done;
@@ -158,12 +159,15 @@ static unsigned receive_port(struct core_io *io, unsigned p, uint64_t now_us)
 {
 	struct rte_mbuf *frames[IO_BURST];
 	const struct port *port = &io->net->ports[p];
+	uint8_t queue = port->queue_of[io->core->index];
 	uint16_t n;
 
+	if (queue == PORT_NO_QUEUE)
+		return 0;
 	/* Each frame may make an answer: no new ones while the old answers have not left. */
 	if (tx_backlog_room(io, p) < TX_BACKLOG_MAX / 2)
 		return 0;
-	n = rte_eth_rx_burst(port->id, 0, frames, IO_BURST);
+	n = rte_eth_rx_burst(port->id, queue, frames, IO_BURST);
 	if (n == 0)
 		return 0;
 	counter_add(CTR_PORT_RX_PACKETS, n);
@@ -178,10 +182,8 @@ unsigned core_io_receive(struct core_io *io, uint64_t now_us)
 {
 	unsigned work = 0;
 
-	for (unsigned p = 0; p < io->net->port_count; p++) {
-		if (io->net->ports[p].owner == io->core->index)
-			work += receive_port(io, p, now_us);
-	}
+	for (unsigned p = 0; p < io->net->port_count; p++)
+		work += receive_port(io, p, now_us);
 	return work + dispatch_receive(io, now_us);
 }
 
@@ -234,10 +236,11 @@ void core_io_wait(struct core_io *io, uint64_t timeout_us)
 
 	for (unsigned p = 0; p < io->net->port_count; p++) {
 		const struct port *port = &io->net->ports[p];
-		if (port->owner != io->core->index)
+		uint8_t queue = port->queue_of[io->core->index];
+		if (queue == PORT_NO_QUEUE)
 			continue;
-		if (port->fd >= 0)
-			fds[n++] = (struct pollfd){.fd = port->fd, .events = POLLIN};
+		if (port->fds[queue] >= 0)
+			fds[n++] = (struct pollfd){.fd = port->fds[queue], .events = POLLIN};
 		else
 			nap = true;
 	}

@@ -44,7 +44,7 @@ int dispatch_init(struct net *net, uint32_t ring_size)
 				return -ENOMEM;
 		}
 		for (unsigned p = 0; p < net->port_count; p++) {
-			if (net->ports[p].owner == from)
+			if (net->ports[p].queue_of[from] != PORT_NO_QUEUE)
 				continue;
 			net->sends[from][p] =
 				ring_new("sends", from, p, size, net->ports[p].socket);
@@ -173,8 +173,8 @@ static unsigned receive_neighs(struct core_io *io, struct rte_ring *r)
 	return n;
 }
 
-/* What other cores want to send on our ports, as far as the backlog has room; what stays in a ring
- * is the back-pressure. */
+/* What cores without a queue want to send on ours, as far as the backlog has room; what stays in a
+ * ring is the back-pressure. */
 static unsigned receive_sends(struct core_io *io, unsigned port)
 {
 	struct net *net = io->net;
@@ -182,7 +182,7 @@ static unsigned receive_sends(struct core_io *io, unsigned port)
 	unsigned work = 0;
 
 	for (unsigned from = 0; from < net->core_count; from++) {
-		if (from == io->core->index)
+		if (!net->sends[from][port] || net->ports[port].via[from] != io->core->index)
 			continue;
 		unsigned max = MIN((unsigned)IO_BURST, tx_backlog_room(io, port));
 		unsigned n = rte_ring_sc_dequeue_burst(
@@ -207,10 +207,8 @@ unsigned dispatch_receive(struct core_io *io, uint64_t now_us)
 		work += receive_neighs(io, net->neighs[from][here]);
 		work += receive_frames(io, net->frames[from][here], now_us);
 	}
-	for (unsigned p = 0; p < net->port_count; p++) {
-		if (net->ports[p].owner == here)
-			work += receive_sends(io, p);
-	}
+	for (unsigned p = 0; p < net->port_count; p++)
+		work += receive_sends(io, p);
 	return work;
 }
 
@@ -221,7 +219,7 @@ unsigned dispatch_send(struct core_io *io, unsigned port, struct rte_mbuf **fram
 		net->sends[io->core->index][port], (void **)frames, n, NULL);
 
 	if (done)
-		waker_kick(&net->cores[net->ports[port].owner].waker);
+		waker_kick(&net->cores[net->ports[port].via[io->core->index]].waker);
 	return done;
 }
 

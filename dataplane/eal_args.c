@@ -82,6 +82,17 @@ unsigned eal_af_packet_frame_bytes(const struct port_conf *p)
 	return n <= 2048 ? 2048 : RTE_ALIGN_CEIL(n, AF_PACKET_BLOCK);
 }
 
+uint16_t port_queues_wanted(const struct dataplane_conf *conf, unsigned i)
+{
+	static const bool one_each[] = {[PORT_TAP] = true, [PORT_PCI] = true, [PORT_RING] = true};
+	const struct port_conf *p = &conf->ports[i];
+	unsigned n = p->queues                                            ? p->queues
+		     : p->kind < ARRAY_LEN(one_each) && one_each[p->kind] ? conf->core_count
+									  : 1;
+
+	return (uint16_t)MIN(n, conf->core_count);
+}
+
 static void add_port(struct eal_args *a, const struct dataplane_conf *conf, unsigned i)
 {
 	const struct port_conf *p = &conf->ports[i];
@@ -95,12 +106,14 @@ static void add_port(struct eal_args *a, const struct dataplane_conf *conf, unsi
 		break;
 	case PORT_AF_PACKET: {
 		unsigned frame = eal_af_packet_frame_bytes(p);
-		add(a, "--vdev=%s,iface=%s,blocksz=%u,framesz=%u,framecnt=%u", name, p->device,
+		add(a, "--vdev=%s,iface=%s,qpairs=%u,blocksz=%u,framesz=%u,framecnt=%u", name,
+			p->device, port_queues_wanted(conf, i),
 			RTE_ALIGN_CEIL(frame, AF_PACKET_BLOCK), frame, AF_PACKET_FRAMES);
 		break;
 	}
 	case PORT_AF_XDP:
-		add(a, "--vdev=%s,iface=%s", name, p->device);
+		add(a, "--vdev=%s,iface=%s,queue_count=%u", name, p->device,
+			port_queues_wanted(conf, i));
 		break;
 	case PORT_MEMIF:
 		add(a, "--vdev=%s,%ssocket-abstract=no,socket=%s", name,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Ports and the packet rings between cores, as the core loop uses them.
  *
- * Each port has one receive and one transmit queue, polled by its owner core.  A frame for a flow
- * of another core goes there on a steering ring; a core that does not own a port sends through a
- * ring to the owner; a neighbour learned on one core goes to all the others.  All these rings are
- * SP/SC and may drop, which is counted: TCP repairs it. */
+ * A port has pairs of queues, each polled by the core that owns it.  Whatever queue a frame comes
+ * in on, it goes to the core that owns its flow, on a steering ring if need be; a core without a
+ * queue of a port sends through a ring to one that has; a neighbour learned on one core goes to all
+ * the others.  All these rings are SP/SC and may drop, which is counted: TCP repairs it. */
 #pragma once
 #include "dataplane/port.h"
 #include "dataplane/stack.h"
@@ -14,6 +14,7 @@ struct rte_mbuf;
 struct rte_ring;
 
 #define IO_BURST         32
+#define PORT_NO_QUEUE    0xff
 #define PACKET_RING_SIZE 1024 /* chosen: a burst of every core fits */
 #define TX_BACKLOG_MAX   2048 /* frames that wait for a full queue, per port and core */
 /* A port that took nothing for so long loses its backlog. */
@@ -23,13 +24,15 @@ struct port {
 	struct port_conf conf;
 	uint16_t id; /* ethdev's */
 	uint16_t mtu;
-	unsigned owner; /* index of the core that polls it */
+	uint16_t queues;
+	uint8_t queue_core[CORES_MAX]; /* [queue]: index of the core that owns it */
+	uint8_t queue_of[CORES_MAX];   /* [core]: its queue, or PORT_NO_QUEUE */
+	uint8_t via[CORES_MAX];        /* [core]: who sends its frames; itself with a queue */
 	int socket;
 	bool started;
 	bool multi_segs;                 /* the driver sends chained mbufs */
 	bool csum_ip, csum_tcp, rx_csum; /* done by the device */
-	bool interrupts;                 /* readable() of fd says that there are frames */
-	int fd;                          /* readable when there are frames; -1: none */
+	int fds[CORES_MAX];              /* [queue]: readable when there are frames; -1: none */
 	uint8_t mac[6];
 	struct rte_mempool *rx_pool;
 	char driver[32], offloads[128];
@@ -58,7 +61,7 @@ struct net {
 	struct steer_table steer;
 	struct siphash_key steer_key;
 	struct rte_ring *frames[CORES_MAX][CORES_MAX]; /* [from][to]: received, steered */
-	struct rte_ring *sends[CORES_MAX][PORTS_MAX];  /* [from]: to the port's owner */
+	struct rte_ring *sends[CORES_MAX][PORTS_MAX];  /* [from]: to a core with a queue */
 	struct rte_ring *neighs[CORES_MAX][CORES_MAX]; /* [from][to]: struct neigh_msg */
 };
 
@@ -68,8 +71,7 @@ struct core_io {
 	struct core *core;
 	struct siphash_key rng_key;
 	uint64_t rng_counter;
-	bool sent[PORTS_MAX]; /* a ring of ours to the port's owner got frames in this lap */
-	uint64_t nap_us;      /* next sleep where no descriptor tells of frames */
+	uint64_t nap_us; /* next sleep where no descriptor tells of frames */
 	struct tx_backlog tx[PORTS_MAX];
 };
 
@@ -79,9 +81,9 @@ struct core_io {
 int port_open(struct port *p, const struct dataplane_conf *conf, unsigned i, char *error,
 	size_t error_n) WARN_UNUSED;
 void port_close(struct port *p);
-/* A descriptor of this process that becomes readable when the kernel has frames for the port's
- * interface, or -1; makes a TAP's descriptor stop sending signals. */
-int port_find_fd(const struct port_conf *conf);
+/* For each of n queues the descriptor of this process that becomes readable when the kernel has
+ * frames for it, or -1; makes a TAP's descriptors stop sending signals. */
+void port_find_fds(const struct port_conf *conf, int *fds, unsigned n);
 /* Sets the interface's MTU.  Returns 0 or -errno. */
 int port_set_kernel_mtu(const char *device, uint16_t mtu) WARN_UNUSED;
 /* Takes the XDP program, if there is one, off an interface (xdp.c).  Returns 0 or -errno. */
@@ -116,7 +118,7 @@ void core_io_awake(struct core_io *io);
 unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n);
 /* What other cores have sent us: frames to the stack, neighbours, frames for our ports. */
 unsigned dispatch_receive(struct core_io *io, uint64_t now_us);
-/* Up to n frames towards the owner of port; returns how many were taken. */
+/* Up to n frames towards a core with a queue of port; returns how many were taken. */
 unsigned dispatch_send(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n);
 void dispatch_neigh(
 	struct core_io *io, unsigned port, const struct ip_addr *ip, const uint8_t mac[6]);

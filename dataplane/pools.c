@@ -12,8 +12,9 @@
 #define TX_MBUFS_MAX  65535
 #define CHUNKS_MIN    1024
 
-#define FRAME_OVERHEAD 18  /* Ethernet header, VLAN tag */
-#define XDP_HEADROOM   256 /* XDP_PACKET_HEADROOM: the kernel's, before the frame */
+#define FRAME_OVERHEAD 18   /* Ethernet header, VLAN tag */
+#define XDP_FILL       4096 /* af_xdp: frames that wait for the kernel, per queue */
+#define XDP_HEADROOM   256  /* XDP_PACKET_HEADROOM: the kernel's, before the frame */
 
 /* Memory per connection beyond the frames: control block, flow table, session. */
 #define CONNECTION_BYTES 8192
@@ -22,10 +23,15 @@
 static struct rte_mempool *pools[2 * CORES_MAX + PORTS_MAX];
 static unsigned pool_count;
 
-static uint32_t rx_mbufs(const struct dataplane_conf *conf)
+/* Packet rings to the other cores may be full of them, and each queue keeps some. */
+static uint32_t rx_mbufs(const struct dataplane_conf *conf, unsigned i)
 {
-	/* Packet rings to the other cores may be full of them. */
-	return conf->mbufs ? conf->mbufs : RX_MBUFS_MIN + 1024 * (conf->core_count - 1);
+	uint32_t queues = port_queues_wanted(conf, i);
+	uint32_t kept = conf->ports[i].kind == PORT_AF_XDP ? XDP_FILL : RX_DESCRIPTORS;
+
+	if (conf->mbufs)
+		return conf->mbufs;
+	return RX_MBUFS_MIN + PACKET_RING_SIZE * (conf->core_count - 1) + kept * (queues - 1);
 }
 
 /* No chains: af_packet copies a frame into one mbuf or drops it, af_xdp sends from one only. */
@@ -84,7 +90,7 @@ uint32_t pools_memory_mb(const struct dataplane_conf *conf)
 	uint64_t bytes = ROOM_BYTES;
 
 	for (unsigned i = 0; i < conf->port_count; i++)
-		bytes += pool_bytes(rx_mbufs(conf), mbuf + pools_frame_bytes(conf, i));
+		bytes += pool_bytes(rx_mbufs(conf, i), mbuf + pools_frame_bytes(conf, i));
 	bytes += conf->core_count * pool_bytes(tx_mbufs(conf), sent);
 	bytes += conf->core_count * pool_bytes(CONTROL_MBUFS, sent);
 	bytes += pool_bytes(pools_chunks(conf), sizeof(struct chunk));
@@ -139,7 +145,7 @@ struct rte_mempool *pool_create_rx(const struct dataplane_conf *conf, unsigned p
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "rx%u.%.16s", port, conf->ports[port].name);
-	return create(conf, name, rx_mbufs(conf), pools_frame_bytes(conf, port), 0, socket);
+	return create(conf, name, rx_mbufs(conf, port), pools_frame_bytes(conf, port), 0, socket);
 }
 
 struct rte_mempool *pool_create_tx(const struct dataplane_conf *conf, unsigned core, int socket)

@@ -106,35 +106,60 @@ static int port_set_mtu(
 	return rc == 0 ? 0 : failed(p, "mtu cannot be set", rc, error, error_n);
 }
 
-static int port_set_queues(struct port *p, const struct dataplane_conf *conf, unsigned i,
+/* As many pairs of queues as wanted, if the device has them. */
+static int port_count_queues(struct port *p, const struct dataplane_conf *conf, unsigned i,
 	const struct rte_eth_dev_info *info, char *error, size_t error_n)
 {
+	uint16_t most = MIN(info->max_rx_queues, info->max_tx_queues);
+
+	p->queues = port_queues_wanted(conf, i);
+	if (p->conf.queues && p->queues > most) {
+		snprintf(error, error_n, "ports.%s.queues: the device has %u, not %u", p->conf.name,
+			most, p->queues);
+		return -EINVAL;
+	}
+	p->queues = MAX(MIN(p->queues, most), (uint16_t)1);
+	return 0;
+}
+
+static int port_set_up_queue(struct port *p, const struct rte_eth_dev_info *info, uint16_t queue,
+	char *error, size_t error_n)
+{
 	uint16_t rx = RX_DESCRIPTORS, tx = TX_DESCRIPTORS;
-	struct rte_eth_rxconf rxconf = info->default_rxconf;
-	struct rte_eth_txconf txconf = info->default_txconf;
 	int rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &rx, &tx);
 
 	if (rc < 0)
 		return failed(p, "queues", rc, error, error_n);
 	if (p->conf.kind == PORT_TAP)
 		rx = TAP_IOVECS;
+	rc = rte_eth_rx_queue_setup(
+		p->id, queue, rx, (unsigned)p->socket, &info->default_rxconf, p->rx_pool);
+	if (rc < 0) {
+		/* Where af_xdp meets the kernel first. */
+		char why[160];
+		port_explain(&p->conf, why, sizeof(why));
+		snprintf(error, error_n, "ports.%s.device: \"%s\": receive queue %u: %s: %s",
+			p->conf.name, p->conf.device, queue, rte_strerror(-rc), why);
+		return rc;
+	}
+	rc = rte_eth_tx_queue_setup(p->id, queue, tx, (unsigned)p->socket, &info->default_txconf);
+	return rc < 0 ? failed(p, "transmit queue", rc, error, error_n) : 0;
+}
+
+static int port_set_queues(struct port *p, const struct dataplane_conf *conf, unsigned i,
+	const struct rte_eth_dev_info *info, char *error, size_t error_n)
+{
+	int rc = 0;
+
 	p->rx_pool = pool_create_rx(conf, i, p->socket);
 	if (!p->rx_pool) {
 		snprintf(error, error_n, "ports.%s: no memory for frames: raise memory_mb",
 			p->conf.name);
 		return -ENOMEM;
 	}
-	rc = rte_eth_rx_queue_setup(p->id, 0, rx, (unsigned)p->socket, &rxconf, p->rx_pool);
-	if (rc < 0) {
-		/* Where af_xdp meets the kernel first. */
-		char why[160];
-		port_explain(&p->conf, why, sizeof(why));
-		snprintf(error, error_n, "ports.%s.device: \"%s\": receive queue: %s: %s",
-			p->conf.name, p->conf.device, rte_strerror(-rc), why);
-		return rc;
-	}
-	rc = rte_eth_tx_queue_setup(p->id, 0, tx, (unsigned)p->socket, &txconf);
-	return rc < 0 ? failed(p, "transmit queue", rc, error, error_n) : 0;
+	for (uint16_t q = 0; q < p->queues && rc == 0; q++)
+		rc = port_set_up_queue(p, info, q, error, error_n);
+	return rc;
 }
 
 static bool mac_is_set(const uint8_t mac[6])
@@ -198,7 +223,11 @@ static int port_configure(
 	snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
 	p->socket = rte_eth_dev_socket_id(p->id);
 	port_choose_offloads(p, &info, &ec);
-	rc = rte_eth_dev_configure(p->id, 1, 1, &ec);
+	rc = port_count_queues(p, conf, i, &info, error, error_n);
+	if (rc < 0)
+		return rc;
+	ec.intr_conf.rxq = p->conf.kind == PORT_TAP; /* it tells which descriptor is whose */
+	rc = rte_eth_dev_configure(p->id, p->queues, p->queues, &ec);
 	if (rc < 0)
 		return failed(p, "configuring", rc, error, error_n);
 	rc = port_set_mtu(p, &info, error, error_n);
@@ -210,7 +239,7 @@ int port_open(
 {
 	int rc;
 
-	*p = (struct port){.conf = conf->ports[i], .fd = -1};
+	*p = (struct port){.conf = conf->ports[i]};
 	rc = port_probe(p, conf, i, error, error_n);
 	if (rc < 0)
 		return rc;
@@ -224,9 +253,12 @@ int port_open(
 	rc = port_set_mac(p, error, error_n);
 	if (rc < 0)
 		return rc;
-	p->fd = port_find_fd(&p->conf);
-	log_info("port", "started name=%s driver=%s device=%s mtu=%u idle=%s %s", p->conf.name,
-		p->driver, p->conf.device, p->mtu, p->fd >= 0 ? "descriptor" : "naps", p->offloads);
+	port_find_fds(&p->conf, p->fds, p->queues);
+	for (uint16_t q = 0; q < p->queues && p->conf.kind == PORT_TAP; q++)
+		p->fds[q] = rte_eth_dev_rx_intr_ctl_q_get_fd(p->id, q);
+	log_info("port", "started name=%s driver=%s device=%s mtu=%u queues=%u idle=%s %s",
+		p->conf.name, p->driver, p->conf.device, p->mtu, p->queues,
+		p->fds[0] >= 0 ? "descriptor" : "naps", p->offloads);
 	return 0;
 }
 
@@ -237,5 +269,4 @@ void port_close(struct port *p)
 	rte_eth_dev_stop(p->id);
 	rte_eth_dev_close(p->id);
 	p->started = false;
-	p->fd = -1;
 }

@@ -25,6 +25,7 @@ struct port_conf {
 	unsigned address_count;
 	struct ip_addr gateway; /* default router; has_gateway */
 	bool has_gateway;
+	uint16_t queues; /* pairs of queues, at most one for each core; 0: port_queues_auto() */
 	bool trust_rx_checksum; /* af_packet with peers on the same host: do not verify */
 };
 
@@ -65,6 +66,10 @@ int dataplane_launch(struct core cores[CORES_MAX], unsigned n) WARN_UNUSED;
 void dataplane_join(void);
 /* Stop ports, free pools, clean up EAL and its run directory. */
 void dataplane_stop(void);
+
+/* Pairs of queues that a port shall have: those asked for, else one for each core where they cost
+ * nothing and flows come back on the queue they left from (tap), or the card spreads them. */
+uint16_t port_queues_wanted(const struct dataplane_conf *conf, unsigned i);
 
 struct port_info {
 	char name[32], driver[32], device[64];

@@ -33,7 +33,7 @@ unsigned port_get_info(struct port_info *out, unsigned max)
 
 	for (unsigned i = 0; i < n; i++) {
 		const struct port *p = &registered->ports[i];
-		out[i] = (struct port_info){.rx_queues = 1, .tx_queues = 1};
+		out[i] = (struct port_info){.rx_queues = p->queues, .tx_queues = p->queues};
 		snprintf(out[i].name, sizeof(out[i].name), "%s", p->conf.name);
 		snprintf(out[i].driver, sizeof(out[i].driver), "%s", p->driver);
 		snprintf(out[i].device, sizeof(out[i].device), "%s", p->conf.device);

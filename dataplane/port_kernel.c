@@ -72,23 +72,25 @@ static bool is_of_port(int fd, const struct port_conf *conf, unsigned ifindex)
 	}
 }
 
-int port_find_fd(const struct port_conf *conf)
+void port_find_fds(const struct port_conf *conf, int *fds, unsigned n)
 {
 	unsigned ifindex = if_nametoindex(conf->device);
 	DIR *dir = opendir("/proc/self/fd");
 	struct dirent *e;
-	int found = -1;
 
-	/* All of them: a TAP has more than one descriptor, and each must be silenced.  They come in
-	 * rising order. */
+	for (unsigned q = 0; q < n; q++)
+		fds[q] = -1;
+	/* They come in rising order, and the queues' were opened in theirs: the last n.  A TAP has
+	 * more, and each must be silenced. */
 	while (dir && (e = readdir(dir))) {
 		int fd = atoi(e->d_name);
-		if (e->d_name[0] != '.' && fd != dirfd(dir) && is_of_port(fd, conf, ifindex))
-			found = fd;
+		if (e->d_name[0] == '.' || fd == dirfd(dir) || !is_of_port(fd, conf, ifindex))
+			continue;
+		memmove(fds, fds + 1, (n - 1) * sizeof(*fds));
+		fds[n - 1] = fd;
 	}
 	if (dir)
 		closedir(dir);
-	return found;
 }
 
 int port_set_kernel_mtu(const char *device, uint16_t mtu)

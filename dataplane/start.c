@@ -91,17 +91,40 @@ int dataplane_eal_start(const struct dataplane_conf *conf, char *error, size_t e
 
 /* ---- start ---- */
 
-/* Ports go round the cores of the dataplane role, which see most of the frames. */
-static void assign_owners(const struct dataplane_conf *conf)
+/* Cores in the order in which they get queues: those of the dataplane role, which see most of the
+ * frames, first.  Returns how many those are. */
+static unsigned queue_order(const struct dataplane_conf *conf, uint8_t order[CORES_MAX])
 {
-	unsigned candidates[CORES_MAX], n = 0;
+	unsigned n = 0, first;
 
 	for (unsigned i = 0; i < conf->core_count; i++) {
 		if (conf->cores[i].roles & CORE_DATAPLANE)
-			candidates[n++] = i;
+			order[n++] = (uint8_t)i;
 	}
-	for (unsigned p = 0; p < conf->port_count; p++)
-		net.ports[p].owner = n ? candidates[p % n] : p % conf->core_count;
+	first = n;
+	for (unsigned i = 0; i < conf->core_count; i++) {
+		if (!(conf->cores[i].roles & CORE_DATAPLANE))
+			order[n++] = (uint8_t)i;
+	}
+	return first ? first : n;
+}
+
+/* Ports with fewer queues than cores begin at different ones. */
+static void assign_queues(const struct dataplane_conf *conf, unsigned i)
+{
+	struct port *p = &net.ports[i];
+	uint8_t order[CORES_MAX];
+	unsigned first = queue_order(conf, order);
+
+	memset(p->queue_of, PORT_NO_QUEUE, sizeof(p->queue_of));
+	for (unsigned q = 0; q < p->queues; q++) {
+		unsigned turn = q < first ? (i + q) % first : q;
+		p->queue_core[q] = order[turn];
+		p->queue_of[order[turn]] = (uint8_t)q;
+	}
+	for (unsigned c = 0; c < conf->core_count; c++)
+		p->via[c] =
+			p->queue_of[c] == PORT_NO_QUEUE ? p->queue_core[c % p->queues] : (uint8_t)c;
 }
 
 static int start_ports(const struct dataplane_conf *conf, char *error, size_t error_n)
@@ -111,8 +134,8 @@ static int start_ports(const struct dataplane_conf *conf, char *error, size_t er
 		int rc = port_open(&net.ports[i], conf, i, error, error_n);
 		if (rc < 0)
 			return rc;
+		assign_queues(conf, i);
 	}
-	assign_owners(conf);
 	return 0;
 }
 

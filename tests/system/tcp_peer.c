@@ -355,6 +355,8 @@ static int parse_number(struct options *o, struct port_conf *p, const char *key,
 	}
 	if (strcmp(key, "mtu") == 0)
 		p->mtu = (uint16_t)value;
+	else if (strcmp(key, "queues") == 0)
+		p->queues = (uint16_t)value;
 	else if (strcmp(key, "trust") == 0)
 		p->trust_rx_checksum = value;
 	else

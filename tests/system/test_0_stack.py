@@ -74,13 +74,16 @@ def opens(w, connections, octets, address=wire.CLIENT, seconds=60):
 
 @test("stack: three cores share two processors, streams in and out", seconds=120)
 def cores(work):
-    for port in ("tap", "af_packet"):
-        with Wire(f"{work}/{port}", port=port, cores=3) as w:
+    # a queue for each core; for two of three; one for all
+    for port, queues in (("tap", 3), ("tap", 1), ("af_packet", 2), ("af_packet", 1)):
+        with Wire(f"{work}/{port}{queues}", port=port, cores=3, queues=queues) as w:
             streams_all_ways(w, 60, 64 * 1024)
             figures = w.stop_peer()
             expect(figures["steer_out"] > 0, "no frame was handed to another core")
+            print({k: figures[k] for k in ("steer_out", "port_rx_packets")})
             w.peer_options["connect"] = f"{wire.CLIENT},{wire.KERNEL_ECHO},300,20000"
-            opens(w, 300, 20000)
+            figures = opens(w, 300, 20000)
+            print({k: figures[k] for k in ("steer_out", "port_rx_packets")})
 
 
 @test("stack: rings of two entries between three cores", seconds=120)

@@ -92,14 +92,15 @@ static void test_each_kind_has_its_device(void **state)
 		const char *device, *arg;
 	} v[] = {
 		{PORT_AF_PACKET, "eth1",
-                 "--vdev=net_af_packet0,iface=eth1,blocksz=4096,framesz=2048,framecnt=1024"},
-		{PORT_AF_XDP,    "eth1",                    "--vdev=net_af_xdp0,iface=eth1"},
+                 "--vdev=net_af_packet0,iface=eth1,qpairs=1,blocksz=4096,framesz=2048,"
+                 "framecnt=1024"									 },
+		{PORT_AF_XDP,    "eth1",                    "--vdev=net_af_xdp0,iface=eth1,queue_count=1"},
 		{PORT_MEMIF,     "/run/a.sock",
-                 "--vdev=net_memif0,role=server,socket-abstract=no,socket=/run/a.sock"     },
+                 "--vdev=net_memif0,role=server,socket-abstract=no,socket=/run/a.sock"                   },
 		{PORT_MEMIF,     "/run/a.sock,role=client",
-                 "--vdev=net_memif0,socket-abstract=no,socket=/run/a.sock,role=client"     },
-		{PORT_RING,      "",                        "--vdev=net_ring0"             },
-		{PORT_PCI,       "0000:00:05.0",            "--allow=0000:00:05.0"         },
+                 "--vdev=net_memif0,socket-abstract=no,socket=/run/a.sock,role=client"                   },
+		{PORT_RING,      "",                        "--vdev=net_ring0"                           },
+		{PORT_PCI,       "0000:00:05.0",            "--allow=0000:00:05.0"                       },
 	};
 
 	(void)state;
@@ -112,14 +113,35 @@ static void test_each_kind_has_its_device(void **state)
 	}
 }
 
+static void test_queues_are_at_most_one_for_each_core(void **state)
+{
+	(void)state;
+	conf.core_count = 3;
+	assert_int_equal(port_queues_wanted(&conf, 0), 3); /* tap */
+	conf.ports[0].queues = 2;
+	assert_int_equal(port_queues_wanted(&conf, 0), 2);
+	conf.ports[0].queues = 8;
+	assert_int_equal(port_queues_wanted(&conf, 0), 3);
+	conf.ports[0].kind = PORT_AF_PACKET;
+	assert_int_equal(build(), 0);
+	assert_true(has("--vdev=net_af_packet0,iface=bp0,qpairs=3,blocksz=4096,framesz=2048,"
+			"framecnt=1024"));
+	conf.ports[0].queues = 0;
+	assert_int_equal(port_queues_wanted(&conf, 0), 1);
+	conf.ports[0].kind = PORT_AF_XDP;
+	conf.ports[0].queues = 2;
+	assert_int_equal(build(), 0);
+	assert_true(has("--vdev=net_af_xdp0,iface=bp0,queue_count=2"));
+}
+
 static void test_a_large_mtu_gets_larger_frames(void **state)
 {
 	(void)state;
 	conf.ports[0].kind = PORT_AF_PACKET;
 	conf.ports[0].mtu = 9000;
 	assert_int_equal(build(), 0);
-	assert_true(
-		has("--vdev=net_af_packet0,iface=bp0,blocksz=12288,framesz=12288,framecnt=1024"));
+	assert_true(has("--vdev=net_af_packet0,iface=bp0,qpairs=1,blocksz=12288,framesz=12288,"
+			"framecnt=1024"));
 }
 
 static void test_extra_arguments_are_split_at_spaces(void **state)
@@ -211,6 +233,7 @@ int main(void)
 		cmocka_unit_test_setup(test_with_hugepages_they_are_used, setup),
 		cmocka_unit_test_setup(test_main_floats_and_cores_go_where_they_are_told, setup),
 		cmocka_unit_test_setup(test_each_kind_has_its_device, setup),
+		cmocka_unit_test_setup(test_queues_are_at_most_one_for_each_core, setup),
 		cmocka_unit_test_setup(test_a_large_mtu_gets_larger_frames, setup),
 		cmocka_unit_test_setup(test_extra_arguments_are_split_at_spaces, setup),
 		cmocka_unit_test_setup(test_errors_name_the_key, setup),
