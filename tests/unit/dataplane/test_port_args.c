@@ -93,7 +93,7 @@ static void test_each_kind_has_its_device(void **state)
 	} v[] = {
 		{PORT_AF_PACKET, "eth1",
                  "--vdev=net_af_packet0,iface=eth1,qpairs=1,blocksz=4096,framesz=2048,"
-                 "framecnt=1024"									 },
+			"framecnt=1024"								  },
 		{PORT_AF_XDP,    "eth1",                    "--vdev=net_af_xdp0,iface=eth1,queue_count=1"},
 		{PORT_MEMIF,     "/run/a.sock",
                  "--vdev=net_memif0,role=server,socket-abstract=no,socket=/run/a.sock"                   },
