@@ -123,6 +123,10 @@ int stack_listen(struct stack *st, uint16_t port, struct listener *l) WARN_UNUSE
 /* No more new connections on port; those there are stay.  For draining. */
 void stack_unlisten(struct stack *st, uint16_t port);
 
+/* Are the pools of frames so full (85 %) that new work should be refused?  A server greets with its
+ * "try later" then.  NULL, the stack of a stream that is not over TCP: no. */
+bool stack_is_short(struct stack *st);
+
 /* Open a connection; s->ops is set by the caller.  on_open or on_close follows, never from inside
  * this call.  Gives up after timeout_us.  Returns 0, -EADDRNOTAVAIL (no local port), -ENETUNREACH,
  * -ENOMEM (table full). */

@@ -7,13 +7,16 @@
 
 #define POOL_CACHE    128  /* mbufs an lcore keeps for itself; the TX burst is a quarter */
 #define CONTROL_MBUFS 2047 /* whole frames: an answer to an echo request is as long as that */
-#define RX_MBUFS_MIN  8191 /* chosen: af_xdp keeps 4,096, and as many may be on their way */
-#define TX_MBUFS_MIN  8191
-#define TX_MBUFS_MAX  65535
-#define CHUNKS_MIN    1024
+#define RX_MBUFS_MIN                                                                               \
+	4095 /* chosen: 8 MiB that wait for applications, or for a gap to be filled                \
+	      */
+#define TX_MBUFS_MIN 8191
+#define TX_MBUFS_MAX 65535
+#define CHUNKS_MIN   1024
 
 #define FRAME_OVERHEAD 18   /* Ethernet header, VLAN tag */
 #define XDP_FILL       4096 /* af_xdp: frames that wait for the kernel, per queue */
+#define XDP_SENDING    2048 /* and copies on their way out */
 #define XDP_HEADROOM   256  /* XDP_PACKET_HEADROOM: the kernel's, before the frame */
 
 /* Memory per connection beyond the frames: control block, flow table, session. */
@@ -23,15 +26,22 @@
 static struct rte_mempool *pools[2 * CORES_MAX + PORTS_MAX];
 static unsigned pool_count;
 
-/* Packet rings to the other cores may be full of them, and each queue keeps some. */
+uint32_t pools_rx_kept(enum port_kind kind, unsigned queues)
+{
+	static const uint32_t kept[] = {
+		[PORT_AF_XDP] = XDP_FILL + XDP_SENDING, [PORT_PCI] = RX_DESCRIPTORS};
+
+	return (unsigned)kind < ARRAY_LEN(kept) ? kept[kind] * queues : 0;
+}
+
+/* Packet rings to the other cores may be full of them. */
 static uint32_t rx_mbufs(const struct dataplane_conf *conf, unsigned i)
 {
-	uint32_t queues = port_queues_wanted(conf, i);
-	uint32_t kept = conf->ports[i].kind == PORT_AF_XDP ? XDP_FILL : RX_DESCRIPTORS;
+	uint32_t kept = pools_rx_kept(conf->ports[i].kind, port_queues_wanted(conf, i));
 
 	if (conf->mbufs)
 		return conf->mbufs;
-	return RX_MBUFS_MIN + PACKET_RING_SIZE * (conf->core_count - 1) + kept * (queues - 1);
+	return RX_MBUFS_MIN + PACKET_RING_SIZE * (conf->core_count - 1) + kept;
 }
 
 /* No chains: af_packet copies a frame into one mbuf or drops it, af_xdp sends from one only. */

@@ -14,6 +14,8 @@ struct rte_mempool;
 uint32_t pools_memory_mb(const struct dataplane_conf *conf);
 /* Octets of one mbuf that port i receives into: a whole frame and what its driver adds. */
 uint32_t pools_frame_bytes(const struct dataplane_conf *conf, unsigned i);
+/* Mbufs of a port's pool that are always with the driver. */
+uint32_t pools_rx_kept(enum port_kind kind, unsigned queues);
 /* Chunks in the pool of message bodies. */
 uint32_t pools_chunks(const struct dataplane_conf *conf);
 

@@ -151,6 +151,7 @@ static void lap_begin(struct stack *st, uint64_t now_us)
 	st->now_us = now_us;
 	st->tx_allowance_known = false;
 	st->rx_pool = NULL;
+	st->pressure_known = false;
 }
 
 void stack_input(
@@ -199,6 +200,7 @@ unsigned stack_flush(struct stack *st, uint64_t now_us)
 	}
 	for (struct list *node; (node = list_pop_head(&batch));)
 		list_push_tail(&st->dirty, node);
+	stack_relieve(st);
 	for (struct list *node; (node = list_pop_head(&st->conn_dead));)
 		list_push_tail(&st->conn_unused, node);
 	return n;

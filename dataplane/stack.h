@@ -26,8 +26,10 @@ struct stack_port {
 	struct ip_addr gateway;
 	bool has_gateway;
 	bool tx_csum_ip, tx_csum_tcp; /* the port computes them: set mbuf ol_flags */
-	bool rx_csum;       /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
-	bool trust_rx_csum; /* do not verify at all (af_packet, peers on the same host) */
+	bool rx_csum; /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
+	struct rte_mempool *rx_pool; /* where received frames come from; NULL: not watched */
+	uint32_t rx_kept;            /* mbufs of it that are always with the driver */
+	bool trust_rx_csum;          /* do not verify at all (af_packet, peers on the same host) */
 };
 
 struct stack_env {

@@ -11,7 +11,16 @@
 #define STACK_LISTENERS_MAX        32
 #define STACK_BUFFER_DEFAULT       (256u * 1024)
 #define STACK_POOL_RESERVE_PERCENT 15 /* of tx_pool: kept for retransmission */
-#define STACK_RX_RESERVE_PERCENT   12 /* of the receive pool: below, nothing is held back */
+#define STACK_RX_RESERVE_PERCENT   3  /* of the receive pool: below, nothing is held back */
+
+/* How full the fullest pool of frames is. */
+enum stack_pressure {
+	STACK_PRESSURE_NONE,
+	STACK_PRESSURE_WINDOWS, /* 70 %: windows and send queues shrink to an eighth */
+	STACK_PRESSURE_OPENS,   /* 85 %: a SYN gets no state */
+	STACK_PRESSURE_RESETS,  /* 95 %: out-of-order data goes, then idle connections */
+};
+#define STACK_PRESSURE_SHARE 8 /* chosen: an eighth of 256 KiB is a window that still moves */
 
 struct stack {
 	struct stack_env env;
@@ -43,6 +52,11 @@ struct stack {
 	/* receive pool that was looked at in this lap */
 	struct rte_mempool *rx_pool;
 	bool rx_pool_low;
+	/* how full the pools are; asked once per lap */
+	bool pressure_known;
+	enum stack_pressure pressure;
+	uint32_t pressure_at;             /* connection that is looked at next */
+	struct tcp_conn *pressure_victim; /* idle longest of those seen */
 	struct neigh_table neigh;
 };
 
@@ -62,6 +76,16 @@ bool stack_tx_allowed(struct stack *st);
 bool stack_rx_low(struct stack *st, struct rte_mempool *pool);
 /* An empty mbuf with head room for all headers; NULL is counted. */
 struct rte_mbuf *stack_alloc(struct stack *st, struct rte_mempool *pool);
+
+/* pressure.c */
+enum stack_pressure stack_pressure(struct stack *st);
+/* End of lap: gives up what must go. */
+void stack_relieve(struct stack *st);
+/* Octets of a buffer of size that a connection may use now. */
+static inline uint32_t stack_buffer(struct stack *st, uint32_t size)
+{
+	return stack_pressure(st) == STACK_PRESSURE_NONE ? size : size / STACK_PRESSURE_SHARE;
+}
 
 /* eth.c */
 void eth_input(struct stack *st, unsigned port, struct rte_mbuf *m);

@@ -168,6 +168,8 @@ static void stack_port_fill(const struct port *p, struct stack_port *out)
 		.tx_csum_tcp = p->csum_tcp,
 		.rx_csum = p->rx_csum,
 		.trust_rx_csum = p->conf.trust_rx_checksum,
+		.rx_pool = p->rx_pool,
+		.rx_kept = pools_rx_kept(p->conf.kind, p->queues),
 	};
 	memcpy(out->mac, p->mac, sizeof(out->mac));
 	for (unsigned a = 0; a < p->conf.address_count; a++)

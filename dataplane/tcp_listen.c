@@ -32,9 +32,12 @@ static bool backlog_make_room(struct stack *st)
 static void syn_received(
 	struct stack *st, const struct tcp_segment *seg, struct listener *l, uint32_t isn_floor)
 {
+	if (stack_pressure(st) >= STACK_PRESSURE_OPENS) {
+		counter_inc(CTR_TCP_PRESSURE_SYN_DROPPED);
+		return;
+	}
 	struct tcp_conn *c =
 		backlog_make_room(st) ? tcp_conn_create(st, &seg->key, seg->port) : NULL;
-
 	if (!c) {
 		counter_inc(CTR_TCP_SYN_DROPPED);
 		return;

@@ -269,6 +269,8 @@ void tcp_reass_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint3
 void tcp_reass_deliver(struct tcp_conn *c);
 unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range blocks[TCP_SACK_BLOCKS]);
 void tcp_reass_free(struct tcp_conn *c);
+/* For want of memory: the peer sends it again. */
+void tcp_reass_drop_ooo(struct tcp_conn *c);
 /* Octets the window may still offer. */
 uint32_t tcp_reass_space(const struct tcp_conn *c);
 

@@ -49,7 +49,7 @@ static bool may_hold(struct tcp_conn *c, const struct rte_mbuf *m)
 
 uint32_t tcp_reass_space(const struct tcp_conn *c)
 {
-	uint32_t size = c->stack->conf.rcv_buffer_bytes;
+	uint32_t size = stack_buffer(c->stack, c->stack->conf.rcv_buffer_bytes);
 	uint32_t used = MAX(c->unread_bytes, c->charged / 2);
 
 	return used < size ? size - used : 0;
@@ -300,6 +300,14 @@ unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range blocks[TCP_SA
 	if (fin)
 		n = sack_add(c, blocks, n, (struct tcp_range){c->rcv_fin, c->rcv_fin + 1});
 	return n;
+}
+
+void tcp_reass_drop_ooo(struct tcp_conn *c)
+{
+	while (c->ooo) {
+		counter_inc(CTR_TCP_OOO_DROPPED);
+		ooo_unlink(c, &c->ooo);
+	}
 }
 
 void tcp_reass_free(struct tcp_conn *c)

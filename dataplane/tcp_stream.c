@@ -20,7 +20,8 @@ static struct tcp_conn *conn_of(const struct stream *s)
 
 static size_t queue_space(const struct tcp_conn *c)
 {
-	uint32_t queued = c->snd_end - c->snd_una, size = c->stack->conf.snd_buffer_bytes;
+	uint32_t size = stack_buffer(c->stack, c->stack->conf.snd_buffer_bytes);
+	uint32_t queued = c->snd_end - c->snd_una;
 
 	if (c->state != TCP_ESTABLISHED && c->state != TCP_CLOSE_WAIT)
 		return 0;

@@ -242,7 +242,10 @@ void conn_start(struct smtp_conn *c)
 {
 	list_remove(&c->node);
 	c->life = CONN_OPEN;
-	smtp_session_start(&c->session);
+	if (stack_is_short(c->stream.stack))
+		smtp_session_end(&c->session, REPLY_BUSY);
+	else
+		smtp_session_start(&c->session);
 	restart_deadline(c);
 	conn_kick(c);
 }
