@@ -133,6 +133,37 @@ def run(namespace, address, port, mode, connections, count, seconds=60, buffers=
     return time.monotonic() - began
 
 
+def stuff(namespace, address, port, mode, connections, seconds, during=None):
+    """Connections that send all they can, or ask for much, and read nothing; then they are closed.
+    during() is called once, when the time is half over.  Those that the peer ends are let go; returns
+    how many."""
+    selector = selectors.DefaultSelector()
+    began, ended, waiting = time.monotonic(), 0, []
+    try:
+        for i in range(connections):
+            selector.register(_connect(address, port, namespace, 0), selectors.EVENT_WRITE,
+                              Stream(mode, i, 1 << 30))
+        while time.monotonic() - began < seconds:
+            if during and time.monotonic() - began > seconds / 2:
+                during()
+                during = None
+            for key, _ in selector.select(0.05):
+                try:
+                    with contextlib.suppress(BlockingIOError):
+                        if not key.data.write(key.fileobj):
+                            waiting.append(key.fileobj)
+                            selector.unregister(key.fileobj)
+                except OSError:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()
+                    ended += 1
+    finally:
+        for sock in waiting + [key.fileobj for key in selector.get_map().values()]:
+            sock.close()
+        selector.close()
+    return ended
+
+
 class EchoServer:
     """A kernel echo server, driven by serve() from the test's own thread."""
 

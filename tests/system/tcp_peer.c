@@ -40,6 +40,8 @@ struct session {
 	unsigned header_n;
 	uint64_t seed, count;
 	uint64_t sent, received;
+	char verdict[32];
+	unsigned verdict_n; /* octets of it; 0: not due yet */
 };
 
 /* What one core has.  OWNER: that core; main reads the figures afterwards. */
@@ -180,17 +182,30 @@ static void client_end(struct session *s, bool good)
 	atomic_fetch_add(good ? &pc->done : &pc->failed, 1);
 }
 
+/* The rest of the verdict, then the end; a full pool makes it wait. */
+static void verdict_send(struct session *s)
+{
+	size_t n = stream_send(&s->stream, bytes_make(s->verdict, s->verdict_n));
+
+	s->verdict_n -= (unsigned)n;
+	memmove(s->verdict, s->verdict + n, s->verdict_n);
+	if (s->verdict_n)
+		return;
+	stream_close(&s->stream);
+	session_put(s);
+}
+
 static void on_eof(struct stream *stream)
 {
 	struct session *s = container_of(stream, struct session, stream);
-	char text[64];
 
 	if (s->service == SOURCE && s->header_n == HEADER)
 		return; /* a half-open reader: it still gets what it asked for */
 	if (s->service == SINK) {
-		int n = snprintf(text, sizeof(text), "%s %llu\n", s->failed ? "bad" : "good",
-			(unsigned long long)s->received);
-		stream_send(stream, bytes_make(text, (size_t)n));
+		s->verdict_n = (unsigned)snprintf(s->verdict, sizeof(s->verdict), "%s %llu\n",
+			s->failed ? "bad" : "good", (unsigned long long)s->received);
+		verdict_send(s);
+		return;
 	}
 	stream_close(stream);
 	if (s->service == CLIENT)
@@ -209,6 +224,8 @@ static void on_writable(struct stream *stream)
 
 	if (s->service == ECHO)
 		stream_resume(stream);
+	else if (s->verdict_n)
+		verdict_send(s);
 	else if (s->service != SINK && s->sent < s->count)
 		session_send(s);
 }

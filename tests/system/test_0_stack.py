@@ -114,3 +114,32 @@ def mtus(work):
                 figures = w.stop_peer()
                 equal(figures.get("tcp_in_errs", 0), 0, f"bad checksums with MTU {mtu}")
         too_large(f"{work}/{port}-more", port, sizes[-1] + 1)
+
+
+def answers_ping(w):
+    done = proc.run(["ip", "netns", "exec", w.client_ns, "ping", "-c", "3", "-i", "0.2", "-W", "1",
+                     wire.STACK], check=False, timeout=20)
+    print(done.stdout.splitlines()[-2:])
+    expect(done.returncode == 0, f"no echo from an exhausted stack: {done.stdout}")
+
+
+def pools_empty(w):
+    """All frames are back, and stay there; the driver of a TAP keeps two."""
+    for _ in range(10):
+        if any(n > 2 for n in w.figures()["pools"].values()):
+            return False
+    return True
+
+
+@test("stack: full pools, and what comes afterwards", seconds=120)
+def exhausted(work):
+    with Wire(work + "/w", mbufs=1023) as w:
+        for mode, port in (("source", wire.SOURCE), ("echo", wire.ECHO)):
+            ended = streams.stuff(w.client_ns, wire.STACK, port, mode, 200, 4,
+                                  during=lambda: answers_ping(w))
+            figures = w.figures()
+            print(mode, ended, {k: v for k, v in figures.items() if "press" in k or "pools" == k})
+            proc.wait_for("empty pools", lambda: pools_empty(w), 60, step=1)
+            streams_all_ways(w, 4, 256 * 1024)
+        for level in ("windows", "opens"):
+            expect(figures.get("pressure_" + level, 0) > 0, f"the pools were not full: {figures}")
