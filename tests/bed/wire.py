@@ -92,52 +92,87 @@ class Wire(beds.Bed):
 
     # ---- the stack ----
 
-    def peer_command(self):
-        options = {"port": f"{self.port},{self.device}", "address": STACK + "/24",
-                   "gateway": ROUTER, "mtu": self.mtu, "prefix": self.name, **self.peer_options}
-        return [build.program(self.binaries, PEER), *(f"{k}={v}" for k, v in options.items())]
+    def peer_options_all(self):
+        return {"port": f"{self.port},{self.device}", "address": STACK + "/24", "gateway": ROUTER,
+                "mtu": self.mtu, "prefix": self.name, **self.peer_options}
 
-    @property
-    def peer_log(self):
-        return self.path("peer.log")
+    def log_of(self, name):
+        return self.path(name + ".log")
 
-    def peer_alive(self):
-        if not proc.alive(self.processes["peer"]):
-            raise proc.Failure("tcp_peer ended:\n" + proc.tail(self.peer_log))
+    def peer_alive(self, name="peer"):
+        if not proc.alive(self.processes[name]):
+            raise proc.Failure("tcp_peer ended:\n" + proc.tail(self.log_of(name)))
         return True
 
-    def lines(self, start):
-        with contextlib.suppress(OSError), open(self.peer_log) as f:
+    def lines(self, start, name="peer"):
+        with contextlib.suppress(OSError), open(self.log_of(name)) as f:
             return [line for line in f if line.startswith(start) and line.endswith("\n")]
         return []
 
+    def start_stack(self, name, options):
+        before = len(self.lines("ready", name))
+        self.start_process(name, [build.program(self.binaries, PEER),
+                                  *(f"{k}={v}" for k, v in options.items())],
+                           namespace=self.relay_ns)
+        proc.wait_for("tcp_peer", lambda: self.peer_alive(name)
+                      and len(self.lines("ready", name)) > before, 30)
+
     def start_peer(self):
-        before = len(self.lines("ready"))
-        self.start_process("peer", self.peer_command(), namespace=self.relay_ns)
-        proc.wait_for("tcp_peer", lambda: self.peer_alive() and len(self.lines("ready")) > before, 30)
+        self.start_stack("peer", self.peer_options_all())
         if self.port == "tap":
             self.set_up_router_side()
 
-    def figures(self):
+    def figures(self, name="peer"):
         """The peer's counters as they are now."""
-        before = len(self.lines("{"))
-        proc.send(self.processes["peer"], signal.SIGUSR1)
-        proc.wait_for("figures", lambda: self.peer_alive() and len(self.lines("{")) > before, 10)
-        return json.loads(self.lines("{")[-1])
+        before = len(self.lines("{", name))
+        proc.send(self.processes[name], signal.SIGUSR1)
+        proc.wait_for("figures", lambda: self.peer_alive(name)
+                      and len(self.lines("{", name)) > before, 10)
+        return json.loads(self.lines("{", name)[-1])
 
-    def stop_peer(self):
+    def stop_peer(self, name="peer"):
         """Its last counters; it must end by itself and well."""
-        record = self.processes["peer"]
+        record = self.processes[name]
         gone = proc.stop(record, 20)
         status = proc.exit_status(record)
-        self.processes.pop("peer")
+        self.processes.pop(name)
         self.save()
         if not gone or status != 0:
-            raise proc.Failure(f"tcp_peer ended with {status}:\n" + proc.tail(self.peer_log))
-        return json.loads(self.lines("{")[-1])
+            raise proc.Failure(f"tcp_peer ended with {status}:\n" + proc.tail(self.log_of(name)))
+        return json.loads(self.lines("{", name)[-1])
 
     def lost(self):
         """{seen_in, seen_out, lost_in, lost_out} of the router: packets."""
         text = proc.run(["ip", "netns", "exec", self.ns, "nft", "-j", "list", "counters"]).stdout
         return {c["counter"]["name"]: c["counter"]["packets"]
                 for c in json.loads(text)["nftables"] if "counter" in c}
+
+
+class Cable(Wire):
+    """Two stacks joined by memif; no kernel between them."""
+
+    def __init__(self, folder, **peer):
+        super().__init__(folder, port="memif", **peer)
+        self.relay_ns = self.ns
+
+    def lay(self):
+        self.namespaces = [self.ns]
+        self.save()
+        net.add_namespace(self.ns)
+
+    def start_peer(self):
+        # A Unix socket's path has 107 octets at most.
+        self.socket = f"/run/{self.name}.memif"
+        self.start_stack("peer", {"port": "memif," + self.socket, "address": STACK + "/24",
+                                  "prefix": self.name, **self.peer_options})
+
+    def start_client(self, connections, octets, **options):
+        """A second stack that opens connections to the first one's echo."""
+        self.start_stack("client", {
+            "port": f"memif,{self.socket},role=client", "address": ROUTER + "/24",
+            "prefix": self.name + "b", "connect": f"{STACK},{ECHO},{connections},{octets}",
+            **self.peer_options, **options})
+
+    def tear_down(self):
+        super().tear_down()
+        proc.remove_tree(f"/var/run/dpdk/{self.name}b")

@@ -2,8 +2,8 @@
 """The stack against the kernel's TCP, over a router that loses packets: every octet is checked."""
 
 from bed import proc, streams, wire
-from bed.harness import equal, expect, need_af_xdp, test
-from bed.wire import Wire
+from bed.harness import Skip, equal, expect, need_af_xdp, reserve_hugepages, test
+from bed.wire import Cable, Wire
 
 MEGABYTE = 1 << 20
 # per cent lost each way: connections, octets of each
@@ -125,10 +125,11 @@ def answers_ping(w):
 
 def pools_empty(w):
     """All frames are back, and stay there; the driver of a TAP keeps two."""
-    for _ in range(10):
-        if any(n > 2 for n in w.figures()["pools"].values()):
-            return False
-    return True
+    return all(pools_are_empty(w.figures()) for _ in range(10))
+
+
+def pools_are_empty(figures):
+    return all(n <= 2 for n in figures["pools"].values())
 
 
 @test("stack: full pools, and what comes afterwards", seconds=120)
@@ -143,3 +144,32 @@ def exhausted(work):
             streams_all_ways(w, 4, 256 * 1024)
         for level in ("windows", "opens"):
             expect(figures.get("pressure_" + level, 0) > 0, f"the pools were not full: {figures}")
+
+
+def over_memif(work, **options):
+    with Cable(work, **options) as w:
+        w.start_client(400, 50000)
+        ended = proc.wait_for("the opens to end", lambda: w.figures("client")["done"]
+                              + w.figures("client")["failed"] == 400, 60)
+        expect(ended, "active opens")
+        client, server = w.stop_peer("client"), w.stop_peer()
+        equal((client["done"], client["failed"]), (400, 0), "active opens")
+        equal(server["tcp_passive_opens"], 400, "passive opens")
+        for figures in (client, server):
+            equal(figures.get("tcp_in_errs", 0), 0, "bad checksums")
+            expect(pools_are_empty(figures), f"frames were kept: {figures['pools']}")
+        print(client)
+
+
+@test("stack: two stacks over memif, one core each and two", seconds=120)
+def memif(work):
+    over_memif(work + "/one")
+    over_memif(work + "/two", cores=2, queues=2)
+    over_memif(work + "/uneven", cores=2)
+
+
+@test("stack: two stacks over memif in huge pages", seconds=120)
+def memif_huge(work):
+    if reserve_hugepages(work, 200) < 200:
+        raise Skip("hugepages")
+    over_memif(work + "/one")
