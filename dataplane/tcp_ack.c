@@ -188,8 +188,13 @@ void tcp_window_update(struct tcp_conn *c, const struct tcp_segment *seg)
 	uint32_t window = (uint32_t)seg->window
 			  << (seg->flags & RTE_TCP_SYN_FLAG ? 0 : c->snd_wscale);
 
-	/* RFC 9293 3.10.7.4: only a segment not older than the last one that told */
-	if (!seq_lt(c->snd_wl1, seg->seq) &&
+	/* RFC 9293 3.10.7.4: only a segment not older than the last one that told.  The
+	 * acknowledgment decides before the sequence number does, which may be that of data sent
+	 * again: snd_una and a window that belong to different segments make an edge beyond what
+	 * the peer offers. */
+	if (seq_lt(seg->ack, c->snd_una))
+		return;
+	if (!seq_lt(c->snd_una, seg->ack) && !seq_lt(c->snd_wl1, seg->seq) &&
 		!(c->snd_wl1 == seg->seq && seq_le(c->snd_wl2, seg->ack)))
 		return;
 	c->snd_wl1 = seg->seq;
