@@ -65,7 +65,7 @@ def group_build(report, _pattern):
 
 def group_asan(report, pattern):
     # The last --seeds counts: a tenth of what the plain build runs.
-    for suite, test_args in (("unit", ()), ("conv", ()), ("model", ()), ("sim", ("--seeds 150",))):
+    for suite, test_args in (("unit", ()), ("conv", ()), ("model", ()), ("sim", ("--seeds 200",))):
         suites.run_meson(report, CLANG, suite, f"asan {suite}", env=suites.SANITIZER_ENV,
                          pattern=pattern, multiplier=5, test_args=test_args)
 

@@ -138,6 +138,27 @@ struct ip_addr host_ip(const struct host *h)
 	return ip_from_v4(rte_cpu_to_be_32(h->conf.address));
 }
 
+struct ip_addr host_ip6(const struct host *h)
+{
+	return (struct ip_addr){
+		{0x20, 0x01, 0, 2, [15] = h->conf.mac}
+        };
+}
+
+bool host_has_conn(const struct host *h, const struct packet *sent)
+{
+	const struct stack *st = h->stack;
+
+	for (uint32_t i = 0; sent->tcp && i < st->conf.connections_max; i++) {
+		const struct tcp_conn *c = &st->conns[i];
+		if (c->state != TCP_CLOSED && c->key.local_port == sent->sport &&
+			c->key.peer_port == sent->dport && ip_eq(&c->key.peer, &sent->to) &&
+			ip_eq(&c->key.local, &sent->from))
+			return true;
+	}
+	return false;
+}
+
 static void conn_check(const struct tcp_conn *c)
 {
 	uint32_t in_flight = 0, sacked = 0, lost = 0, seq = c->snd_una;

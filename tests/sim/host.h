@@ -2,6 +2,7 @@
  * One stack with its pools and clock, for tests: what it sends is given to a callback as octets. */
 #pragma once
 #include "dataplane/stack_priv.h"
+#include "tests/sim/packet.h"
 
 #define HOST_HELD_MAX 256 /* frames the "driver" holds back */
 
@@ -49,5 +50,8 @@ void host_input(struct host *h, struct bytes frame);
 /* Timers and end of lap at time now. */
 unsigned host_lap(struct host *h, uint64_t now_us);
 struct ip_addr host_ip(const struct host *h);
+struct ip_addr host_ip6(const struct host *h); /* 2001:2::x, x the last octet of the MAC */
+/* Has the stack a connection for a segment that it sent? */
+bool host_has_conn(const struct host *h, const struct packet *sent);
 /* una <= nxt, sacked and lost within flight, and so on; aborts when not. */
 void host_check(const struct host *h);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * From a seed to a network, stacks and connections. */
+#include "tests/sim/sim.h"
+
+static uint64_t pick(uint64_t *random, uint64_t n)
+{
+	return host_random(random) % n;
+}
+
+/* One in n has it, and then it is between 1 and most. */
+static uint64_t some(uint64_t *random, unsigned n, uint64_t most)
+{
+	return pick(random, n) ? 0 : 1 + pick(random, most);
+}
+
+static void profile_wire(uint64_t *random, struct wire_conf *w)
+{
+	w->loss = pick(random, 3) ? (unsigned)pick(random, 1200) : 0;
+	w->duplicate = (unsigned)some(random, 2, 500);
+	w->corrupt = (unsigned)some(random, 2, 300);
+	w->delay_us = 10 + pick(random, 100000);
+	w->jitter_us = some(random, 2, w->delay_us * 2);
+	if (pick(random, 2)) {
+		w->rate = 200000 + pick(random, 20000000);
+		w->queue_bytes = (uint32_t)some(random, 2, 200000);
+		if (w->queue_bytes)
+			w->queue_bytes += 20000;
+		w->mark_bytes = (uint32_t)some(random, 2, 30000);
+	}
+	w->strip_sack = pick(random, 3) == 0;
+	w->strip_wscale = pick(random, 6) == 0;
+}
+
+static void profile_hosts(uint64_t *random, struct sim_conf *c)
+{
+	static const uint16_t mtus[] = {1500, 1500, 576, 1280};
+	static const uint32_t buffers[] = {4096, 20000, 65536, 262144};
+
+	c->hosts_n = pick(random, 4) ? 2 : 3;
+	for (unsigned i = 0; i < c->hosts_n; i++) {
+		c->host[i] = (struct host_conf){
+			.address = (198u << 24) + (18u << 16) + 1 + i,
+			.mac = (uint8_t)(1 + i),
+			.mtu = mtus[pick(random, ARRAY_LEN(mtus))],
+			.connections_max = 16,
+			.rcv_buffer = buffers[pick(random, ARRAY_LEN(buffers))],
+			.snd_buffer = buffers[pick(random, ARRAY_LEN(buffers))],
+			.hold_tx = pick(random, 2),
+		};
+	}
+}
+
+static uint64_t profile_size(uint64_t *random)
+{
+	switch (pick(random, 4)) {
+	case 0:
+		return pick(random, 4);
+	case 1:
+		return pick(random, 3000);
+	default:
+		return pick(random, 120000);
+	}
+}
+
+static void profile_conn(uint64_t *random, const struct sim_conf *c, struct sim_conn_conf *conn)
+{
+	bool closer = pick(random, 8) == 0, aborter = pick(random, 8) == 0;
+	unsigned end = (unsigned)pick(random, 2);
+
+	conn->host[0] = (uint8_t)pick(random, c->hosts_n);
+	conn->host[1] = (uint8_t)((conn->host[0] + 1 + pick(random, c->hosts_n - 1)) % c->hosts_n);
+	conn->port = (uint16_t)(SIM_PORT + pick(random, SIM_PORTS));
+	conn->start_us = some(random, 3, 100 * US_PER_SEC);
+	conn->stop_max_us = (pick(random, 8) ? 3 : 50) * US_PER_SEC;
+	for (unsigned i = 0; i < 2; i++) {
+		conn->to_send[i] = profile_size(random);
+		conn->abort_after[i] = SIM_NEVER;
+	}
+	conn->close_at_once[end] = closer;
+	if (aborter)
+		conn->abort_after[end] = pick(random, conn->to_send[!end] + 1);
+}
+
+void sim_profile(uint64_t seed, struct sim_conf *conf_r)
+{
+	uint64_t random = seed ^ 0x5eed;
+
+	*conf_r = (struct sim_conf){0};
+	profile_wire(&random, &conf_r->wire);
+	profile_hosts(&random, conf_r);
+	conf_r->conns_n = 1 + (unsigned)pick(&random, SIM_CONNS_MAX);
+	for (unsigned i = 0; i < conf_r->conns_n; i++)
+		profile_conn(&random, conf_r, &conf_r->conn[i]);
+}
