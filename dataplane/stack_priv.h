@@ -21,6 +21,8 @@ enum stack_pressure {
 	STACK_PRESSURE_RESETS,  /* 95 %: out-of-order data goes, then idle connections */
 };
 #define STACK_PRESSURE_SHARE 8 /* chosen: an eighth of 256 KiB is a window that still moves */
+#define STACK_PRESSURE_BUFFER_MIN                                                                  \
+	4096 /* chosen: two segments; a window of less would stay shut (silly windows) */
 
 struct stack {
 	struct stack_env env;
@@ -84,7 +86,9 @@ void stack_relieve(struct stack *st);
 /* Octets of a buffer of size that a connection may use now. */
 static inline uint32_t stack_buffer(struct stack *st, uint32_t size)
 {
-	return stack_pressure(st) == STACK_PRESSURE_NONE ? size : size / STACK_PRESSURE_SHARE;
+	if (stack_pressure(st) == STACK_PRESSURE_NONE)
+		return size;
+	return MAX(size / STACK_PRESSURE_SHARE, MIN(size, STACK_PRESSURE_BUFFER_MIN));
 }
 
 /* eth.c */

@@ -143,14 +143,23 @@ static bool acceptable(const struct tcp_conn *c, const struct tcp_segment *seg)
 	return first < window || last < window;
 }
 
+/* RFC 9293 3.10.7.4: with a closed window, ACKs are still worth their while.  While a zero-window
+ * probe is under way they may stand an octet before what we expect or behind our window, and with
+ * probes in both directions two ends that refuse that would wait for each other. */
+static bool ack_still_counts(const struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	uint32_t window = seq_lt(c->rcv_nxt, c->rcv_adv) ? c->rcv_adv - c->rcv_nxt : 0;
+
+	return (seg->flags & (RTE_TCP_ACK_FLAG | RTE_TCP_SYN_FLAG)) == RTE_TCP_ACK_FLAG &&
+	       seg->seq - (c->rcv_nxt - 1) <= window + 2;
+}
+
 /* Not acceptable: say where we are, but let strangers not make us say it endlessly. */
 static void unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	if (seg->flags & RTE_TCP_RST_FLAG)
 		return;
-	/* RFC 9293 3.10.7.4: with a closed window, ACKs are still worth their while */
-	if (seg->seq == c->rcv_nxt && c->state >= TCP_ESTABLISHED &&
-		(seg->flags & (RTE_TCP_ACK_FLAG | RTE_TCP_SYN_FLAG)) == RTE_TCP_ACK_FLAG)
+	if (c->state >= TCP_ESTABLISHED && ack_still_counts(c, seg))
 		tcp_ack_process(c, seg);
 	if (seg->len || (seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG))) {
 		c->flags |= CF_ACK_NOW;

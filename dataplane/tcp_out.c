@@ -93,6 +93,15 @@ void tcp_send_syn(struct tcp_conn *c)
 		bytes_make(options, n));
 }
 
+/* SND.NXT (RFC 9293 3.10.7.4), but not beyond the peer's window, as it is after a zero-window
+ * probe: there the peer would refuse the ACK (RFC 9293 3.10.7.4, first check). */
+static uint32_t ack_seq(const struct tcp_conn *c)
+{
+	uint32_t edge = c->snd_una + c->snd_wnd;
+
+	return c->state >= TCP_ESTABLISHED && seq_lt(edge, c->snd_nxt) ? edge : c->snd_nxt;
+}
+
 void tcp_send_ack(struct tcp_conn *c)
 {
 	struct rte_mbuf *m = stack_alloc(c->stack, c->stack->env.control_pool);
@@ -109,7 +118,7 @@ void tcp_send_ack(struct tcp_conn *c)
 	if (n)
 		opt = bytes_make(options, tcp_options_sack(options, blocks, n));
 	counter_inc(CTR_TCP_OUT_SEGS);
-	segment_send(c, m, c->snd_nxt, RTE_TCP_ACK_FLAG, opt);
+	segment_send(c, m, ack_seq(c), RTE_TCP_ACK_FLAG, opt);
 }
 
 /* RFC 5961 7, limited for each connection: a limit that all share could be probed by strangers. */

@@ -128,6 +128,63 @@ static void test_an_older_ack_brings_no_window(void **state)
 	assert_int_equal(sent_up_to(), 4 * MSS);
 }
 
+static void test_an_ack_counts_an_octet_beside_the_window(void **state)
+{
+	(void)state;
+	say(0, 100, 0, 4 * MSS);
+	say(99, 0, MSS, 4 * MSS);
+	assert_int_equal(sent_up_to(), 5 * MSS);
+	say(99, 1, 2 * MSS, 4 * MSS);
+	assert_int_equal(sent_up_to(), 6 * MSS);
+	say(98, 0, 3 * MSS, 4 * MSS);
+	assert_int_equal(sent_up_to(), 6 * MSS);
+}
+
+/* The peer would refuse an ACK with the number behind the probe: it is outside of its window. */
+static void test_an_ack_stays_within_a_closed_window(void **state)
+{
+	struct seg s;
+	bool acked = false;
+
+	(void)state;
+	say(0, 0, 4 * MSS, 0);
+	lone_wait(&lone, 10 * US_PER_SEC);
+	assert_int_equal(sent_up_to(), 4 * MSS + 1);
+	say(0, 100, 4 * MSS, 0);
+	lone_wait(&lone, US_PER_SEC);
+	while (lone_next(&lone, &s)) {
+		assert_int_equal(s.seq - iss - 1, 4 * MSS);
+		acked |= s.ack == START + 1 + 100;
+	}
+	assert_true(acked);
+}
+
+/* An eighth of a small buffer would be less than a segment, and the window shut until the pressure
+ * ends; two such ends would wait for each other. */
+static void test_a_full_pool_does_not_shut_a_small_window(void **state)
+{
+	struct host_conf conf = {.address = LONE_IP,
+		.mac = 1,
+		.mtu = 1500,
+		.connections_max = 64,
+		.rcv_buffer = 4096,
+		.snd_buffer = 100000};
+	struct seg s = {.sport = OURS, .dport = PORT, .seq = START, .flags = SYN, .window = 1000};
+	struct rte_mbuf *taken[190];
+
+	(void)state;
+	assert_int_equal(rte_pktmbuf_alloc_bulk(pools.tx, taken, ARRAY_LEN(taken)), 0);
+	lone_init(&lone, &pools, &conf);
+	lone_arp(&lone);
+	assert_int_equal(stack_listen(lone.host.stack, PORT, &listener), 0);
+	lone_send(&lone, &s);
+	assert_true(lone_next(&lone, &s));
+	assert_int_equal(stack_pressure(lone.host.stack), STACK_PRESSURE_WINDOWS);
+	assert_int_equal(s.window, 4096);
+	rte_pktmbuf_free_bulk(taken, ARRAY_LEN(taken));
+	lone_fini(&lone);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +192,11 @@ int main(void)
 			test_an_ack_on_data_sent_again_brings_its_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_an_older_ack_brings_no_window, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_an_ack_counts_an_octet_beside_the_window, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_an_ack_stays_within_a_closed_window, setup, teardown),
+		cmocka_unit_test(test_a_full_pool_does_not_shut_a_small_window),
 	};
 
 	eal_start_for_tests(64);
