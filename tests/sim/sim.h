@@ -33,6 +33,7 @@ struct sim_conf {
 	struct sim_conn_conf conn[SIM_CONNS_MAX];
 	unsigned conns_n;
 	uint64_t time_max_us; /* 0: hours */
+	bool scarce;          /* pools so small that connections may be given up, as designed */
 };
 
 /* Faults that the checks must find: proof that they look. */

@@ -4,7 +4,7 @@
 #include "tests/sim/sim.h"
 
 #define APP_POLL_US    (100 * US_PER_MS) /* how often one that wants something tries */
-#define APP_GIVE_UP_US (90 * US_PER_SEC) /* after the peer has aborted */
+#define APP_GIVE_UP_US (90 * US_PER_SEC) /* after the peer has gone, and that may be lost */
 
 static uint8_t content(const struct sim_app *a, unsigned from, uint64_t i)
 {
@@ -132,6 +132,8 @@ static void app_on_close(struct stream *s, enum stream_reason reason)
 	a->closed = true;
 	a->reason = reason;
 	a->reset = reason != STREAM_CLOSED;
+	if (a->reset && a->sim->conf.scarce)
+		sim_app_peer(a)->give_up_at = a->sim->now_us + APP_GIVE_UP_US;
 }
 
 static const struct stream_ops app_ops = {
@@ -219,6 +221,8 @@ const char *sim_app_verdict(const struct sim_app *a)
 
 	if (a->aborted || peer->aborted)
 		return a->closed || !a->started ? NULL : "an application was not told of an abort";
+	if (a->sim->conf.scarce && (a->reset || peer->reset) && (a->closed || !a->started))
+		return NULL;
 	if (!a->closed)
 		return "an application was never told of the end";
 	if (conf->close_at_once[a->end])

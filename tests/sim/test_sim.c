@@ -76,6 +76,7 @@ int main(int argc, char **argv)
 		struct host_pools *set[SIM_HOSTS_MAX] = {
 			&pools[0], seed % 5 ? &pools[1] : &scarce, &pools[2]};
 		sim_profile(seed, &conf);
+		conf.scarce = set[1] == &scarce;
 		const char *wrong = sim_run(&sim, &conf, seed, set);
 		frames += sim.wire.sent;
 		lost += sim.wire.lost;
