@@ -31,7 +31,9 @@ bool tcp_window_update_due(const struct tcp_conn *c)
 	int32_t gain = (int32_t)(c->rcv_nxt + tcp_reass_space(c) - c->rcv_adv);
 	int32_t offered = (int32_t)(c->rcv_adv - c->rcv_nxt);
 
-	if (c->flags & CF_FIN_SEEN)
+	/* Nothing has arrived yet: a SYN could not tell the whole of a scaled window, and the ACK
+	 * of the first data will. */
+	if ((c->flags & CF_FIN_SEEN) || c->rcv_nxt == c->irs + 1)
 		return false;
 	return gain >= (int32_t)(size / 4) ||
 	       (offered < 2 * c->rcv_mss && gain >= (int32_t)MIN(size / 2, 2u * c->rcv_mss));
