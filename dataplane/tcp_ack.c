@@ -183,6 +183,20 @@ static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, boo
 	tcp_conn_dirty(c);
 }
 
+/* The peer refused the probes, and one of them is what is in flight: it goes again at once.  That
+ * it was refused so often says nothing about the network, so no timeout is long because of it. */
+static void window_opened(struct tcp_conn *c)
+{
+	c->backoff = c->retries = 0;
+	if (c->state < TCP_ESTABLISHED || !tcp_flight(c))
+		return;
+	if (c->lost == 0)
+		tcp_sendq_mark_head_lost(c);
+	c->flags |= CF_FORCE_RETX;
+	tcp_timer_rto(c);
+	tcp_conn_dirty(c);
+}
+
 void tcp_window_update(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	uint32_t window = (uint32_t)seg->window
@@ -201,6 +215,8 @@ void tcp_window_update(struct tcp_conn *c, const struct tcp_segment *seg)
 	c->snd_wl2 = seg->ack;
 	if (window == c->snd_wnd)
 		return;
+	if (c->snd_wnd == 0)
+		window_opened(c);
 	c->snd_wnd = window;
 	c->snd_wnd_max = MAX(c->snd_wnd_max, window);
 	if (c->unsent)

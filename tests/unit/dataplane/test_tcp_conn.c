@@ -503,6 +503,7 @@ static void test_zero_window_is_probed_until_it_opens(void **state)
 	assert_int_equal(app.closes, 0);
 	w.window = 1000;
 	lone_send(&lone, &w);
+	expect(ACK, rcv, snd, 1); /* the probe, which was refused */
 	expect(ACK, rcv + 1, snd, 4);
 }
 

@@ -159,6 +159,27 @@ static void test_an_ack_stays_within_a_closed_window(void **state)
 	assert_true(acked);
 }
 
+/* Probes were refused for minutes: the octet goes again as soon as there is room, and soon again
+ * when that is lost. */
+static void test_a_window_that_opens_ends_the_waiting(void **state)
+{
+	struct seg s;
+	unsigned again = 0;
+
+	(void)state;
+	say(0, 0, 4 * MSS, 0);
+	for (unsigned i = 0; i < 90; i++) {
+		lone_wait(&lone, US_PER_SEC);
+		say(0, 0, 4 * MSS, 0);
+	}
+	assert_int_equal(sent_up_to(), 4 * MSS + 1);
+	say(0, 0, 4 * MSS, 4 * MSS);
+	lone_wait(&lone, 5 * US_PER_SEC);
+	while (lone_next(&lone, &s))
+		again += s.seq == iss + 1 + 4 * MSS && s.payload_n;
+	assert_in_range(again, 3, 10);
+}
+
 /* An eighth of a small buffer would be less than a segment, and the window shut until the pressure
  * ends; two such ends would wait for each other. */
 static void test_a_full_pool_does_not_shut_a_small_window(void **state)
@@ -196,6 +217,8 @@ int main(void)
 			test_an_ack_counts_an_octet_beside_the_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_an_ack_stays_within_a_closed_window, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_window_that_opens_ends_the_waiting, setup, teardown),
 		cmocka_unit_test(test_a_full_pool_does_not_shut_a_small_window),
 	};
 
