@@ -59,11 +59,31 @@ static void env_neigh_learned(
 	dispatch_neigh(ctx, port, ip, mac);
 }
 
+static bool env_comes_back(
+	void *ctx, unsigned port, const struct endpoint *local, const struct endpoint *peer)
+{
+	const struct core_io *io = ctx;
+	const struct port *p = &io->net->ports[port];
+
+	return !p->rss.on ||
+	       p->queue_core[rss_queue(&p->rss, rss_hash(&p->rss, peer, local))] == io->core->index;
+}
+
+static bool any_rss(const struct net *net)
+{
+	for (unsigned p = 0; p < net->port_count; p++) {
+		if (net->ports[p].rss.on)
+			return true;
+	}
+	return false;
+}
+
 void core_io_env(struct core_io *io, struct stack_env *env_r)
 {
 	env_r->ctx = io;
 	env_r->tx = env_tx;
 	env_r->random64 = env_random64;
+	env_r->comes_back = any_rss(io->net) ? env_comes_back : NULL;
 	env_r->neigh_learned = io->net->core_count > 1 ? env_neigh_learned : NULL;
 }
 

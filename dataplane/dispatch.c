@@ -7,9 +7,12 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 #include "dataplane/base/counters.h"
+#include "dataplane/base/log.h"
 #include "dataplane/io.h"
 
-#define NEIGH_RING_SIZE 64 /* chosen: what is lost is asked again */
+#define NEIGH_RING_SIZE 64         /* chosen: what is lost is asked again */
+#define STRAYS_WINDOW   (1u << 20) /* frames between two looks at how many went astray */
+#define STRAYS_PERCENT  1
 #define SMALL_RING      64 /* below this the configured size is a test's, and holds here too */
 #define RING_FLAGS      (RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ)
 
@@ -111,6 +114,24 @@ static void copy_to_others(struct core_io *io, unsigned port, const struct rte_m
 	}
 }
 
+/* A card that does not do what it says costs a ring for each frame: it should be known. */
+static void note_strays(struct core_io *io, unsigned port, unsigned n, unsigned away)
+{
+	if (!io->net->ports[port].rss.on)
+		return;
+	io->seen += n;
+	io->strays += away;
+	counter_add(CTR_STEER_STRAYS, away);
+	if (io->seen < STRAYS_WINDOW)
+		return;
+	if (io->strays * 100 > io->seen * STRAYS_PERCENT)
+		log_warn("port",
+			"strays name=%s frames=%llu of=%llu: the card's RSS is not as it says",
+			io->net->ports[port].conf.name, (unsigned long long)io->strays,
+			(unsigned long long)io->seen);
+	io->seen = io->strays = 0;
+}
+
 unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n)
 {
 	struct net *net = io->net;
@@ -136,6 +157,7 @@ unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **fr
 			dropped++;
 		}
 	}
+	note_strays(io, port, n, away + dropped);
 	counter_add(CTR_STEER_OUT, away);
 	counter_add(CTR_STEER_DROPPED, dropped);
 	for (unsigned to = 0; away && to < net->core_count; to++) {

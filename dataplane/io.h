@@ -7,6 +7,7 @@
  * the others.  All these rings are SP/SC and may drop, which is counted: TCP repairs it. */
 #pragma once
 #include "dataplane/port.h"
+#include "dataplane/rss.h"
 #include "dataplane/stack.h"
 
 struct rte_mempool;
@@ -32,6 +33,7 @@ struct port {
 	bool started;
 	bool multi_segs;                 /* the driver sends chained mbufs */
 	bool csum_ip, csum_tcp, rx_csum; /* done by the device */
+	struct rss rss;                  /* on: flows come in where it says */
 	int fds[CORES_MAX];              /* [queue]: readable when there are frames; -1: none */
 	uint8_t mac[6];
 	struct rte_mempool *rx_pool;
@@ -71,7 +73,8 @@ struct core_io {
 	struct core *core;
 	struct siphash_key rng_key;
 	uint64_t rng_counter;
-	uint64_t nap_us; /* next sleep where no descriptor tells of frames */
+	uint64_t seen, strays; /* frames of ports with RSS, and those the card put elsewhere */
+	uint64_t nap_us;       /* next sleep where no descriptor tells of frames */
 	struct tx_backlog tx[PORTS_MAX];
 };
 

@@ -226,12 +226,22 @@ static int port_configure(
 	rc = port_count_queues(p, conf, i, &info, error, error_n);
 	if (rc < 0)
 		return rc;
+	rss_request(&p->rss, &info, p->queues, &ec);
 	ec.intr_conf.rxq = p->conf.kind == PORT_TAP; /* it tells which descriptor is whose */
 	rc = rte_eth_dev_configure(p->id, p->queues, p->queues, &ec);
 	if (rc < 0)
 		return failed(p, "configuring", rc, error, error_n);
 	rc = port_set_mtu(p, &info, error, error_n);
 	return rc < 0 ? rc : port_set_queues(p, conf, i, &info, error, error_n);
+}
+
+/* Several queues without RSS that we can predict are as well: frames are handed on. */
+static void port_start_rss(struct port *p)
+{
+	const char *why = p->rss.reta_n ? rss_check(&p->rss, p->id, p->queues) : NULL;
+
+	if (why)
+		log_warn("port", "rss not-used name=%s why=\"%s\"", p->conf.name, why);
 }
 
 int port_open(
@@ -250,15 +260,16 @@ int port_open(
 	if (rc < 0)
 		return failed(p, "starting", rc, error, error_n);
 	p->started = true;
+	port_start_rss(p);
 	rc = port_set_mac(p, error, error_n);
 	if (rc < 0)
 		return rc;
 	port_find_fds(&p->conf, p->fds, p->queues);
 	for (uint16_t q = 0; q < p->queues && p->conf.kind == PORT_TAP; q++)
 		p->fds[q] = rte_eth_dev_rx_intr_ctl_q_get_fd(p->id, q);
-	log_info("port", "started name=%s driver=%s device=%s mtu=%u queues=%u idle=%s %s",
+	log_info("port", "started name=%s driver=%s device=%s mtu=%u queues=%u rss=%s idle=%s %s",
 		p->conf.name, p->driver, p->conf.device, p->mtu, p->queues,
-		p->fds[0] >= 0 ? "descriptor" : "naps", p->offloads);
+		p->rss.on ? "yes" : "no", p->fds[0] >= 0 ? "descriptor" : "naps", p->offloads);
 	return 0;
 }
 

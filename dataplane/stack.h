@@ -32,6 +32,8 @@ struct stack_port {
 	bool trust_rx_csum;          /* do not verify at all (af_packet, peers on the same host) */
 };
 
+struct rss;
+
 struct stack_env {
 	void *ctx;
 	/* Queue one frame for transmission at the end of the lap.  Takes m, also when it must drop.
@@ -41,6 +43,10 @@ struct stack_env {
 	/* A neighbour was learned on this core: tell the others (NULL: there are none). */
 	void (*neigh_learned)(
 		void *ctx, unsigned port, const struct ip_addr *ip, const uint8_t mac[6]);
+	/* Do frames from peer to local come in on a queue of this core?  NULL: any port is as good
+	 * as another.  For choosing local ports. */
+	bool (*comes_back)(void *ctx, unsigned port, const struct endpoint *local,
+		const struct endpoint *peer);
 	struct rte_mempool *tx_pool;      /* payload segments: private area >= STACK_TX_PRIV */
 	struct rte_mempool *control_pool; /* ACK, RST, ARP, ICMP: small, never used for payload */
 	struct timer_wheel *wheel;        /* run by the driver */
@@ -87,6 +93,10 @@ struct steer_table {
 	} service[32];
 	unsigned service_count;
 	struct siphash_key *key; /* of the 4-tuple hash */
+	/* Every port spreads flows as rss.h predicts: a service of all cores is owned by the core
+	 * whose queue the card chose.  NULL: by our hash. */
+	const struct rss *rss;
+	uint8_t rss_core[16]; /* [queue] */
 };
 /* Returns the owner's core index; `here` for everything that is handled where it arrives (ARP, ICMP
  * echo, malformed frames, unknown ports). */

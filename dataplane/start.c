@@ -118,13 +118,31 @@ static void assign_queues(const struct dataplane_conf *conf, unsigned i)
 
 	memset(p->queue_of, PORT_NO_QUEUE, sizeof(p->queue_of));
 	for (unsigned q = 0; q < p->queues; q++) {
-		unsigned turn = q < first ? (i + q) % first : q;
+		bool all = p->queues == conf->core_count;
+		unsigned turn = q < first && !all ? (i + q) % first : q;
 		p->queue_core[q] = order[turn];
 		p->queue_of[order[turn]] = (uint8_t)q;
 	}
 	for (unsigned c = 0; c < conf->core_count; c++)
 		p->via[c] =
 			p->queue_of[c] == PORT_NO_QUEUE ? p->queue_core[c % p->queues] : (uint8_t)c;
+}
+
+/* Flows may come in on any port, so they must all put them on the same core. */
+static void steer_by_rss(void)
+{
+	const struct port *p = &net.ports[0];
+
+	for (unsigned i = 0; i < net.port_count; i++) {
+		const struct port *other = &net.ports[i];
+		if (!other->rss.on || memcmp(&other->rss, &p->rss, sizeof(p->rss)) != 0 ||
+			memcmp(other->queue_core, p->queue_core, sizeof(p->queue_core)) != 0)
+			return;
+	}
+	if (net.port_count == 0)
+		return;
+	net.steer.rss = &p->rss;
+	memcpy(net.steer.rss_core, p->queue_core, sizeof(net.steer.rss_core));
 }
 
 static int start_ports(const struct dataplane_conf *conf, char *error, size_t error_n)
@@ -136,6 +154,7 @@ static int start_ports(const struct dataplane_conf *conf, char *error, size_t er
 			return rc;
 		assign_queues(conf, i);
 	}
+	steer_by_rss();
 	return 0;
 }
 

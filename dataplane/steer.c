@@ -6,6 +6,7 @@
 #include <rte_icmp.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
+#include "dataplane/rss.h"
 #include "dataplane/stack.h"
 
 #define ICMP_ERROR_HEADER 8
@@ -22,6 +23,15 @@ static uint16_t get16(const uint8_t *p)
 	return (uint16_t)(p[0] << 8 | p[1]);
 }
 
+/* The core whose queue the card puts the flow on. */
+static unsigned rss_owner(const struct steer_table *t, const struct flow *f)
+{
+	struct endpoint peer = {ip_from_v4(f->peer), f->peer_port};
+	struct endpoint local = {ip_from_v4(f->local), f->local_port};
+
+	return t->rss_core[rss_queue(t->rss, rss_hash(t->rss, &peer, &local))];
+}
+
 static unsigned flow_owner(const struct steer_table *t, const struct flow *f, unsigned here)
 {
 	if (f->local_port >= STACK_EPHEMERAL_FIRST) {
@@ -32,6 +42,8 @@ static unsigned flow_owner(const struct steer_table *t, const struct flow *f, un
 		if (t->service[i].port != f->local_port || t->service[i].cores_n == 0)
 			continue;
 		unsigned n = MIN(t->service[i].cores_n, ARRAY_LEN(t->service[i].cores));
+		if (t->rss && n == t->core_count)
+			return rss_owner(t, f);
 		return t->service[i].cores[n > 1 ? siphash13(t->key, f, sizeof(*f)) % n : 0];
 	}
 	return here;

@@ -182,19 +182,29 @@ static bool port_free(struct stack *st, const struct tcp_key *key, bool reuse, u
 	return true;
 }
 
-/* RFC 6056 3.3.3: a keyed offset for each remote endpoint, and a counter.  When all are taken,
- * ports whose TIME_WAIT is older than TCP_TIME_WAIT_REUSE_US. */
-static bool port_choose(struct stack *st, struct tcp_key *key, uint32_t *floor_r)
+static bool comes_back(struct stack *st, unsigned port, const struct tcp_key *key)
+{
+	struct endpoint local = {key->local, key->local_port}, peer = {key->peer, key->peer_port};
+
+	return !st->env.comes_back || st->env.comes_back(st->env.ctx, port, &local, &peer);
+}
+
+/* RFC 6056 3.3.3: a keyed offset for each remote endpoint, and a counter.  First the local ports
+ * whose answers the card brings to this core; then any; when all are taken, those whose TIME_WAIT
+ * is older than TCP_TIME_WAIT_REUSE_US. */
+static bool port_choose(struct stack *st, unsigned port, struct tcp_key *key, uint32_t *floor_r)
 {
 	struct endpoint remote = {key->peer, key->peer_port};
 	uint32_t offset = (uint32_t)siphash24(&st->port_key, &remote, sizeof(remote));
 	uint32_t first = STACK_EPHEMERAL_FIRST + (st->conf.core_index << STACK_EPHEMERAL_SHIFT);
 
-	for (unsigned reuse = 0; reuse < 2; reuse++) {
+	for (unsigned round = st->env.comes_back ? 0 : 1; round < 3; round++) {
 		for (unsigned i = 0; i < EPHEMERAL_PORTS; i++) {
 			uint32_t n = offset + st->ephemeral_next++;
 			key->local_port = (uint16_t)(first + n % EPHEMERAL_PORTS);
-			if (port_free(st, key, reuse, floor_r))
+			if (round == 0 && !comes_back(st, port, key))
+				continue;
+			if (port_free(st, key, round == 2, floor_r))
 				return true;
 		}
 	}
@@ -211,7 +221,7 @@ int stream_connect(
 	if (!ip_route(st, &remote->ip, &route) || remote->port == 0)
 		return -ENETUNREACH;
 	key.local = route.from;
-	if (!port_choose(st, &key, &floor))
+	if (!port_choose(st, route.port, &key, &floor))
 		return -EADDRNOTAVAIL;
 	struct tcp_conn *c = tcp_conn_create(st, &key, route.port);
 	if (!c)
