@@ -22,6 +22,7 @@ struct sim_conn_conf {
 	uint64_t abort_after[2]; /* octets received; SIM_NEVER */
 	bool close_at_once[2];   /* stream_close when all is sent, whatever the peer has to say */
 	uint64_t stop_max_us;    /* the reader stops now and then, for up to so long; 0: never */
+	bool greedy;             /* the send buffers are always full */
 };
 
 struct sim_conf {
@@ -33,6 +34,7 @@ struct sim_conf {
 	struct sim_conn_conf conn[SIM_CONNS_MAX];
 	unsigned conns_n;
 	uint64_t time_max_us; /* 0: hours */
+	uint64_t measure_us;  /* stop after so long, whatever is under way; 0: play to the end */
 	bool scarce;          /* pools so small that connections may be given up, as designed */
 };
 

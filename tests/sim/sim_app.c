@@ -45,7 +45,8 @@ static void app_send(struct sim_app *a)
 	uint8_t chunk[5000];
 
 	while (a->sent < to_send(a)) {
-		size_t n = 1 + sim_random(a->sim, sizeof(chunk));
+		size_t n = sim_app_conf(a)->greedy ? sizeof(chunk)
+						   : 1 + sim_random(a->sim, sizeof(chunk));
 		n = MIN(n, to_send(a) - a->sent);
 		for (size_t i = 0; i < n; i++)
 			chunk[i] = content(a, a->end, a->sent + i);
@@ -53,7 +54,7 @@ static void app_send(struct sim_app *a)
 		a->sent += took;
 		if (took < n)
 			return;
-		if (sim_random(a->sim, 8) == 0)
+		if (!sim_app_conf(a)->greedy && sim_random(a->sim, 8) == 0)
 			break;
 	}
 	if (a->sent == to_send(a) && !a->shut)
@@ -209,7 +210,7 @@ uint64_t sim_app_next_us(const struct sim_app *a)
 		return next;
 	if (a->stopped)
 		return MIN(next, a->resume_at);
-	if (a->sent < to_send(a) || (a->shut && a->eof))
+	if ((a->sent < to_send(a) && !sim_app_conf(a)->greedy) || (a->shut && a->eof))
 		next = MIN(next, a->sim->now_us + APP_POLL_US);
 	return next;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * test_sim [--seeds N] [--first N] [--seed N] [--pcap FOLDER]: run the simulator over seeds.  A
  * failing seed is printed and its frames are written to FOLDER/sim-SEED.pcap; `--seed N` replays it
- * with every segment. */
+ * with every segment.
+ * test_sim --goodput: what a connection carries over lossy and narrow links. */
 #include <signal.h>
 #include <unistd.h>
 #include "dataplane/base/rt/eal.h"
+#include "tests/sim/goodput.h"
 #include "tests/sim/sim.h"
 
 #define PCAP_MAX (64u << 20) /* chosen: the largest seeds have some megabytes */
@@ -63,6 +65,10 @@ int main(int argc, char **argv)
 
 	options_parse(argc, argv);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc > 1 && strcmp(argv[1], "--goodput") == 0) {
+		eal_start_for_tests(192);
+		return goodput_run() ? 0 : 1;
+	}
 	eal_start_for_tests(96);
 	host_pools_init(&pools[0], "a", 4095, 4095);
 	host_pools_init(&pools[1], "b", 4095, 4095);
