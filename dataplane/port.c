@@ -39,26 +39,34 @@ static int port_probe(
 /* Checksums in hardware are used where the device is hardware; a software driver would compute them
  * as slowly as the stack does, behind one copy more. */
 static void port_choose_offloads(
-	struct port *p, const struct rte_eth_dev_info *info, struct rte_eth_conf *ec)
+	const struct port *p, const struct rte_eth_dev_info *info, struct rte_eth_conf *ec)
 {
-	struct buf b;
-
-	p->multi_segs = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	if (p->multi_segs)
-		ec->txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	ec->txmode.offloads |= info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	if (p->conf.kind == PORT_PCI) {
 		ec->rxmode.offloads |= info->rx_offload_capa & RX_CSUM;
 		ec->txmode.offloads |= info->tx_offload_capa & TX_CSUM;
 	}
-	p->rx_csum = (ec->rxmode.offloads & RX_CSUM) == RX_CSUM;
-	p->csum_ip = ec->txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
-	p->csum_tcp = ec->txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+}
+
+/* What the device says is on after it was configured, whatever was asked for. */
+static void port_note_offloads(struct port *p)
+{
+	struct rte_eth_conf on = {0};
+	struct buf b;
+
+	if (rte_eth_dev_conf_get(p->id, &on) < 0)
+		on = (struct rte_eth_conf){0};
+	p->multi_segs = on.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	p->rx_csum = (on.rxmode.offloads & RX_CSUM) == RX_CSUM;
+	p->csum_ip = on.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+	p->csum_tcp = on.txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 	buf_init(&b, p->offloads, sizeof(p->offloads) - 1);
-	buf_printf(&b, "rx checksums %s, tx checksums %s%s",
+	buf_printf(&b, "rx checksums %s, tx checksums %s%s%s",
 		p->conf.trust_rx_checksum ? "trusted"
 		: p->rx_csum              ? "by device"
 					  : "in software",
-		p->csum_tcp ? "by device" : "in software", p->multi_segs ? ", chained frames" : "");
+		p->csum_tcp ? "by device" : "in software", p->multi_segs ? ", chained frames" : "",
+		p->rss.on ? ", rss" : "");
 }
 
 static int failed(const struct port *p, const char *what, int rc, char *error, size_t error_n)
@@ -122,18 +130,22 @@ static int port_count_queues(struct port *p, const struct dataplane_conf *conf, 
 	return 0;
 }
 
+/* Offloads are chosen for the whole port.  A driver's default for queues could bring others, above
+ * all MBUF_FAST_FREE, which forgets that a segment sent is still on its retransmission queue. */
 static int port_set_up_queue(struct port *p, const struct rte_eth_dev_info *info, uint16_t queue,
 	char *error, size_t error_n)
 {
+	struct rte_eth_rxconf rxconf = info->default_rxconf;
+	struct rte_eth_txconf txconf = info->default_txconf;
 	uint16_t rx = RX_DESCRIPTORS, tx = TX_DESCRIPTORS;
 	int rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &rx, &tx);
 
 	if (rc < 0)
 		return failed(p, "queues", rc, error, error_n);
+	rxconf.offloads = txconf.offloads = 0;
 	if (p->conf.kind == PORT_TAP)
 		rx = TAP_IOVECS;
-	rc = rte_eth_rx_queue_setup(
-		p->id, queue, rx, (unsigned)p->socket, &info->default_rxconf, p->rx_pool);
+	rc = rte_eth_rx_queue_setup(p->id, queue, rx, (unsigned)p->socket, &rxconf, p->rx_pool);
 	if (rc < 0) {
 		/* Where af_xdp meets the kernel first. */
 		char why[160];
@@ -142,7 +154,7 @@ static int port_set_up_queue(struct port *p, const struct rte_eth_dev_info *info
 			p->conf.name, p->conf.device, queue, rte_strerror(-rc), why);
 		return rc;
 	}
-	rc = rte_eth_tx_queue_setup(p->id, queue, tx, (unsigned)p->socket, &info->default_txconf);
+	rc = rte_eth_tx_queue_setup(p->id, queue, tx, (unsigned)p->socket, &txconf);
 	return rc < 0 ? failed(p, "transmit queue", rc, error, error_n) : 0;
 }
 
@@ -261,6 +273,7 @@ int port_open(
 		return failed(p, "starting", rc, error, error_n);
 	p->started = true;
 	port_start_rss(p);
+	port_note_offloads(p);
 	rc = port_set_mac(p, error, error_n);
 	if (rc < 0)
 		return rc;
