@@ -48,6 +48,8 @@ struct stream_ops {
 	/* Ended without stream_close/stream_abort by the application.  The last call: the stream
 	 * may be freed inside. */
 	void (*on_close)(struct stream *s, enum stream_reason reason);
+	/* The stream is protected by TLS from now on (dataplane/tls/tls.h). */
+	void (*on_secure)(struct stream *s);
 };
 
 /* What a layer offers to the one above: TCP, or TLS over TCP. */
@@ -55,6 +57,7 @@ struct stream_transport {
 	size_t (*send)(struct stream *s, struct bytes data);
 	size_t (*space)(const struct stream *s);
 	size_t (*unacked)(const struct stream *s);
+	void (*notify)(struct stream *s);
 	void (*resume)(struct stream *s);
 	void (*shutdown)(struct stream *s);
 	void (*close)(struct stream *s);
@@ -85,6 +88,11 @@ static inline size_t stream_space(const struct stream *s)
 static inline size_t stream_unacked(const struct stream *s)
 {
 	return s->transport->unacked(s);
+}
+/* on_writable when more space has come; a short stream_send asks for it as well. */
+static inline void stream_notify(struct stream *s)
+{
+	s->transport->notify(s);
 }
 /* The application can take data again: on_data comes in this or the next lap. */
 static inline void stream_resume(struct stream *s)

@@ -73,6 +73,14 @@ static size_t tcp_stream_unacked(const struct stream *s)
 		       : 0;
 }
 
+static void tcp_stream_notify(struct stream *s)
+{
+	struct tcp_conn *c = conn_of(s);
+
+	if (c)
+		c->flags |= CF_WANT_WRITE;
+}
+
 static void tcp_stream_resume(struct stream *s)
 {
 	struct tcp_conn *c = conn_of(s);
@@ -141,6 +149,7 @@ const struct stream_transport tcp_transport = {
 	.send = tcp_stream_send,
 	.space = tcp_stream_space,
 	.unacked = tcp_stream_unacked,
+	.notify = tcp_stream_notify,
 	.resume = tcp_stream_resume,
 	.shutdown = tcp_stream_shutdown,
 	.close = tcp_stream_close,

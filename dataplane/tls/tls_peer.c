@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What a client asks of its peer: name, chain, TLSA records; and why a handshake failed.  OWNER:
+ * the core. */
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include "dataplane/tls/tls_priv.h"
+
+static int trust_name(SSL *ssl, const struct tls_peer *peer)
+{
+	if (!peer->name)
+		return -EINVAL;
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (SSL_set1_host(ssl, peer->name) != 1)
+		return -EINVAL;
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	return 0;
+}
+
+/* RFC 7672 3.1: usages 2 and 3 only.  Records that cannot be used are skipped; none left is an
+ * error of the caller's policy. */
+static int trust_dane(SSL *ssl, const struct tls_peer *peer)
+{
+	unsigned usable = 0;
+
+	if (!peer->name || peer->tlsa_count > TLS_TLSA_MAX || SSL_dane_enable(ssl, peer->name) != 1)
+		return -EINVAL;
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	/* RFC 7672 3.1.1: the name is not checked with usage 3. */
+	SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	for (unsigned i = 0; i < peer->tlsa_count; i++) {
+		const struct tls_tlsa *r = &peer->tlsa[i];
+		if (r->usage != 2 && r->usage != 3)
+			continue;
+		usable += SSL_dane_tlsa_add(ssl, r->usage, r->selector, r->matching, r->data.p,
+				  r->data.n) == 1;
+	}
+	ERR_clear_error();
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	return usable ? 0 : -EINVAL;
+}
+
+int tls_peer_apply(SSL *ssl, const struct tls_peer *peer)
+{
+	if (peer->name && SSL_set_tlsext_host_name(ssl, peer->name) != 1)
+		return -EINVAL;
+	switch (peer->trust) {
+	case TLS_TRUST_NAME:
+		return trust_name(ssl, peer);
+	case TLS_TRUST_DANE:
+		return trust_dane(ssl, peer);
+	case TLS_TRUST_NONE:
+		break;
+	}
+	SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+	return 0;
+}
+
+void tls_error_take(const SSL *ssl, int rc, char out[TLS_ERROR_MAX])
+{
+	long verify = SSL_get_verify_result(ssl);
+	unsigned long code = ERR_peek_last_error();
+	const char *reason = ERR_reason_error_string(code);
+
+	if (rc == SSL_ERROR_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+		reason = X509_verify_cert_error_string(verify);
+	snprintf(out, TLS_ERROR_MAX, "%s",
+		reason ? reason : "the connection ended in the handshake");
+	ERR_clear_error();
+}

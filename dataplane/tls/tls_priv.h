@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Between the files of the room: tls_config.c (what main prepares), tls_bio.c (OpenSSL's octets),
+ * tls_session.c (the filter), tls_peer.c (what a client asks of its peer). */
+#pragma once
+#include <openssl/ssl.h>
+#include <stdatomic.h>
+#include "dataplane/base/clock.h"
+#include "dataplane/base/list.h"
+#include "dataplane/tls/tls.h"
+
+#define TLS_RECORD_MAX         16384 /* RFC 8446 5.1: octets of plaintext */
+#define TLS_RECORD_OVERHEAD    64    /* header, nonce, content type and tag, with room to spare */
+#define TLS_HANDSHAKES_PER_LAP 4     /* chosen: steps, below a millisecond with ECDSA keys */
+#define TLS_TICKET_KEYS        3
+#define TLS_ERROR_MAX          160
+
+struct tls_ticket_key {
+	uint8_t name[16], aes[32], hmac[32];
+};
+
+/* Written by main, read by the cores: a slot is filled before `current` names it. */
+struct tls_tickets {
+	struct tls_ticket_key keys[TLS_TICKET_KEYS];
+	atomic_uint current;
+};
+
+struct tls_config {
+	atomic_uint refs; /* sessions, and who made it */
+	SSL_CTX *server[TLS_IDENTITIES_MAX];
+	unsigned server_count;
+	SSL_CTX *client;
+	struct tls_tickets *tickets;
+};
+
+enum tls_flag {
+	TLSF_SERVER = 1 << 0,
+	TLSF_OPEN = 1 << 1,       /* the handshake is done */
+	TLSF_STOPPED = 1 << 2,    /* the application left plaintext; waits for resume */
+	TLSF_RESUMED = 1 << 3,    /* deliver in the next poll */
+	TLSF_PARKED = 1 << 4,     /* the lap's budget for handshakes was used up */
+	TLSF_WANT_WRITE = 1 << 5, /* on_writable is due */
+	TLSF_SHUT = 1 << 6,       /* the application has said all */
+	TLSF_EOF = 1 << 7,        /* on_eof was called */
+	TLSF_FAILED = 1 << 8,     /* on_close in the next poll */
+	TLSF_DEAD = 1 << 9,       /* freed when the upcall under way returns */
+	TLSF_BUSY = 1 << 10,      /* inside OpenSSL or an upcall */
+	TLSF_LOWER_EOF = 1 << 11, /* TCP's end came while plaintext waits */
+};
+
+struct tls_session {
+	struct tls *tls;
+	struct stream *s;
+	const struct stream_ops *ops;         /* the application's */
+	const struct stream_transport *lower; /* TCP's */
+	struct tls_config *config;            /* a reference */
+	SSL *ssl;
+	struct bytes in; /* octets of the upcall under way that OpenSSL has not taken */
+	uint8_t *plain;  /* what the application did not take */
+	uint32_t plain_at, plain_n;
+	uint8_t *out; /* records that TCP did not take */
+	uint32_t out_at, out_n;
+	uint32_t flags;  /* enum tls_flag */
+	struct list due; /* waits for tls_poll; or on the list of those unused */
+};
+
+struct tls {
+	struct list due, unused;
+	uint32_t sessions;
+	uint32_t handshakes; /* steps in this lap */
+	char error[TLS_ERROR_MAX];
+	uint8_t scratch[TLS_RECORD_MAX];
+	struct tls_session pool[];
+};
+
+/* tls_config.c */
+void tls_config_unref(struct tls_config *config);
+
+/* tls_bio.c: a BIO whose reads come from session.in and whose writes go to TCP. */
+BIO *tls_bio_new(struct tls_session *t);
+/* Give TCP what it did not take before.  Returns false while some is left. */
+bool tls_out_flush(struct tls_session *t);
+
+/* tls_peer.c: name, SNI and trust of a client's session.  0 or -EINVAL. */
+int tls_peer_apply(SSL *ssl, const struct tls_peer *peer) WARN_UNUSED;
+/* Printable reason of a failed handshake; clears OpenSSL's queue of errors. */
+void tls_error_take(const SSL *ssl, int rc, char out[TLS_ERROR_MAX]);
