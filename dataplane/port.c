@@ -48,25 +48,21 @@ static void port_choose_offloads(
 	}
 }
 
-/* What the device says is on after it was configured, whatever was asked for. */
-static void port_note_offloads(struct port *p)
+/* After configuring, which fails when the device does not take one of them. */
+static void port_note_offloads(struct port *p, const struct rte_eth_conf *on)
 {
-	struct rte_eth_conf on = {0};
 	struct buf b;
 
-	if (rte_eth_dev_conf_get(p->id, &on) < 0)
-		on = (struct rte_eth_conf){0};
-	p->multi_segs = on.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	p->rx_csum = (on.rxmode.offloads & RX_CSUM) == RX_CSUM;
-	p->csum_ip = on.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
-	p->csum_tcp = on.txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+	p->multi_segs = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	p->rx_csum = (on->rxmode.offloads & RX_CSUM) == RX_CSUM;
+	p->csum_ip = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+	p->csum_tcp = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 	buf_init(&b, p->offloads, sizeof(p->offloads) - 1);
 	buf_printf(&b, "rx checksums %s, tx checksums %s%s%s",
 		p->conf.trust_rx_checksum ? "trusted"
 		: p->rx_csum              ? "by device"
 					  : "in software",
-		p->csum_tcp ? "by device" : "in software", p->multi_segs ? ", chained frames" : "",
-		p->rss.on ? ", rss" : "");
+		p->csum_tcp ? "by device" : "in software", p->multi_segs ? ", chained frames" : "");
 }
 
 static int failed(const struct port *p, const char *what, int rc, char *error, size_t error_n)
@@ -243,6 +239,7 @@ static int port_configure(
 	rc = rte_eth_dev_configure(p->id, p->queues, p->queues, &ec);
 	if (rc < 0)
 		return failed(p, "configuring", rc, error, error_n);
+	port_note_offloads(p, &ec);
 	rc = port_set_mtu(p, &info, error, error_n);
 	return rc < 0 ? rc : port_set_queues(p, conf, i, &info, error, error_n);
 }
@@ -273,7 +270,6 @@ int port_open(
 		return failed(p, "starting", rc, error, error_n);
 	p->started = true;
 	port_start_rss(p);
-	port_note_offloads(p);
 	rc = port_set_mac(p, error, error_n);
 	if (rc < 0)
 		return rc;
