@@ -58,7 +58,7 @@ static void port_note_offloads(struct port *p, const struct rte_eth_conf *on)
 	p->csum_ip = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	p->csum_tcp = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 	buf_init(&b, p->offloads, sizeof(p->offloads) - 1);
-	buf_printf(&b, "rx checksums %s, tx checksums %s%s%s",
+	buf_printf(&b, "rx checksums %s, tx checksums %s%s",
 		p->conf.trust_rx_checksum ? "trusted"
 		: p->rx_csum              ? "by device"
 					  : "in software",
