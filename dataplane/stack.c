@@ -35,8 +35,8 @@ static void pool_timer_fire(struct timer *t, uint64_t now_us)
 
 static void lists_init(struct stack *st)
 {
-	struct list *lists[] = {&st->conn_unused, &st->conn_dead, &st->dirty, &st->backlog,
-		&st->pool_waiters, &st->tw_unused, &st->tw_used};
+	struct list *lists[] = {
+		&st->conn_unused, &st->conn_dead, &st->dirty, &st->backlog, &st->pool_waiters};
 
 	for (unsigned i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);
@@ -46,8 +46,7 @@ static void lists_init(struct stack *st)
 		timer_init(&c->timer, tcp_timer_fire);
 		list_push_tail(&st->conn_unused, &c->lap);
 	}
-	for (uint32_t i = 0; i < st->tw_max; i++)
-		list_push_tail(&st->tw_unused, &st->tws[i].node);
+	tcp_tw_init(st);
 	timer_init(&st->tw_timer, tcp_tw_fire);
 	timer_init(&st->pool_timer, pool_timer_fire);
 }

@@ -55,12 +55,26 @@ struct stack_env {
 
 #define STACK_TX_PRIV 64 /* octets of mbuf private area in tx_pool */
 
+enum stack_congestion { STACK_CUBIC, STACK_NEWRENO };
+enum stack_ecn { STACK_ECN_PASSIVE, STACK_ECN_ACTIVE, STACK_ECN_OFF }; /* RFC 3168 */
+
+/* TCP of one stack.  All 0 is the default. */
+struct stack_tcp_conf {
+	uint8_t congestion;     /* enum stack_congestion */
+	uint8_t ecn;            /* enum stack_ecn: passive takes what peers offer */
+	bool no_timestamps;     /* RFC 7323 is neither offered nor taken */
+	bool no_sack;           /* nor RFC 2018 */
+	uint8_t initial_window; /* segments; 0: 10 (RFC 6928) */
+	uint16_t delack_ms;     /* delayed ACK; 0: 40 */
+};
+
 struct stack_conf {
 	uint32_t core_index; /* owner bits of our ephemeral ports */
 	uint32_t connections_max;
 	uint32_t rcv_buffer_bytes, snd_buffer_bytes; /* per connection, at most; 0: 256 KiB */
 	struct stack_port ports[STACK_PORTS_MAX];
 	unsigned port_count;
+	struct stack_tcp_conf tcp;
 };
 
 /* Main thread.  Memory from rte_malloc on socket; NULL: none. */

@@ -39,7 +39,7 @@ struct stack {
 	struct list dirty;       /* connections with something to do at the end of the lap */
 	struct list backlog;     /* SYN_RCVD of passive opens, oldest first */
 	struct list pool_waiters;
-	struct list tw_unused, tw_used;
+	uint32_t tw_unused, tw_oldest, tw_newest; /* indices into tws */
 	struct timer tw_timer, pool_timer;
 	uint32_t connections, established, syn_rcvd, syn_rcvd_max, tw_count;
 	uint32_t ephemeral_next;

@@ -83,13 +83,19 @@ static void tell_writable(struct tcp_conn *c)
 	c->flags |= CF_TELL_WRITABLE;
 }
 
-static void ack_delivered(struct tcp_conn *c, const struct tcp_acked *acked)
+static void ack_delivered(
+	struct tcp_conn *c, const struct tcp_segment *seg, const struct tcp_acked *acked)
 {
-	/* Karn: no sample from what was sent twice, and the RTO stays backed off while ACKs come so
-	 * soon after a retransmission that the RTT must have grown beyond the RTO. */
+	uint64_t echo_us = acked->bytes ? tcp_ts_rtt_us(c, seg) : 0;
+
+	/* Our own clock is finer than the echo, but of what was sent twice only the echo tells
+	 * (Karn).  Without one the RTO stays backed off while ACKs come so soon after a
+	 * retransmission that the RTT must have grown beyond the RTO. */
 	if (acked->sent_us && !acked->ambiguous)
 		tcp_rtt_sample(c, c->stack->now_us - acked->sent_us);
-	if (acked->bytes && !acked->early)
+	else if (echo_us)
+		tcp_rtt_sample(c, echo_us);
+	if (acked->bytes && (echo_us || !acked->early))
 		c->backoff = 0;
 	if (acked->delivered_us > c->rack_us ||
 		(acked->delivered_us == c->rack_us && acked->delivered_us &&
@@ -133,7 +139,7 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 	tcp_sendq_ack(c, seg->ack, &acked);
 	if (c->flags & CF_SACK)
 		tcp_sendq_sack(c, &seg->opt, &acked);
-	ack_delivered(c, &acked);
+	ack_delivered(c, seg, &acked);
 	c->retries = 0;
 	c->flags &= ~(uint32_t)CF_TLP_SENT;
 	uint64_t until = loss_detect(c);
@@ -170,7 +176,7 @@ static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, boo
 		return;
 	if (c->flags & CF_SACK)
 		fresh = tcp_sendq_sack(c, &seg->opt, &acked);
-	ack_delivered(c, &acked);
+	ack_delivered(c, seg, &acked);
 	if (!fresh && (seg->len || !same_window || (seg->flags & RTE_TCP_FIN_FLAG)))
 		return;
 	if (c->dup_acks < UINT16_MAX)

@@ -42,7 +42,6 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	list_remove(&c->lap);
 	memset(c, 0, sizeof(*c));
 	c->key = *key;
-	c->hash = hash;
 	c->in_table = true;
 	c->generation = generation ? generation : 1;
 	c->stack = st;
@@ -51,6 +50,7 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	c->rcv_mss = TCP_MSS_DEFAULT;
 	c->mss = TCP_MSS_DEFAULT;
 	c->iss = tcp_isn(st, key);
+	c->ts_offset = tcp_ts_offset(st, key);
 	c->snd_una = c->snd_nxt = c->iss;
 	c->snd_end = c->iss + 1;
 	c->cc.ops = &tcp_cc_newreno;
@@ -75,14 +75,18 @@ void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt)
 	uint32_t room = rte_pktmbuf_data_room_size(st->env.tx_pool) - RTE_PKTMBUF_HEADROOM;
 	uint32_t theirs = opt->mss ? opt->mss : TCP_MSS_DEFAULT;
 
-	c->mss = (uint16_t)MIN(MAX(theirs, TCP_MSS_MIN), MIN(ours, room));
+	if (opt->has_ts && !st->conf.tcp.no_timestamps)
+		tcp_ts_begin(c, opt);
+	/* The peer's figure is for a segment without options (RFC 6691). */
+	uint32_t options = c->flags & CF_TS ? TCP_TS_OCTETS : 0;
+	c->mss = (uint16_t)MAX(MIN(MIN(theirs, ours) - MIN(options, theirs), room), TCP_MSS_MIN);
 	/* RFC 7323 2.2: both or none */
 	if (opt->has_wscale)
 		c->flags |= CF_WSCALE;
 	else
 		c->rcv_wscale = 0;
 	c->snd_wscale = opt->wscale;
-	if (opt->sack_permitted)
+	if (opt->sack_permitted && !st->conf.tcp.no_sack)
 		c->flags |= CF_SACK;
 	c->cc.ops->init(&c->cc, c->mss);
 }
@@ -122,10 +126,12 @@ void tcp_conn_kill(struct tcp_conn *c)
 		st->syn_rcvd--;
 	tcp_conn_set_state(c, TCP_CLOSED);
 	if (c->in_table)
-		tcp_table_remove(&st->table, c->hash, stack_conn_index(st, c));
+		tcp_table_remove(
+			&st->table, tcp_table_hash(&st->table, &c->key), stack_conn_index(st, c));
 	c->in_table = false;
 	timer_cancel(st->env.wheel, &c->timer);
-	c->rto_at = c->delack_at = c->life_at = 0;
+	c->rto_at = c->life_at = 0;
+	c->delack_ms = 0;
 	tcp_sendq_free(c);
 	tcp_reass_free(c);
 	list_remove(&c->pending);

@@ -85,7 +85,7 @@ static void tell_open(struct tcp_conn *c)
 static void syn_sent_syn(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	c->irs = seg->seq;
-	c->rcv_nxt = c->rcv_adv = seg->seq + 1;
+	c->rcv_nxt = c->rcv_adv = c->last_ack_sent = seg->seq + 1;
 	c->snd_wnd = c->snd_wnd_max = seg->window;
 	c->snd_wl1 = seg->seq;
 	c->snd_wl2 = seg->ack;
@@ -214,8 +214,8 @@ static void ack_plan(struct tcp_conn *c, uint32_t seq, bool gap_before)
 {
 	if (seq != c->rcv_nxt || gap_before || c->segs_unacked++ > 0)
 		c->flags |= CF_ACK_NOW;
-	else if (!c->delack_at)
-		c->delack_at = c->stack->now_us + TCP_DELACK_US;
+	else if (!c->delack_ms)
+		tcp_ack_delay(c);
 	tcp_conn_dirty(c);
 }
 
@@ -261,6 +261,10 @@ static void sync_input(struct tcp_conn *c, struct tcp_segment *seg)
 			c->flags |= CF_ACK_NOW;
 			syn_rcvd_ack(c, seg);
 		}
+	} else if (tcp_ts_refuses(c, seg)) {
+		counter_inc(CTR_TCP_PAWS_DROPPED);
+		c->flags |= CF_ACK_NOW; /* RFC 7323 5.3 R1 */
+		tcp_conn_dirty(c);
 	} else if (!acceptable(c, seg)) {
 		unacceptable(c, seg);
 	} else if (seg->flags & RTE_TCP_RST_FLAG) {
@@ -268,6 +272,7 @@ static void sync_input(struct tcp_conn *c, struct tcp_segment *seg)
 	} else if (seg->flags & RTE_TCP_SYN_FLAG) {
 		tcp_send_challenge(c); /* RFC 5961 4.2 */
 	} else if (seg->flags & RTE_TCP_ACK_FLAG) {
+		tcp_ts_update(c, seg);
 		if (c->state == TCP_SYN_RCVD && !syn_rcvd_ack(c, seg))
 			return;
 		if (c->state == TCP_CLOSED || !tcp_ack_process(c, seg))

@@ -49,7 +49,7 @@ static void syn_received(
 	}
 	c->listener = l;
 	c->irs = seg->seq;
-	c->rcv_nxt = c->rcv_adv = seg->seq + 1;
+	c->rcv_nxt = c->rcv_adv = c->last_ack_sent = seg->seq + 1;
 	c->snd_wnd = c->snd_wnd_max = seg->window;
 	c->snd_wl1 = seg->seq;
 	tcp_conn_options(c, &seg->opt);

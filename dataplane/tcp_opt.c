@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * TCP options: MSS, window scale, SACK (RFC 9293 3.2, 7323, 2018). */
+ * TCP options: MSS, window scale, timestamps, SACK (RFC 9293 3.2, 7323, 2018). */
 #include <rte_byteorder.h>
 #include "dataplane/tcp_priv.h"
 
@@ -9,7 +9,8 @@ enum {
 	OPT_MSS = 2,
 	OPT_WSCALE = 3,
 	OPT_SACK_PERMITTED = 4,
-	OPT_SACK = 5
+	OPT_SACK = 5,
+	OPT_TS = 8
 };
 
 static uint16_t get16(const uint8_t *p)
@@ -58,6 +59,13 @@ static void option_parse(uint8_t kind, struct bytes body, struct tcp_options *op
 	case OPT_SACK:
 		sack_parse(body, opt);
 		break;
+	case OPT_TS:
+		if (body.n == 8) {
+			opt->has_ts = true;
+			opt->ts_val = get32(body.p);
+			opt->ts_ecr = get32(body.p + 4);
+		}
+		break;
 	default: /* RFC 9293 MUST-6: others are ignored */
 		break;
 	}
@@ -81,21 +89,38 @@ void tcp_options_parse(struct bytes in, struct tcp_options *opt_r)
 	}
 }
 
-size_t tcp_options_syn(uint8_t *out, uint16_t mss, int wscale, bool sack)
+size_t tcp_options_ts(uint8_t *out, uint32_t val, uint32_t ecr)
+{
+	out[0] = out[1] = OPT_NOP;
+	out[2] = OPT_TS;
+	out[3] = 10;
+	put32(out + 4, val);
+	put32(out + 8, ecr);
+	return TCP_TS_OCTETS;
+}
+
+size_t tcp_options_syn(uint8_t *out, const struct tcp_offer *offer)
 {
 	size_t n = 4;
 
 	out[0] = OPT_MSS;
 	out[1] = 4;
-	out[2] = (uint8_t)(mss >> 8);
-	out[3] = (uint8_t)mss;
-	if (sack) {
+	out[2] = (uint8_t)(offer->mss >> 8);
+	out[3] = (uint8_t)offer->mss;
+	if (offer->ts) {
+		n += tcp_options_ts(out + n, offer->ts_val, offer->ts_ecr);
+		/* in the place of the two NOPs */
+		if (offer->sack) {
+			out[4] = OPT_SACK_PERMITTED;
+			out[5] = 2;
+		}
+	} else if (offer->sack) {
 		const uint8_t permitted[] = {OPT_NOP, OPT_NOP, OPT_SACK_PERMITTED, 2};
 		memcpy(out + n, permitted, sizeof(permitted));
 		n += sizeof(permitted);
 	}
-	if (wscale >= 0) {
-		const uint8_t scale[] = {OPT_NOP, OPT_WSCALE, 3, (uint8_t)wscale};
+	if (offer->wscale >= 0) {
+		const uint8_t scale[] = {OPT_NOP, OPT_WSCALE, 3, (uint8_t)offer->wscale};
 		memcpy(out + n, scale, sizeof(scale));
 		n += sizeof(scale);
 	}

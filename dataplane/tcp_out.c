@@ -71,7 +71,8 @@ static void segment_send(
 	if (flags & RTE_TCP_ACK_FLAG) {
 		c->flags &= ~(uint32_t)CF_ACK_NOW;
 		c->segs_unacked = 0;
-		c->delack_at = 0;
+		c->delack_ms = 0;
+		c->last_ack_sent = c->rcv_nxt;
 	}
 	ip_output(c->stack, c->port, &c->key.local, &c->key.peer, IPPROTO_TCP, 0, m);
 }
@@ -89,10 +90,23 @@ void tcp_send_syn(struct tcp_conn *c)
 		return; /* the retransmission timer tries again */
 	/* An answer offers only what the SYN did (RFC 7323 1.3, RFC 2018 2). */
 	bool scale = !answer || (c->flags & CF_WSCALE), sack = !answer || (c->flags & CF_SACK);
-	size_t n = tcp_options_syn(options, tcp_mss_ours(c), scale ? c->rcv_wscale : -1, sack);
+	bool ts = !answer || (c->flags & CF_TS);
+	struct tcp_offer offer = {.mss = tcp_mss_ours(c),
+		.wscale = scale ? c->rcv_wscale : -1,
+		.sack = sack && !st->conf.tcp.no_sack,
+		.ts = ts && !st->conf.tcp.no_timestamps,
+		.ts_val = tcp_ts_now(c),
+		.ts_ecr = c->ts_recent};
+	size_t n = tcp_options_syn(options, &offer);
 	counter_inc(c->retries ? CTR_TCP_RETRANS_SEGS : CTR_TCP_OUT_SEGS);
 	segment_send(c, m, c->iss, (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0)),
 		bytes_make(options, n));
+}
+
+/* The option that every segment has, if timestamps were agreed on.  Returns octets. */
+static size_t ts_put(const struct tcp_conn *c, uint8_t *options)
+{
+	return c->flags & CF_TS ? tcp_options_ts(options, tcp_ts_now(c), c->ts_recent) : 0;
 }
 
 /* SND.NXT (RFC 9293 3.10.7.4), but not beyond the peer's window, as it is after a zero-window
@@ -108,19 +122,19 @@ void tcp_send_ack(struct tcp_conn *c)
 {
 	struct rte_mbuf *m = stack_alloc(c->stack, c->stack->env.control_pool);
 	struct tcp_range blocks[TCP_SACK_BLOCKS];
-	uint8_t options[4 + 8 * TCP_SACK_BLOCKS];
-	struct bytes opt = BYTES_NONE;
+	uint8_t options[TCP_TS_OCTETS + 4 + 8 * TCP_SACK_BLOCKS];
 
 	if (!m) {
 		c->flags &= ~(uint32_t)CF_ACK_NOW;
-		c->delack_at = c->stack->now_us + TCP_DELACK_US;
+		tcp_ack_delay(c);
 		return;
 	}
 	unsigned n = c->flags & CF_SACK ? tcp_reass_sack(c, blocks) : 0;
+	size_t used = ts_put(c, options);
 	if (n)
-		opt = bytes_make(options, tcp_options_sack(options, blocks, n));
+		used += tcp_options_sack(options + used, blocks, n);
 	counter_inc(CTR_TCP_OUT_SEGS);
-	segment_send(c, m, ack_seq(c), RTE_TCP_ACK_FLAG, opt);
+	segment_send(c, m, ack_seq(c), RTE_TCP_ACK_FLAG, bytes_make(options, used));
 }
 
 /* RFC 5961 7, limited for each connection: a limit that all share could be probed by strangers. */
@@ -136,21 +150,21 @@ void tcp_send_challenge(struct tcp_conn *c)
 }
 
 static void bare_send(struct stack *st, unsigned port, const struct tcp_key *key, uint32_t seq,
-	uint32_t ack, uint8_t flags)
+	uint32_t ack, uint8_t flags, struct bytes options)
 {
 	struct rte_mbuf *m = stack_alloc(st, st->env.control_pool);
 
 	if (!m)
 		return;
 	counter_inc(flags & RTE_TCP_RST_FLAG ? CTR_TCP_OUT_RSTS : CTR_TCP_OUT_SEGS);
-	header_push(m, key, seq, ack, flags, 0, BYTES_NONE);
+	header_push(m, key, seq, ack, flags, 0, options);
 	ip_output(st, port, &key->local, &key->peer, IPPROTO_TCP, 0, m);
 }
 
 void tcp_send_rst(struct tcp_conn *c)
 {
 	bare_send(c->stack, c->port, &c->key, c->snd_nxt, c->rcv_nxt,
-		RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG);
+		RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, BYTES_NONE);
 }
 
 void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg)
@@ -158,20 +172,27 @@ void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg)
 	if (seg->flags & RTE_TCP_RST_FLAG)
 		return;
 	if (seg->flags & RTE_TCP_ACK_FLAG) {
-		bare_send(st, seg->port, &seg->key, seg->ack, 0, RTE_TCP_RST_FLAG);
+		bare_send(st, seg->port, &seg->key, seg->ack, 0, RTE_TCP_RST_FLAG, BYTES_NONE);
 		return;
 	}
 	uint32_t end = seg->seq + seg->len + !!(seg->flags & RTE_TCP_SYN_FLAG) +
 		       !!(seg->flags & RTE_TCP_FIN_FLAG);
-	bare_send(st, seg->port, &seg->key, 0, end, RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG);
+	bare_send(
+		st, seg->port, &seg->key, 0, end, RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, BYTES_NONE);
 }
 
-void tcp_reply_ack(struct stack *st, const struct tcp_key *key, uint32_t seq, uint32_t ack)
+void tcp_reply_ack(struct stack *st, const struct tcp_tw *tw)
 {
+	uint8_t options[TCP_TS_OCTETS];
+	struct bytes opt = BYTES_NONE;
 	struct ip_route route;
 
-	if (ip_route(st, &key->peer, &route))
-		bare_send(st, route.port, key, seq, ack, RTE_TCP_ACK_FLAG);
+	if (!ip_route(st, &tw->key.peer, &route))
+		return;
+	if (tw->ts_offset)
+		opt = bytes_make(options,
+			tcp_options_ts(options, stack_ms(st) + tw->ts_offset, tw->ts_recent));
+	bare_send(st, route.port, &tw->key, tw->snd_nxt, tw->rcv_nxt, RTE_TCP_ACK_FLAG, opt);
 }
 
 /* ---- data ---- */
@@ -218,7 +239,7 @@ static bool txseg_send(struct tcp_conn *c, struct rte_mbuf *m, bool again)
 	struct tcp_txseg *seg = tcp_txseg_of(m);
 	struct rte_mbuf *out = txseg_mbuf(c, m);
 	bool fin = (c->flags & CF_FIN_QUEUED) && m == c->sendq_tail;
-	uint8_t flags = RTE_TCP_ACK_FLAG;
+	uint8_t flags = RTE_TCP_ACK_FLAG, options[TCP_TS_OCTETS];
 
 	if (!out)
 		return false;
@@ -240,7 +261,7 @@ static bool txseg_send(struct tcp_conn *c, struct rte_mbuf *m, bool again)
 	seg->sent_us = c->stack->now_us;
 	c->last_send_us = c->stack->now_us;
 	c->snd_nxt = seq_max(c->snd_nxt, seg->seq + seg->len + fin);
-	segment_send(c, out, seg->seq, flags, BYTES_NONE);
+	segment_send(c, out, seg->seq, flags, bytes_make(options, ts_put(c, options)));
 	return true;
 }
 
@@ -323,6 +344,7 @@ void tcp_send_probe(struct tcp_conn *c)
 static void output_fin(struct tcp_conn *c)
 {
 	struct rte_mbuf *m = stack_alloc(c->stack, c->stack->env.control_pool);
+	uint8_t options[TCP_TS_OCTETS];
 
 	if (!m)
 		return;
@@ -333,7 +355,8 @@ static void output_fin(struct tcp_conn *c)
 	c->flags |= CF_FIN_SENT;
 	c->flags &= ~(uint32_t)CF_FORCE_RETX;
 	c->snd_nxt = c->snd_end + 1;
-	segment_send(c, m, c->snd_end, RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG, BYTES_NONE);
+	segment_send(c, m, c->snd_end, RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG,
+		bytes_make(options, ts_put(c, options)));
 	if (!c->rto_at)
 		tcp_timer_rto(c);
 }

@@ -34,6 +34,7 @@
 #define TCP_DUP_ACKS           3                 /* RFC 5681 */
 #define TCP_WSCALE_MAX         14                /* RFC 7323 2.3 */
 #define TCP_SACK_BLOCKS        3
+#define TCP_TS_OCTETS          12  /* of a segment: the option and two NOPs (RFC 7323 A) */
 #define TCP_OOO_BUFFERS_MAX    192 /* chosen: out-of-order buffers of one connection */
 #define TCP_HEADERS_MAX        114 /* Ethernet 14, IPv4 20, TCP 20, options 40, VLAN to come */
 
@@ -74,6 +75,7 @@ enum tcp_flag {
 	CF_TLP = 1 << 21,           /* rto_at is the probe timeout of RFC 8985 */
 	CF_TLP_SENT = 1 << 22,      /* a probe is out, and nothing new acknowledged since */
 	CF_REORDER = 1 << 23,       /* rto_at is the reordering timer of RFC 8985 */
+	CF_TS = 1 << 24,            /* both ends send timestamps (RFC 7323) */
 	CF_SYN_DUE = 1 << 19, /* SYN goes out in the next flush; life_at is still an interval */
 };
 
@@ -81,14 +83,15 @@ enum tcp_flag {
  * and what is cold.  No buffer is attached unless there is data. */
 struct tcp_conn {
 	struct tcp_key key;
-	uint32_t hash;
-	uint32_t generation;
-	uint32_t flags; /* enum tcp_flag */
-	uint8_t state;  /* enum tcp_state */
+	uint32_t flags;         /* enum tcp_flag */
+	uint32_t ts_recent;     /* RFC 7323: to be echoed, and the floor of PAWS */
+	uint32_t last_ack_sent; /* RFC 7323 */
+	uint8_t state;          /* enum tcp_state */
 	uint8_t port;
 	uint8_t rcv_wscale, snd_wscale;
-	uint8_t segs_unacked; /* data segments since our last ACK */
-	bool in_table;        /* not any more when TIME_WAIT has taken over */
+	uint8_t segs_unacked;  /* data segments since our last ACK */
+	bool in_table;         /* not any more when TIME_WAIT has taken over */
+	uint16_t ts_recent_at; /* when, in units of TCP_TS_AGE_SHIFT */
 	uint32_t rcv_nxt;
 	uint32_t rcv_adv; /* right edge we have advertised; never moves left */
 	/* line 1 */
@@ -111,6 +114,7 @@ struct tcp_conn {
 	uint32_t snd_end;      /* sequence number behind the last octet queued */
 	uint32_t sacked, lost; /* octets in flight that are SACKed / lost and not sent again */
 	uint32_t recover;
+	uint32_t ts_offset; /* of our clock, against the peer's guessing */
 	struct tcp_cc cc;
 	uint16_t mss; /* octets of payload at most */
 	uint16_t dup_acks;
@@ -120,8 +124,10 @@ struct tcp_conn {
 	/* timers, and what is cold */
 	struct list lap;    /* on the stack's dirty list, or its free list */
 	struct timer timer; /* at the earliest of the three; re-files itself when early */
-	uint64_t rto_at, delack_at;
-	uint64_t life_at; /* connect timeout, or an orphan's end */
+	uint64_t rto_at;
+	uint64_t life_at;    /* connect timeout, or an orphan's end */
+	uint32_t delack_ms;  /* stack milliseconds; 0: no ACK is delayed */
+	uint32_t generation; /* of the slot; 0 names no connection */
 	union {
 		struct listener *listener; /* SYN_RCVD of a passive open */
 		uint64_t
@@ -161,8 +167,9 @@ enum tcp_txseg_flag {
 struct tcp_options {
 	uint16_t mss; /* 0: absent */
 	uint8_t wscale;
-	bool has_wscale, sack_permitted;
+	bool has_wscale, sack_permitted, has_ts;
 	uint8_t sack_n;
+	uint32_t ts_val, ts_ecr;
 	struct tcp_range {
 		uint32_t start, end;
 	} sack[4];
@@ -184,8 +191,9 @@ struct tcp_segment {
 struct tcp_tw {
 	struct tcp_key key;
 	uint32_t rcv_nxt, snd_nxt;
-	uint32_t until_ms; /* stack milliseconds */
-	struct list node;  /* oldest first; constant timeout */
+	uint32_t until_ms;             /* stack milliseconds */
+	uint32_t next, prev;           /* oldest first; constant timeout; next of those unused */
+	uint32_t ts_recent, ts_offset; /* offset 0: without timestamps */
 };
 static_assert(sizeof(struct tcp_tw) == 64, "one cache line");
 
@@ -213,7 +221,17 @@ static inline struct conn_id tcp_conn_id(const struct tcp_conn *c, uint32_t inde
 /* tcp_opt.c */
 /* Options after the fixed header.  Malformed ones end the parsing; what was read stays. */
 void tcp_options_parse(struct bytes in, struct tcp_options *opt_r);
-size_t tcp_options_syn(uint8_t *out, uint16_t mss, int wscale, bool sack);
+/* What a SYN offers, or an answer takes. */
+struct tcp_offer {
+	uint16_t mss;
+	int wscale; /* -1: none */
+	bool sack, ts;
+	uint32_t ts_val, ts_ecr;
+};
+/* Returns octets, at most 40. */
+size_t tcp_options_syn(uint8_t *out, const struct tcp_offer *offer);
+/* TCP_TS_OCTETS. */
+size_t tcp_options_ts(uint8_t *out, uint32_t val, uint32_t ecr);
 size_t tcp_options_sack(uint8_t *out, const struct tcp_range *blocks, unsigned n);
 
 /* tcp_in.c */
@@ -285,17 +303,33 @@ void tcp_send_challenge(struct tcp_conn *c);
 void tcp_send_rst(struct tcp_conn *c);
 /* RFC 9293 3.10.7.1: in answer to a segment that belongs to nothing. */
 void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg);
-void tcp_reply_ack(struct stack *st, const struct tcp_key *key, uint32_t seq, uint32_t ack);
+void tcp_reply_ack(struct stack *st, const struct tcp_tw *tw);
 bool tcp_window_update_due(const struct tcp_conn *c);
 
 /* tcp_timer.c */
 void tcp_timer_fire(struct timer *t, uint64_t now_us);
 uint64_t tcp_rto_us(const struct tcp_conn *c);
+/* An ACK goes out within the delay, unless something takes it along before. */
+void tcp_ack_delay(struct tcp_conn *c);
 /* Restart or stop the retransmission timer by what is in flight. */
 void tcp_timer_rto(struct tcp_conn *c);
 void tcp_timer_persist(struct tcp_conn *c);
 /* Let the timer stand at the earliest deadline. */
 void tcp_timer_update(struct tcp_conn *c);
+
+/* tcp_ts.c: timestamps (RFC 7323) */
+/* Our clock: milliseconds. */
+uint32_t tcp_ts_now(const struct tcp_conn *c);
+/* Not 0; random for each pair of endpoints, so that it goes on from one incarnation to the next. */
+uint32_t tcp_ts_offset(struct stack *st, const struct tcp_key *key);
+/* Is the segment one of the past (PAWS), or without the timestamp it must have? */
+bool tcp_ts_refuses(const struct tcp_conn *c, const struct tcp_segment *seg);
+/* An acceptable segment came. */
+void tcp_ts_update(struct tcp_conn *c, const struct tcp_segment *seg);
+/* The first one: from a SYN. */
+void tcp_ts_begin(struct tcp_conn *c, const struct tcp_options *opt);
+/* What the echo tells of the RTT, in us; 0: nothing. */
+uint64_t tcp_ts_rtt_us(const struct tcp_conn *c, const struct tcp_segment *seg);
 
 /* tcp_conn.c */
 struct tcp_conn *tcp_conn_lookup(struct stack *st, const struct tcp_key *key);
@@ -331,6 +365,7 @@ void tcp_listen_input(struct stack *st, const struct tcp_segment *seg, uint32_t 
 bool tcp_listen_accept(struct tcp_conn *c);
 
 /* tcp_tw.c */
+void tcp_tw_init(struct stack *st);
 void tcp_tw_add(struct tcp_conn *c);
 /* Returns true when seg may open a new connection (tw is gone then). */
 bool tcp_tw_input(struct stack *st, struct tcp_tw *tw, const struct tcp_segment *seg);

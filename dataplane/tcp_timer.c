@@ -49,14 +49,30 @@ void tcp_timer_persist(struct tcp_conn *c)
 	c->rto_at = c->stack->now_us + tcp_rto_us(c);
 }
 
+/* In microseconds. */
+static uint64_t delack_at(const struct tcp_conn *c)
+{
+	int32_t left_ms = (int32_t)(c->delack_ms - stack_ms(c->stack));
+
+	return c->stack->now_us + (uint64_t)MAX(left_ms, 0) * US_PER_MS;
+}
+
+void tcp_ack_delay(struct tcp_conn *c)
+{
+	uint32_t ms = c->stack->conf.tcp.delack_ms;
+	uint32_t at = stack_ms(c->stack) + (ms ? ms : (uint32_t)(TCP_DELACK_US / US_PER_MS));
+
+	c->delack_ms = at ? at : 1;
+}
+
 void tcp_timer_update(struct tcp_conn *c)
 {
 	uint64_t at = UINT64_MAX;
 
 	if (c->rto_at)
 		at = c->rto_at;
-	if (c->delack_at)
-		at = MIN(at, c->delack_at);
+	if (c->delack_ms)
+		at = MIN(at, delack_at(c));
 	if (c->life_at)
 		at = MIN(at, c->life_at);
 	if (at == UINT64_MAX)
@@ -162,8 +178,8 @@ void tcp_timer_fire(struct timer *t, uint64_t now_us)
 		tcp_conn_end(c, STREAM_TIMEOUT);
 		return;
 	}
-	if (c->delack_at && c->delack_at <= now_us) {
-		c->delack_at = 0;
+	if (c->delack_ms && (int32_t)(c->delack_ms - stack_ms(c->stack)) <= 0) {
+		c->delack_ms = 0;
 		c->flags |= CF_ACK_NOW;
 		tcp_conn_dirty(c);
 	}

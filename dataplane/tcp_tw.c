@@ -4,9 +4,49 @@
 #include <rte_tcp.h>
 #include "dataplane/stack_priv.h"
 
+#define TW_NONE UINT32_MAX
+
+static uint32_t tw_index(const struct stack *st, const struct tcp_tw *tw)
+{
+	return (uint32_t)(tw - st->tws);
+}
+
 static uint32_t tw_ref(const struct stack *st, const struct tcp_tw *tw)
 {
-	return st->conf.connections_max + (uint32_t)(tw - st->tws);
+	return st->conf.connections_max + tw_index(st, tw);
+}
+
+void tcp_tw_init(struct stack *st)
+{
+	st->tw_oldest = st->tw_newest = TW_NONE;
+	for (uint32_t i = 0; i < st->tw_max; i++)
+		st->tws[i].next = i + 1 < st->tw_max ? i + 1 : TW_NONE;
+	st->tw_unused = 0;
+}
+
+static void fifo_push(struct stack *st, struct tcp_tw *tw)
+{
+	uint32_t i = tw_index(st, tw);
+
+	tw->next = TW_NONE;
+	tw->prev = st->tw_newest;
+	if (st->tw_newest == TW_NONE)
+		st->tw_oldest = i;
+	else
+		st->tws[st->tw_newest].next = i;
+	st->tw_newest = i;
+}
+
+static void fifo_remove(struct stack *st, struct tcp_tw *tw)
+{
+	if (tw->prev == TW_NONE)
+		st->tw_oldest = tw->next;
+	else
+		st->tws[tw->prev].next = tw->next;
+	if (tw->next == TW_NONE)
+		st->tw_newest = tw->prev;
+	else
+		st->tws[tw->next].prev = tw->prev;
 }
 
 struct tcp_tw *tcp_tw_lookup(struct stack *st, const struct tcp_key *key)
@@ -26,35 +66,45 @@ struct tcp_tw *tcp_tw_lookup(struct stack *st, const struct tcp_key *key)
 void tcp_tw_remove(struct stack *st, struct tcp_tw *tw)
 {
 	tcp_table_remove(&st->table, tcp_table_hash(&st->table, &tw->key), tw_ref(st, tw));
-	list_remove(&tw->node);
-	list_push_tail(&st->tw_unused, &tw->node);
+	fifo_remove(st, tw);
+	tw->next = st->tw_unused;
+	st->tw_unused = tw_index(st, tw);
 	st->tw_count--;
 	if (st->tw_count == 0)
 		timer_cancel(st->env.wheel, &st->tw_timer);
 }
 
-/* (Re)start the wait: behind all others. */
+/* Start the wait: behind all others. */
 static void tw_restart(struct stack *st, struct tcp_tw *tw)
 {
 	tw->until_ms = stack_ms(st) + (uint32_t)(TCP_TIME_WAIT_US / US_PER_MS);
-	list_remove(&tw->node);
-	list_push_tail(&st->tw_used, &tw->node);
+	fifo_push(st, tw);
 	if (!timer_armed(&st->tw_timer))
 		timer_arm(st->env.wheel, &st->tw_timer, st->now_us + TCP_TIME_WAIT_US);
+}
+
+static void tw_again(struct stack *st, struct tcp_tw *tw)
+{
+	fifo_remove(st, tw);
+	tw_restart(st, tw);
 }
 
 void tcp_tw_add(struct tcp_conn *c)
 {
 	struct stack *st = c->stack;
 
-	if (list_empty(&st->tw_unused))
-		tcp_tw_remove(st, list_entry(st->tw_used.next, struct tcp_tw, node));
-	struct tcp_tw *tw = list_entry(list_pop_head(&st->tw_unused), struct tcp_tw, node);
+	if (st->tw_unused == TW_NONE)
+		tcp_tw_remove(st, &st->tws[st->tw_oldest]);
+	struct tcp_tw *tw = &st->tws[st->tw_unused];
+	st->tw_unused = tw->next;
 	tw->key = c->key;
+	tw->ts_recent = c->ts_recent;
+	tw->ts_offset = c->flags & CF_TS ? c->ts_offset : 0;
 	tw->rcv_nxt = c->rcv_nxt;
 	tw->snd_nxt = c->snd_nxt;
 	/* in the place of the connection, which ends now */
-	tcp_table_replace(&st->table, c->hash, stack_conn_index(st, c), tw_ref(st, tw));
+	tcp_table_replace(&st->table, tcp_table_hash(&st->table, &c->key), stack_conn_index(st, c),
+		tw_ref(st, tw));
 	c->in_table = false;
 	st->tw_count++;
 	tw_restart(st, tw);
@@ -65,8 +115,8 @@ void tcp_tw_fire(struct timer *t, uint64_t now_us)
 	struct stack *st = container_of(t, struct stack, tw_timer);
 
 	st->now_us = now_us;
-	while (!list_empty(&st->tw_used)) {
-		struct tcp_tw *tw = list_entry(st->tw_used.next, struct tcp_tw, node);
+	while (st->tw_oldest != TW_NONE) {
+		struct tcp_tw *tw = &st->tws[st->tw_oldest];
 		int32_t left_ms = (int32_t)(tw->until_ms - stack_ms(st));
 		if (left_ms > 0) {
 			timer_arm(st->env.wheel, t, now_us + (uint64_t)left_ms * US_PER_MS);
@@ -80,13 +130,14 @@ bool tcp_tw_input(struct stack *st, struct tcp_tw *tw, const struct tcp_segment 
 {
 	if (seg->flags & RTE_TCP_RST_FLAG)
 		return false; /* RFC 1337: a RST does not cut the wait short */
+	bool ts = tw->ts_offset && seg->opt.has_ts;
 	if ((seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_SYN_FLAG &&
-		seq_lt(tw->rcv_nxt, seg->seq))
+		(seq_lt(tw->rcv_nxt, seg->seq) || (ts && seq_lt(tw->ts_recent, seg->opt.ts_val))))
 		return true; /* RFC 9293 3.6.1, RFC 6191: clearly a new incarnation */
 	if ((seg->flags & RTE_TCP_FIN_FLAG) || seg->len || (seg->flags & RTE_TCP_SYN_FLAG)) {
 		if (seg->flags & RTE_TCP_FIN_FLAG)
-			tw_restart(st, tw);
-		tcp_reply_ack(st, &tw->key, tw->snd_nxt, tw->rcv_nxt);
+			tw_again(st, tw);
+		tcp_reply_ack(st, tw);
 	}
 	return false;
 }

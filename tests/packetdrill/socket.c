@@ -112,7 +112,11 @@ static void on_close(struct stream *st, enum stream_reason reason)
 	s->events++;
 }
 
-static const struct stream_ops ops = {on_open, on_data, on_eof, on_writable, on_close};
+static const struct stream_ops ops = {.on_open = on_open,
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_writable = on_writable,
+	.on_close = on_close};
 
 static struct stream *on_accept(
 	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
