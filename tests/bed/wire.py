@@ -64,7 +64,8 @@ class Wire(beds.Bed):
             net.sysctl(namespace, {
                 "ipv6/conf/all/disable_ipv6": 0, "ipv6/conf/default/disable_ipv6": 0,
                 "ipv6/conf/default/accept_dad": 0, "ipv6/conf/default/autoconf": 0,
-                "ipv6/conf/default/accept_ra": 0, "ipv4/tcp_no_metrics_save": 1})
+                "ipv6/conf/default/accept_ra": 0, "ipv4/tcp_no_metrics_save": 1,
+                "ipv4/tcp_congestion_control": "cubic"})
         net.veth(self.client_ns, "up0", self.ns, "down0")
         if self.port != "tap":
             net.veth(self.ns, self.interface, self.relay_ns, self.device)

@@ -9,7 +9,7 @@ MEGABYTE = 1 << 20
 # per cent lost each way: connections, octets of each
 # the last one is the largest that the kind of port carries
 MTUS = {"tap": (1280, 1504), "af_packet": (1280, 9000), "af_xdp": (1280, 3502)}
-LOADS = {0: (8, 2 * MEGABYTE), 1: (8, MEGABYTE // 2), 5: (8, MEGABYTE // 8), 20: (8, 24 * 1024)}
+LOADS = {0: (8, 2 * MEGABYTE), 1: (8, MEGABYTE // 2), 5: (8, MEGABYTE // 8), 20: (4, 12 * 1024)}
 
 
 def streams_all_ways(w, connections, octets, seconds=60):
@@ -21,10 +21,11 @@ def streams_all_ways(w, connections, octets, seconds=60):
 def lossy(work, port, loss, **peer):
     connections, octets = LOADS[loss]
     with Wire(f"{work}/{port}{loss}", port=port, loss=loss, **peer) as w:
-        streams_all_ways(w, connections, octets)
+        # A chain of lost retransmissions doubles the kernel's timeout each time.
+        streams_all_ways(w, connections, octets, 180 if loss == 20 else 60)
         lost = w.lost()
         print(lost)
-        expect(lost["seen_in"] > 100 and lost["seen_out"] > 100, "nothing went through the router")
+        expect(lost["seen_in"] > 50 and lost["seen_out"] > 50, "nothing went through the router")
         for way in ("in", "out"):
             expect(loss == 0 or lost["lost_" + way] > 0, f"nothing was lost {way}")
         figures = w.stop_peer()
@@ -32,7 +33,7 @@ def lossy(work, port, loss, **peer):
         return figures
 
 
-@test("stack: integrity against the kernel over tap, loss 0 to 20 %", seconds=120)
+@test("stack: integrity against the kernel over tap, loss 0 to 20 %", seconds=600)
 def tap(work):
     for loss in LOADS:
         lossy(work, "tap", loss)
@@ -173,3 +174,5 @@ def memif_huge(work):
     if reserve_hugepages(work, 200) < 200:
         raise Skip("hugepages")
     over_memif(work + "/one")
+    with open(work + "/one/peer.log") as f:
+        expect("hugepages=yes" in f.read(), "the pages were not used")
