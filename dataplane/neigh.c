@@ -222,11 +222,12 @@ static ip_hop_ref neigh_ref(const struct stack *st, const struct neigh *n)
 static struct neigh *neigh_of_ref(struct stack *st, ip_hop_ref ref)
 {
 	unsigned index = ref & UINT16_MAX;
-	struct neigh *n = &st->neigh.entries[index - 1u];
+	struct neigh *n;
 
-	if (index == 0 || index > NEIGH_MAX || n->generation != ref >> 16)
+	if (index == 0 || index > NEIGH_MAX)
 		return NULL;
-	return n;
+	n = &st->neigh.entries[index - 1];
+	return n->generation == ref >> 16 ? n : NULL;
 }
 
 bool neigh_output_ref(struct stack *st, ip_hop_ref ref, unsigned port, struct rte_mbuf *m)

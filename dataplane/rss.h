@@ -12,7 +12,7 @@ struct rte_eth_conf;
 
 struct rss {
 	bool on; /* the card was asked, and what it says it does is what we asked for */
-	uint8_t key[RSS_KEY_MAX];
+	alignas(uint32_t) uint8_t key[RSS_KEY_MAX]; /* rte_softrss() reads words */
 	uint16_t key_n;
 	uint16_t reta_n;            /* a power of two */
 	uint8_t reta[RSS_RETA_MAX]; /* [hash % reta_n]: queue */

@@ -164,12 +164,13 @@ static bool behind_dot_cr(struct data_decoder *d, struct scan *s)
 enum data_verdict data_decode(
 	struct data_decoder *d, struct bytes in, data_sink sink, void *ctx, size_t *used_r)
 {
-	struct scan s = {.p = in.p, .end = in.p + in.n, .run = in.p, .sink = sink, .ctx = ctx};
+	struct scan s = {.p = in.p, .run = in.p, .sink = sink, .ctx = ctx};
 	bool end = false;
 
 	*used_r = 0;
 	if (in.n == 0)
 		return DATA_MORE;
+	s.end = in.p + in.n;
 	while (s.p < s.end && !end) {
 		switch ((enum data_state)d->state) {
 		case LINE_START:
