@@ -161,7 +161,8 @@ static void unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
 		return;
 	if (c->state >= TCP_ESTABLISHED && ack_still_counts(c, seg))
 		tcp_ack_process(c, seg);
-	if (seg->len || (seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG))) {
+	bool takes_space = seg->len || (seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG));
+	if (takes_space && c->state >= TCP_ESTABLISHED) {
 		c->flags |= CF_ACK_NOW;
 		tcp_conn_dirty(c);
 	} else {
@@ -171,9 +172,11 @@ static void unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
 
 static void reset_input(struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	/* RFC 5961 3.2: only the exact number resets */
+	/* RFC 5961 3.2: only the exact number resets; on the edge, where an ACK may stand, it is
+	 * outside */
 	if (seg->seq != c->rcv_nxt) {
-		tcp_send_challenge(c);
+		if (seg->seq != c->rcv_adv)
+			tcp_send_challenge(c);
 		return;
 	}
 	/* Both directions are complete, only our application has not read all: as in TIME_WAIT, a

@@ -28,12 +28,15 @@ static uint16_t window_field(struct tcp_conn *c, unsigned scale)
 bool tcp_window_update_due(const struct tcp_conn *c)
 {
 	uint32_t size = c->stack->conf.rcv_buffer_bytes;
-	int32_t gain = (int32_t)(c->rcv_nxt + tcp_reass_space(c) - c->rcv_adv);
+	/* no more than the field can say */
+	uint32_t space = MIN(tcp_reass_space(c), (uint32_t)UINT16_MAX << c->rcv_wscale);
+	int32_t gain = (int32_t)(c->rcv_nxt + space - c->rcv_adv);
 	int32_t offered = (int32_t)(c->rcv_adv - c->rcv_nxt);
 
-	/* Nothing has arrived yet: a SYN could not tell the whole of a scaled window, and the ACK
-	 * of the first data will. */
-	if ((c->flags & CF_FIN_SEEN) || c->rcv_nxt == c->irs + 1)
+	/* A SYN cannot tell the whole of a scaled window: the next ACK will, unless the peer has
+	 * used much of what the SYN told. */
+	bool from_syn = c->rcv_adv - c->irs <= UINT16_MAX + 1u && offered > UINT16_MAX / 2;
+	if ((c->flags & CF_FIN_SEEN) || from_syn)
 		return false;
 	return gain >= (int32_t)(size / 4) ||
 	       (offered < 2 * c->rcv_mss && gain >= (int32_t)MIN(size / 2, 2u * c->rcv_mss));
