@@ -20,9 +20,10 @@ GROUPS = [
     ("unit", "parsers and tables, each alone"),
     ("lint", "layers, places, format"),
     ("sim", "stacks on a seeded wire"),
+    ("packet", "scripts of packets that arrive and leave, for each rule of the RFCs"),
     ("conv", "scripted SMTP, POP3 and IMAP dialogues"),
     ("model", "the store against a model"),
-    ("asan", "unit, conv, model and a tenth of sim under ASan and UBSan"),
+    ("asan", "unit, packet, conv, model and a tenth of sim under ASan and UBSan"),
     ("fuzz", "libFuzzer, seconds each"),
     ("system", "the real bypostd against real clients and servers"),
     ("crash", "kill -9 under load, and the mutant"),
@@ -65,7 +66,8 @@ def group_build(report, _pattern):
 
 def group_asan(report, pattern):
     # The last --seeds counts: a tenth of what the plain build runs.
-    for suite, test_args in (("unit", ()), ("conv", ()), ("model", ()), ("sim", ("--seeds 200",))):
+    for suite, test_args in (("unit", ()), ("packet", ()), ("conv", ()), ("model", ()),
+                             ("sim", ("--seeds 200",))):
         suites.run_meson(report, CLANG, suite, f"asan {suite}", env=suites.SANITIZER_ENV,
                          pattern=pattern, multiplier=5, test_args=test_args)
 
