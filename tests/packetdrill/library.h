@@ -36,6 +36,7 @@ struct pd_profile {
 	bool has_local;
 	bool merge;        /* segments of one lap leave as one, as a port with TSO shows them */
 	bool close_resets; /* close with unread data resets */
+	struct stack_tcp_conf tcp;
 };
 
 enum pd_kind { PD_FREE, PD_STREAM, PD_EPOLL };
@@ -103,7 +104,8 @@ struct pd {
 };
 
 /* profile.c */
-void pd_profile_parse(const char *words, struct pd_profile *p_r);
+/* words NULL: none.  Returns how many words were not understood; each got a warning. */
+unsigned pd_profile_parse(const char *words, struct pd_profile *p_r);
 
 /* link.c */
 /* The stack with its address, once; the first caller decides. */

@@ -417,6 +417,7 @@ void pd_stack_start(struct pd *pd, const struct ip_addr *local)
 			     /* a prefix of no bits: all are neighbours */
 			.address[0] = {.ip = *local, .prefix = v4 ? 96 : 0},
 			     .address_count = 1},
+		.tcp = pd->profile.tcp,
 	};
 	memcpy(conf.ports[0].mac, our_mac, 6);
 	struct stack_env env = {
