@@ -5,7 +5,11 @@ here from RFC 9293 3.10.7, RFC 5961 and RFC 1337, without a look at the stack.
 Three deliberate differences from the letter, each in one line of expected(): a segment without octets
 is taken on the right edge of the window as well (to refuse it lets two ends that both wait for a
 hole starve), text after the peer's FIN is answered by an ACK where the RFC says "ignore", and in
-TIME-WAIT an ACK is never answered (two such ends would go on for ever)."""
+TIME-WAIT an ACK is never answered (two such ends would go on for ever).
+
+    matrix.py FOLDER    writes them as files, for packetdrill"""
+import os
+import sys
 
 WINDOW = 65535
 LISTEN = """0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
@@ -127,9 +131,149 @@ def script(state, kind, place):
     return start + "\n".join(lines) + "\n"
 
 
+# ---- states without a connection, and before it: tables ----
+
+# what arrives: what leaves.  A port nobody listens on (RFC 9293 3.10.7.1).
+CLOSED = {
+    "syn": ("S 0:0(0) win 60000", "R. 0:0(0) ack 1"),
+    "syn-data": ("S 0:100(100) win 60000", "R. 0:0(0) ack 101"),
+    "syn-ack": ("S. 0:0(0) ack 700 win 60000", "R 700:700(0)"),
+    "ack": (". 0:0(0) ack 700 win 60000", "R 700:700(0)"),
+    "data": ("P. 0:100(100) ack 700 win 60000", "R 700:700(0)"),
+    "data-no-ack": ("P 0:100(100) win 60000", "R. 0:0(0) ack 100"),
+    "fin": ("F. 0:0(0) ack 700 win 60000", "R 700:700(0)"),
+    "fin-no-ack": ("F 0:0(0) win 60000", "R. 0:0(0) ack 1"),
+    "no-flags": ("- 0:10(10) win 60000", "R. 0:0(0) ack 10"),
+    "rst": ("R 0:0(0) win 0", None),
+    "rst-ack": ("R. 0:0(0) ack 700 win 0", None),
+}
+# RFC 9293 3.10.7.2
+LISTENING = {
+    "syn-ack": ("S. 0:0(0) ack 700 win 60000", "R 700:700(0)"),
+    "ack": (". 0:0(0) ack 700 win 60000", "R 700:700(0)"),
+    "data": ("P. 0:100(100) ack 700 win 60000", "R 700:700(0)"),
+    "fin": ("F. 0:0(0) ack 700 win 60000", "R 700:700(0)"),
+    "data-no-ack": ("P 0:100(100) win 60000", None),
+    "fin-no-ack": ("F 0:0(0) win 60000", None),
+    "no-flags": ("- 0:10(10) win 60000", None),
+    "rst": ("R 0:0(0) win 0", None),
+    "rst-ack": ("R. 0:0(0) ack 700 win 0", None),
+    "syn-rst": ("SR 0:0(0) win 60000", None),
+}
+CONNECT = """--so_flags="no-timestamps"
+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0
++0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)
++0 > S 0:0(0) <mss 1460,nop,nop,sackOK,nop,wscale 3>
+"""
+GOES_ON = """+.1 < S. 0:0(0) ack 1 win 60000 <mss 1000>
++0 > . 1:1(0) ack 1
++0 getsockopt(3, SOL_SOCKET, SO_ERROR, [0], [4]) = 0
+"""
+REFUSED = "+0 getsockopt(3, SOL_SOCKET, SO_ERROR, [ECONNREFUSED], [4]) = 0\n"
+# RFC 9293 3.10.7.3: what arrives, what leaves, and whether the attempt goes on after it
+SYN_SENT = {
+    "ack-unsent": (". 0:0(0) ack 2 win 60000", "R 2:2(0)", True),
+    "ack-old": (". 0:0(0) ack 0 win 60000", "R 0:0(0)", True),
+    "ack-good": (". 0:0(0) ack 1 win 60000", None, True),
+    "syn-ack-unsent": ("S. 0:0(0) ack 2 win 60000", "R 2:2(0)", True),
+    "syn-ack-old": ("S. 0:0(0) ack 0 win 60000", "R 0:0(0)", True),
+    "rst": ("R 0:0(0) win 0", None, True),
+    "rst-ack-unsent": ("R. 0:0(0) ack 2 win 0", None, True),
+    "rst-ack": ("R. 0:0(0) ack 1 win 0", None, False),
+    "syn-ack-rst": ("SR. 0:0(0) ack 1 win 0", None, False),
+    "fin": ("F 0:0(0) win 60000", None, True),
+    "fin-ack": ("F. 0:0(0) ack 1 win 60000", None, True),
+    "data": ("P. 0:100(100) ack 1 win 60000", None, True),
+    "no-flags": ("- 0:10(10) win 60000", None, True),
+}
+# RFC 9293 3.10.7.4, SYN-RECEIVED: what arrives, what leaves; None: see the line after it
+SYN_RECEIVED = {
+    "syn-again": ("S 0:0(0) win 60000 <mss 1000>", "S. 0:0(0) ack 1 <mss 1460>"),
+    "syn-new": ("S 50:50(0) win 60000 <mss 1000>", ". 1:1(0) ack 1"),
+    "ack-unsent": (". 1:1(0) ack 2 win 60000", "R 2:2(0)"),
+    "ack-old": (". 1:1(0) ack 0 win 60000", "R 0:0(0)"),
+    "data-unsent": ("P. 1:11(10) ack 2 win 60000", "R 2:2(0)"),
+    "fin-unsent": ("F. 1:1(0) ack 2 win 60000", "R 2:2(0)"),
+    "ack-far": (". 200000:200000(0) ack 1 win 60000", ". 1:1(0) ack 1"),
+}
+OPENS = """+.1 < . 1:1(0) ack 1 win 60000
++0 accept(3, ..., ...) = 4
++0 write(4, ..., 100) = 100
++0 > P. 1:101(100) ack 1
+"""
+
+
+def exchange(arrives, leaves):
+    return f"+.01 < {arrives}\n" + (f"+0 > {leaves}\n" if leaves else "")
+
+
+def table_scripts():
+    for kind, row in CLOSED.items():
+        # the stack has an address, but nobody listens on the port any more
+        yield f"closed/{kind}", LISTEN + "+0 close(3) = 0\n" + exchange(*row)
+    for kind, row in LISTENING.items():
+        yield f"listen/{kind}", LISTEN + exchange(*row) + SYN_RCVD.removeprefix(LISTEN) + OPENS
+    for kind, (arrives, leaves, goes_on) in SYN_SENT.items():
+        yield f"syn-sent/{kind}", \
+            CONNECT + exchange(arrives, leaves) + (GOES_ON if goes_on else REFUSED)
+    for kind, row in SYN_RECEIVED.items():
+        yield f"syn-received/{kind}", SYN_RCVD + exchange(*row) + OPENS
+
+
+# ---- synchronized states: what an acknowledgment may say ----
+
+# name: what is acknowledged, from SND.UNA and SND.NXT (RFC 5961 5.2: with MAX.SND.WND 60000)
+ACKS = {"next": lambda una, nxt: nxt, "una": lambda una, nxt: una,
+        "old": lambda una, nxt: una - 50, "ancient": lambda una, nxt: una - 60001,
+        "unsent": lambda una, nxt: nxt + 1, "far": lambda una, nxt: nxt + 1000000}
+
+
+def ack_script(state, kind, which):
+    """A segment in its place, with an acknowledgment that may be wrong: then it is answered by an
+    ACK and not taken."""
+    start, una, nxt, rcv, fin_came = STATES[state]
+    flags, octets = KINDS[kind]
+    wrong = which in ("ancient", "unsent", "far")
+    ack = ACKS[which](una, nxt) & 0xffffffff
+    lines = [f"+.6 < {flags} {rcv}:{rcv + octets}({octets}) ack {ack} win 60000"]
+    now = f". {nxt}:{nxt}(0)"
+    if wrong:
+        lines.append(f"+0 > {now} ack {rcv}")
+    elif kind == "fin":
+        lines.append(f"+0 > {now} ack {rcv + 1}")
+    elif kind == "data":
+        lines.append(f"+.04 > {now} ack {rcv + octets}")
+    return start + "\n".join(lines) + "\n"
+
+
+def ack_scripts():
+    # SND.UNA in these has not moved over our FIN, which would be sent again meanwhile: those
+    # states are left to scripts of their own
+    for state in ("established", "fin-wait-2", "close-wait"):
+        for kind in ("ack", "data", "fin"):
+            for which in ACKS:
+                if not (STATES[state][4] and kind != "ack"):
+                    yield f"{state}/{kind}/acks-{which}", ack_script(state, kind, which)
+
+
 def scripts():
     for state in STATES:
         for kind in KINDS:
             for place in PLACES:
                 if not skipped(state, kind, place):
                     yield f"matrix/{state}/{kind}/{place}.pkt", script(state, kind, place)
+    for name, text in (*table_scripts(), *ack_scripts()):
+        yield f"matrix/{name}.pkt", text
+
+
+def main(folder):
+    for name, text in scripts():
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
