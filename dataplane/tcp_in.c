@@ -222,6 +222,14 @@ static void ack_plan(struct tcp_conn *c, uint32_t seq, bool gap_before)
 	tcp_conn_dirty(c);
 }
 
+/* RFC 9293 3.6 SHLD-3: nobody will read it, and RST says so.  Not before the peer has all of ours,
+ * which a RST could destroy on its way to the application there. */
+static bool data_unwanted(const struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	return seg->len && (c->flags & CF_ORPHAN) && c->state == TCP_FIN_WAIT_2 &&
+	       seq_lt(c->rcv_nxt, seg->seq + seg->len);
+}
+
 static void data_input(struct tcp_conn *c, struct tcp_segment *seg)
 {
 	struct rte_mbuf *m = seg->m;
@@ -280,6 +288,11 @@ static void sync_input(struct tcp_conn *c, struct tcp_segment *seg)
 			return;
 		if (c->state == TCP_CLOSED || !tcp_ack_process(c, seg))
 			return;
+		if (data_unwanted(c, seg)) {
+			tcp_send_rst(c);
+			tcp_conn_kill(c);
+			return;
+		}
 		data_input(c, seg);
 		if (c->state != TCP_CLOSED)
 			tcp_conn_progress(c);
