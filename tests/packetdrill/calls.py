@@ -36,12 +36,13 @@ SOCKET_NAMES = {
     "O_RDWR": 2, "O_NONBLOCK": 0x800, "F_GETFL": fcntl.F_GETFL, "F_SETFL": fcntl.F_SETFL,
     "SIOCINQ": 0x541b, "SIOCOUTQ": 0x5411, "TCP_USER_TIMEOUT": 18, "TCP_CORK": 3,
 }
+SLEEP_US_MAX = 1000000000  # chosen: the argument has 32 bits
 # struct tcp_info of Linux: name, offset, format
 TCP_INFO_BYTES = 248
 TCP_INFO = {
     "tcpi_state": (0, "B"), "tcpi_ca_state": (1, "B"), "tcpi_retransmits": (2, "B"),
     "tcpi_probes": (3, "B"), "tcpi_backoff": (4, "B"), "tcpi_options": (5, "B"),
-    "tcpi_rto": (8, "I"), "tcpi_snd_mss": (16, "I"), "tcpi_rcv_mss": (20, "I"),
+    "tcpi_wscale": (6, "B"), "tcpi_rto": (8, "I"), "tcpi_snd_mss": (16, "I"), "tcpi_rcv_mss": (20, "I"),
     "tcpi_unacked": (24, "I"), "tcpi_sacked": (28, "I"), "tcpi_lost": (32, "I"),
     "tcpi_pmtu": (60, "I"), "tcpi_rtt": (68, "I"), "tcpi_rttvar": (72, "I"),
     "tcpi_snd_ssthresh": (76, "I"), "tcpi_snd_cwnd": (80, "I"), "tcpi_total_retrans": (100, "I"),
@@ -104,7 +105,9 @@ class Calls:
         return tv[0] * 1000000 + tv[1]
 
     def sleep(self, us):
-        self.call["usleep"](self.state, us)
+        while us > 0:
+            self.call["usleep"](self.state, min(us, SLEEP_US_MAX))
+            us -= SLEEP_US_MAX
 
     def send(self, packet):
         self.call["netdev_send"](self.state, packet, len(packet))
@@ -239,5 +242,8 @@ class Calls:
         if self.call["getsockopt"](self.state, fd, socket.IPPROTO_TCP, socket.TCP_INFO, room,
                                    ctypes.byref(n)):
             raise Wrong("no TCP_INFO")
-        return {name: struct.unpack_from("=" + form, room.raw, at)[0]
+        info = {name: struct.unpack_from("=" + form, room.raw, at)[0]
                 for name, (at, form) in TCP_INFO.items()}
+        info["tcpi_snd_wscale"], info["tcpi_rcv_wscale"] = \
+            info["tcpi_wscale"] & 15, info["tcpi_wscale"] >> 4
+        return info

@@ -68,6 +68,8 @@ def encode_option(o):
     name = o[0]
     if name in ("nop", "eol"):
         return b"\1" if name == "nop" else b"\0"
+    if name == "raw":
+        return o[1]
     if name == "mss":
         return struct.pack("!BBH", 2, 4, o[1])
     if name == "wscale":

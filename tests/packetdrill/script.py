@@ -36,6 +36,11 @@ def parse_option(text):
     words = text.split()
     if words[0] == "TS":
         return ("TS", int(words[2]), int(words[4]))
+    if words[0] in ("raw", "kind"):     # octets in hexadecimal; kind: with its length in front
+        octets = bytes.fromhex("".join(words[1 if words[0] == "raw" else 2:]))
+        if words[0] == "kind":
+            octets = bytes([int(words[1]), 2 + len(octets)]) + octets
+        return ("raw", octets)
     if words[0] == "sack":
         return ("sack", *(int(v) for pair in words[1:] for v in pair.split(":")))
     return (words[0], *map(int, words[1:]))
