@@ -21,8 +21,8 @@ enum core_role {
 };
 
 #define CORES_MAX         16
-#define CORE_CHANNELS_MAX 16
-#define CORE_POLLERS_MAX  8
+#define CORE_CHANNELS_MAX 24
+#define CORE_POLLERS_MAX  12
 #define CORE_LONG_LAP_US  1000 /* chosen: a lap that long delays every connection of the core */
 
 /* Work of a role in each lap.  Returns how much it did; 0 lets the core go idle. */

@@ -102,6 +102,19 @@ enum command_verdict command_parse(struct bytes in, struct command *cmd_r, size_
 	return COMMAND_OK;
 }
 
+enum command_verdict command_line(struct bytes in, struct bytes *line_r, size_t *used_r)
+{
+	ptrdiff_t n = find_crlf(bytes_first(in, SMTP_LINE_MAX));
+
+	*line_r = BYTES_NONE;
+	*used_r = 0;
+	if (n < 0)
+		return in.n >= SMTP_LINE_MAX ? COMMAND_TOO_LONG : COMMAND_MORE;
+	*used_r = (size_t)n + 2;
+	*line_r = bytes_first(in, (size_t)n);
+	return is_clean(*line_r) ? COMMAND_OK : COMMAND_BAD;
+}
+
 bool command_looks_like_tls(struct bytes in)
 {
 	/* RFC 8446 5.1: a handshake record; no SMTP line begins with this octet. */

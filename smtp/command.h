@@ -4,7 +4,7 @@
 #pragma once
 #include "dataplane/base/bytes.h"
 
-#define SMTP_LINE_MAX 1024 /* octets with CRLF; no verb has a higher limit (command.def) */
+#define SMTP_LINE_MAX 2048 /* octets with CRLF; no verb has a higher limit (command.def) */
 
 enum command_verb {
 	COMMAND_UNKNOWN,
@@ -31,5 +31,7 @@ enum command_verdict {
 /* Parse the line that in begins with.  *used_r: octets up to and including CRLF; 0 with
  * COMMAND_MORE and with a COMMAND_TOO_LONG that has no CRLF yet. */
 enum command_verdict command_parse(struct bytes in, struct command *cmd_r, size_t *used_r);
+/* The same for a line that is no command, the response of a SASL exchange: it becomes *line_r. */
+enum command_verdict command_line(struct bytes in, struct bytes *line_r, size_t *used_r);
 /* Does a connection that begins like this speak TLS? */
 bool command_looks_like_tls(struct bytes in);

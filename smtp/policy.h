@@ -5,6 +5,16 @@
 #include "dataplane/base/netaddr.h"
 #include "smtp/directory.h"
 
+/* What a listener is for.  Immutable. */
+struct smtp_service {
+	uint16_t port;
+	bool submission;    /* users send here: after AUTH, or from a listed network */
+	bool tls;           /* STARTTLS is offered */
+	bool implicit_tls;  /* TLS comes first instead (RFC 8314) */
+	bool auth;          /* AUTH is offered */
+	bool auth_in_clear; /* ... without TLS, too */
+};
+
 struct smtp_policy {
 	char hostname[256]; /* our name in the banner, EHLO and Received; NUL-terminated */
 	const struct directory *directory;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "smtp/relay.h"
 
-static bool is_listed_peer(const struct smtp_policy *p, const struct ip_addr *peer)
+bool relay_peer_is_listed(const struct smtp_policy *p, const struct ip_addr *peer)
 {
 	for (uint32_t i = 0; i < p->relay_from_count; i++) {
 		if (ip_net_has(&p->relay_from[i], peer))
@@ -19,7 +19,18 @@ static bool is_relay_domain(const struct smtp_policy *p, struct bytes domain)
 	return false;
 }
 
-enum reply_id relay_check(const struct smtp_policy *policy, const struct ip_addr *peer,
+bool relay_owns_sender(const struct smtp_policy *p, uint32_t account, struct bytes sender)
+{
+	struct directory_entry entry;
+
+	/* <>: a notification that the user's program sends (RFC 8098). */
+	if (sender.n == 0)
+		return true;
+	return p->directory && p->directory->lookup(p->directory, sender, &entry) == DIRECTORY_OK &&
+	       entry.account == account;
+}
+
+enum reply_id relay_check(const struct smtp_policy *policy, const struct ip_addr *peer, bool known,
 	const struct address *address, struct relay_verdict *verdict_r)
 {
 	struct directory_entry entry = {0};
@@ -41,8 +52,8 @@ enum reply_id relay_check(const struct smtp_policy *policy, const struct ip_addr
 	case DIRECTORY_REMOTE:
 		break;
 	}
-	if (is_relay_domain(policy, bytes_skip(address->text, address->domain_at)) ||
-		is_listed_peer(policy, peer))
+	if (is_relay_domain(policy, bytes_skip(address->text, address->domain_at)) || known ||
+		relay_peer_is_listed(policy, peer))
 		return REPLY_OK;
 	return REPLY_RELAY_DENIED;
 }

@@ -42,8 +42,13 @@ static void put_ehlo(const struct reply_args *args, struct buf *out)
 {
 	buf_printf(out,
 		"250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
-		"250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n",
+		"250-CHUNKING\r\n",
 		args->hostname, (unsigned long long)args->size_max);
+	if (args->ehlo & EHLO_STARTTLS)
+		buf_str(out, "250-STARTTLS\r\n");
+	if (args->ehlo & EHLO_AUTH)
+		buf_str(out, "250-AUTH PLAIN LOGIN\r\n");
+	buf_str(out, "250 ENHANCEDSTATUSCODES\r\n");
 }
 
 void reply_format(enum reply_id id, const struct reply_args *args, struct buf *out)

@@ -17,11 +17,18 @@ enum reply_id {
 
 #define REPLY_OCTETS_MAX 640 /* the longest: EHLO with a host name of 255 octets */
 
+/* What EHLO announces beside what is always offered. */
+enum reply_ehlo {
+	EHLO_STARTTLS = 1,
+	EHLO_AUTH = 2,
+};
+
 /* What the texts that are made need. */
 struct reply_args {
 	const char *hostname;
 	uint64_t size_max; /* EHLO: SIZE */
 	uint64_t id;       /* QUEUED */
+	unsigned ehlo;     /* enum reply_ehlo */
 };
 
 /* Append the whole reply with its CRLF. */

@@ -145,7 +145,11 @@ struct smtp_server *smtp_server_create(struct core *core, struct channel *writer
 	s->writer = writer;
 	s->policy = policy;
 	s->conf = *conf;
-	s->listener = (struct listener){.accept = conn_accept, .ctx = s};
+	for (unsigned i = 0; i < SMTP_SERVICES_MAX; i++) {
+		s->doors[i].server = s;
+		s->doors[i].listener =
+			(struct listener){.accept = conn_accept, .ctx = &s->doors[i]};
+	}
 	s->peer_chunks_max = MAX(chunk_pool_size() / PEER_SHARE, (uint32_t)PARTS_MAX);
 	siphash_key_random(&s->key);
 	init_lists(s);
@@ -161,11 +165,16 @@ struct smtp_server *smtp_server_create(struct core *core, struct channel *writer
 	return s;
 }
 
-int smtp_server_listen(struct smtp_server *s)
+int smtp_server_listen(struct smtp_server *s, uint16_t *port_r)
 {
-	int err = stack_listen(s->core->stack, s->conf.port, &s->listener);
+	int err = 0;
 
-	s->listening = err == 0;
+	for (unsigned i = 0; i < s->conf.service_count && err == 0; i++) {
+		struct smtp_door *door = &s->doors[i];
+		*port_r = s->conf.services[i].port;
+		err = stack_listen(s->core->stack, *port_r, &door->listener);
+		door->listening = err == 0;
+	}
 	return err;
 }
 
@@ -187,14 +196,20 @@ bool smtp_server_uses_policy(const struct smtp_server *s, const struct smtp_poli
 
 void smtp_server_drain(struct smtp_server *s)
 {
-	if (s->listening)
-		stack_unlisten(s->core->stack, s->conf.port);
-	s->listening = false;
+	for (unsigned i = 0; i < s->conf.service_count; i++) {
+		if (s->doors[i].listening)
+			stack_unlisten(s->core->stack, s->conf.services[i].port);
+		s->doors[i].listening = false;
+	}
 	s->draining = true;
 	for (uint32_t i = 0; i < s->conf.sessions_max; i++) {
 		struct smtp_conn *c = &s->conns[i];
 		if (c->life != CONN_OPEN)
 			continue;
+		if (c->handshaking) {
+			conn_drop(c);
+			continue;
+		}
 		smtp_session_drain(&c->session);
 		conn_kick(c);
 	}

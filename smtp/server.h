@@ -4,14 +4,22 @@
 #pragma once
 #include "dataplane/core.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/tls/tls.h"
+#include "smtp/authenticator.h"
 #include "smtp/handoff.h"
 #include "smtp/policy.h"
 
 struct smtp_server;
 
+#define SMTP_SERVICES_MAX 4 /* relay, submission, submissions, and one more */
+
 struct smtp_server_conf {
 	uint32_t sessions_max;
-	uint16_t port;
+	struct smtp_service services[SMTP_SERVICES_MAX]; /* one listener each */
+	unsigned service_count;
+	struct tls *tls; /* of the core; NULL: no service has TLS */
+	struct tls_config *tls_config;
+	struct authenticator *authenticator; /* of the core; NULL: no service has AUTH */
 	/* Measuring only: answer 250 without the store.  `discard` mode. */
 	bool discard;
 	/* Test of the crash campaign: answer 250 before the commit.  Set only by a hidden flag of
@@ -24,8 +32,8 @@ struct smtp_server_conf {
  * between laps by smtp_server_set_policy.  Returns NULL on want of memory. */
 struct smtp_server *smtp_server_create(struct core *core, struct channel *writer,
 	const struct smtp_policy *policy, const struct smtp_server_conf *conf);
-/* Start listening; 0 or -errno. */
-int smtp_server_listen(struct smtp_server *s) WARN_UNUSED;
+/* Start listening; 0 or -errno with the port that failed. */
+int smtp_server_listen(struct smtp_server *s, uint16_t *port_r) WARN_UNUSED;
 /* Core's thread: transactions that begin from now on use this snapshot. */
 void smtp_server_set_policy(struct smtp_server *s, const struct smtp_policy *policy);
 /* Core's thread: may the snapshot not be freed yet? */

@@ -2,6 +2,7 @@
  * One connection: stream upcalls, timers, output. */
 #include "smtp/server_priv.h"
 #include "dataplane/base/counters.h"
+#include "dataplane/base/log.h"
 
 #define OUTPUT_MAX 2048 /* octets of replies handed to the stream at once */
 
@@ -46,6 +47,8 @@ static void note_progress(struct smtp_conn *c)
 	uint64_t done = c->session.progress - c->progress;
 	uint64_t enough = smtp_session_in_content(&c->session) ? DATA_PROGRESS_MIN : 1;
 
+	if (c->late)
+		return; /* the deadline is that of a verdict */
 	if (c->session.state != c->timed_state || done >= enough)
 		restart_deadline(c);
 }
@@ -59,12 +62,32 @@ static bool we_owe(const struct smtp_conn *c)
 	       (smtp_session_inflight(s) && !smtp_session_has_output(s));
 }
 
+void conn_verdict_later(struct smtp_conn *c, enum reply_id verdict, uint64_t at_us)
+{
+	c->late = (uint8_t)verdict;
+	set_deadline(c, at_us);
+}
+
+static void tell_late(struct smtp_conn *c)
+{
+	enum reply_id verdict = (enum reply_id)c->late;
+
+	c->late = 0;
+	restart_deadline(c);
+	smtp_session_verdict(&c->session, verdict);
+	conn_kick(c);
+}
+
 void conn_timer(struct timer *t, uint64_t now)
 {
 	struct smtp_conn *c = container_of(t, struct smtp_conn, timer);
 
 	if (now < c->deadline_us) {
 		timer_arm(wheel(c), t, c->deadline_us);
+	} else if (c->handshaking) {
+		conn_drop(c);
+	} else if (c->late) {
+		tell_late(c);
 	} else if (we_owe(c)) {
 		restart_deadline(c);
 	} else if (c->session.state != SMTP_CLOSED) {
@@ -88,6 +111,7 @@ void conn_free(struct smtp_conn *c)
 	smtp_session_fini(&c->session);
 	message_drop(c);
 	server_wait_end(c);
+	auth_forget(c);
 	timer_cancel(&s->core->wheel, &c->timer);
 	list_remove(&c->node);
 	c->generation++;
@@ -97,14 +121,51 @@ void conn_free(struct smtp_conn *c)
 }
 
 /* Everything is said.  The struct goes at the next poll: an upcall may be on its way out of it. */
-static void conn_close(struct smtp_conn *c)
+static void conn_bury(struct smtp_conn *c)
 {
-	stream_close(&c->stream);
 	server_wait_end(c);
 	timer_cancel(wheel(c), &c->timer);
 	c->life = CONN_DEAD;
 	list_remove(&c->node);
 	list_push_tail(&c->server->dead, &c->node);
+}
+
+static void conn_close(struct smtp_conn *c)
+{
+	stream_close(&c->stream);
+	conn_bury(c);
+}
+
+void conn_drop(struct smtp_conn *c)
+{
+	stream_abort(&c->stream);
+	conn_bury(c);
+}
+
+/* ---- TLS ---- */
+
+/* All that comes from now on is the handshake; on_secure follows, or on_close. */
+static void begin_tls(struct smtp_conn *c)
+{
+	const struct smtp_server_conf *conf = &c->server->conf;
+
+	c->handshaking = true;
+	c->stalled = false;
+	set_deadline(c, now_us(c) + HANDSHAKE_US);
+	if (tls_accept(conf->tls, conf->tls_config, &c->stream) < 0)
+		conn_drop(c); /* no memory */
+}
+
+static void on_secure(struct stream *st)
+{
+	struct smtp_conn *c = conn_of(st);
+
+	c->handshaking = false;
+	smtp_session_secured(&c->session);
+	if (c->session.state == SMTP_CONNECT)
+		smtp_session_start(&c->session);
+	restart_deadline(c);
+	conn_kick(c);
 }
 
 /* ---- output ---- */
@@ -128,10 +189,14 @@ static bool send_replies(struct smtp_conn *c)
 
 void conn_kick(struct smtp_conn *c)
 {
-	if (c->life != CONN_OPEN)
+	if (c->life != CONN_OPEN || c->handshaking)
 		return;
 	if (!send_replies(c))
 		return;
+	if (smtp_session_wants_tls(&c->session) && !c->eof) {
+		begin_tls(c);
+		return;
+	}
 	if (c->eof && c->session.stage == STAGE_NONE)
 		smtp_session_eof(&c->session);
 	if (smtp_session_finished(&c->session)) {
@@ -173,6 +238,8 @@ static size_t on_data(struct stream *st, struct bytes data)
 		conn_start(c);
 	if (c->life != CONN_OPEN)
 		return data.n;
+	if (c->handshaking)
+		return 0; /* TLS takes it */
 	if (c->wait != WAIT_NONE && s->state != SMTP_CLOSED) {
 		c->stalled = true;
 		return 0;
@@ -205,7 +272,11 @@ static void on_writable(struct stream *st)
 
 static void on_close(struct stream *st, enum stream_reason reason)
 {
-	(void)reason;
+	char peer[IP_TEXT_MAX];
+
+	if (reason == STREAM_TLS_FAILED)
+		log_info("smtp", "TLS failed peer=%s: %s", ip_format(&st->peer.ip, peer),
+			tls_error(conn_of(st)->server->conf.tls));
 	conn_free(conn_of(st));
 }
 
@@ -214,12 +285,14 @@ static const struct stream_ops conn_ops = {
 	.on_eof = on_eof,
 	.on_writable = on_writable,
 	.on_close = on_close,
+	.on_secure = on_secure,
 };
 
 struct stream *conn_accept(
 	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
 {
-	struct smtp_server *s = l->ctx;
+	const struct smtp_door *door = l->ctx;
+	struct smtp_server *s = door->server;
 	struct list *node = s->draining ? NULL : list_pop_head(&s->free);
 
 	(void)local;
@@ -231,8 +304,10 @@ struct stream *conn_accept(
 	c->stream = (struct stream){.ops = &conn_ops};
 	c->bucket = (uint16_t)(siphash13(&s->key, &peer->ip, sizeof(peer->ip)) % PEER_BUCKETS);
 	c->life = CONN_FRESH;
-	c->stalled = c->eof = false;
-	smtp_session_init(&c->session, &server_session_ops, c, s->policy, &peer->ip);
+	c->stalled = c->eof = c->handshaking = c->asking = false;
+	c->late = 0;
+	smtp_session_init(&c->session, &server_session_ops, c, s->policy,
+		&s->conf.services[door - s->doors], &peer->ip);
 	list_push_tail(&s->fresh, &c->node);
 	return &c->stream;
 }
@@ -242,6 +317,10 @@ void conn_start(struct smtp_conn *c)
 {
 	list_remove(&c->node);
 	c->life = CONN_OPEN;
+	if (c->session.service->implicit_tls) {
+		begin_tls(c);
+		return;
+	}
 	if (stack_is_short(c->stream.stack))
 		smtp_session_end(&c->session, REPLY_BUSY);
 	else

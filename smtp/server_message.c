@@ -99,10 +99,17 @@ static int add_trace(struct smtp_conn *c)
 		.hostname = s->policy->hostname,
 		.id = m->id,
 		.received_ms = m->received_ms,
-		.esmtp = s->esmtp};
+		.esmtp = s->esmtp,
+		.authenticated = s->account != 0};
 	uint8_t memory[TRACE_OCTETS_MAX];
 	struct buf out;
 
+	if (s->tls) {
+		struct tls_info info;
+		tls_get_info(&c->stream, &info);
+		t.tls_version = info.version;
+		t.tls_cipher = info.cipher;
+	}
 	if (m->rcpt_count == 1)
 		t.only_rcpt = message_rcpt_address(m, message_rcpt(m, 0));
 	buf_init(&out, memory, sizeof(memory));
@@ -165,6 +172,8 @@ static void on_reset(void *ctx)
 }
 
 const struct smtp_session_ops server_session_ops = {
+	.starttls = auth_starttls,
+	.auth = auth_password,
 	.mail = on_mail,
 	.rcpt = on_rcpt,
 	.data = on_data,

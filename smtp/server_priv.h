@@ -17,6 +17,8 @@
 #define MEMORY_RETRY_US   5000 /* who waits for memory looks again; chosen */
 #define MEMORY_RETRY_MAX  256  /* sessions in one such round */
 #define LINGER_US         (10 * US_PER_SEC) /* for the last replies to leave */
+#define HANDSHAKE_US      (30 * US_PER_SEC) /* chosen: for all of a TLS handshake */
+#define AUTH_PEER_MAX     3    /* checks of passwords under way for one bucket of peers */
 #define DATA_PROGRESS_MIN 4096 /* octets of content that restart the data timeout; chosen */
 #define SENDER_LOG_MAX    400  /* octets of an escaped sender in the log */
 
@@ -40,6 +42,9 @@ struct smtp_conn {
 	uint8_t wait; /* enum conn_wait */
 	bool stalled; /* input was left in the window */
 	bool eof;
+	bool handshaking;    /* TLS is under way: nothing can be said */
+	bool asking;         /* a password is being checked */
+	uint8_t late;        /* enum reply_id: the verdict that the deadline brings; 0: none */
 	bool reserved;       /* a drop is reserved for the streamed parts of the message */
 	uint8_t timed_state; /* enum smtp_state the deadline is for */
 	uint8_t parts;       /* at the writer */
@@ -71,14 +76,27 @@ struct handoff_job {
 	struct handoff_job *next;
 };
 
+/* A listener and what it is for. */
+struct smtp_door {
+	struct listener listener;
+	struct smtp_server *server;
+	bool listening;
+};
+
+/* Guessing passwords gets slower and slower (a bucket of peers). */
+struct auth_penalty {
+	uint64_t until_us; /* forgotten then */
+	uint8_t failures;
+	uint8_t asking; /* checks under way */
+};
+
 struct smtp_server {
 	struct core *core;
 	struct channel *writer;
 	const struct smtp_policy *policy;
 	struct smtp_server_conf conf;
-	struct listener listener;
+	struct smtp_door doors[SMTP_SERVICES_MAX];
 	bool draining;
-	bool listening;
 	uint32_t open; /* connections */
 	uint32_t peer_chunks_max;
 	unsigned used_percent; /* of the chunk pool, at used_at_us */
@@ -94,6 +112,7 @@ struct smtp_server {
 	uint64_t *drops;
 	uint32_t drops_n, drops_reserved, drops_max;
 	uint32_t peer_chunks[PEER_BUCKETS];
+	struct auth_penalty penalties[PEER_BUCKETS];
 };
 
 /* server.c */
@@ -112,6 +131,16 @@ void conn_kick(struct smtp_conn *c);
 void conn_retry(struct smtp_conn *c);
 void conn_free(struct smtp_conn *c);
 void conn_timer(struct timer *t, uint64_t now_us);
+/* The verdict that is pending comes at at_us, and not before. */
+void conn_verdict_later(struct smtp_conn *c, enum reply_id verdict, uint64_t at_us);
+/* RST, and the struct goes at the next poll. */
+void conn_drop(struct smtp_conn *c);
+
+/* server_auth.c: TLS capacity, passwords and the delays for wrong ones */
+enum reply_id auth_starttls(void *ctx);
+enum reply_id auth_password(void *ctx, struct bytes user, struct bytes password);
+/* The connection goes while a check may be under way. */
+void auth_forget(struct smtp_conn *c);
 
 /* server_message.c */
 extern const struct smtp_session_ops server_session_ops;

@@ -6,11 +6,13 @@
 #define QUEUE_RESERVE 4 /* a line makes two replies at most, the end of the session one more */
 
 void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *ops, void *ctx,
-	const struct smtp_policy *policy, const struct ip_addr *peer)
+	const struct smtp_policy *policy, const struct smtp_service *service,
+	const struct ip_addr *peer)
 {
 	*s = (struct smtp_session){.ops = ops,
 		.ctx = ctx,
 		.policy = policy,
+		.service = service,
 		.peer = *peer,
 		.state = SMTP_CONNECT,
 		.sync = true};
@@ -23,8 +25,10 @@ void smtp_session_start(struct smtp_session *s)
 
 static void line_free(struct smtp_session *s)
 {
-	if (s->line)
+	if (s->line) {
+		explicit_bzero(s->line, s->line_n); /* it may have been a password */
 		s->ops->line_put(s->ctx, s->line);
+	}
 	s->line = NULL;
 	s->line_n = 0;
 }
@@ -32,8 +36,20 @@ static void line_free(struct smtp_session *s)
 void smtp_session_fini(struct smtp_session *s)
 {
 	session_reset(s);
+	session_auth_end(s);
 	line_free(s);
 	session_set_state(s, SMTP_CLOSED);
+}
+
+void smtp_session_secured(struct smtp_session *s)
+{
+	s->tls = true;
+	if (s->state != SMTP_TLS)
+		return;
+	s->sync = false; /* it is the peer's turn */
+	s->esmtp = false;
+	s->helo_n = 0;
+	session_set_state(s, SMTP_START);
 }
 
 void session_set_state(struct smtp_session *s, enum smtp_state state)
@@ -72,6 +88,7 @@ void session_close(struct smtp_session *s, enum reply_id reply)
 	if (reply_code(reply) == 421)
 		counter_inc(CTR_SMTP_REPLIES_421);
 	session_reset(s);
+	session_auth_end(s);
 	line_free(s);
 	session_queue(s, reply);
 	session_set_state(s, SMTP_CLOSED);
@@ -103,6 +120,7 @@ void smtp_session_end(struct smtp_session *s, enum reply_id reply)
 void smtp_session_eof(struct smtp_session *s)
 {
 	session_reset(s);
+	session_auth_end(s);
 	line_free(s);
 	session_set_state(s, SMTP_CLOSED);
 }
@@ -194,6 +212,7 @@ static void on_end(struct smtp_session *s, enum reply_id v)
 static void (*const deciders[])(struct smtp_session *s, enum reply_id v) = {
 	[STAGE_CONNECT] = on_connect,
 	[STAGE_HELO] = on_helo,
+	[STAGE_AUTH] = session_auth_verdict,
 	[STAGE_MAIL] = on_mail,
 	[STAGE_RCPT] = on_rcpt,
 	[STAGE_DATA] = on_data,
@@ -288,6 +307,10 @@ static size_t skip_line(struct smtp_session *s, struct bytes in)
 static void run_line(struct smtp_session *s, enum command_verdict v, const struct command *cmd)
 {
 	s->progress++;
+	if (s->state == SMTP_AUTH) {
+		session_auth_line(s, v, cmd->argument);
+		return;
+	}
 	switch (v) {
 	case COMMAND_OK:
 		session_command(s, cmd);
@@ -326,6 +349,16 @@ static size_t keep_line(struct smtp_session *s, struct bytes in)
 	return n;
 }
 
+/* A command, or in the midst of AUTH a line that is none. */
+static enum command_verdict parse_line(
+	const struct smtp_session *s, struct bytes in, struct command *cmd, size_t *used)
+{
+	if (s->state != SMTP_AUTH)
+		return command_parse(in, cmd, used);
+	*cmd = (struct command){0};
+	return command_line(in, &cmd->argument, used);
+}
+
 static size_t take_line(struct smtp_session *s, struct bytes in)
 {
 	struct command cmd;
@@ -337,12 +370,12 @@ static size_t take_line(struct smtp_session *s, struct bytes in)
 		session_close(s, REPLY_FOREIGN);
 		return in.n;
 	}
-	enum command_verdict v = s->line_n ? COMMAND_MORE : command_parse(in, &cmd, &used);
+	enum command_verdict v = s->line_n ? COMMAND_MORE : parse_line(s, in, &cmd, &used);
 	if (v == COMMAND_MORE) {
 		taken = keep_line(s, in);
 		if (taken == 0)
 			return 0;
-		v = command_parse(bytes_make(s->line, s->line_n), &cmd, &used);
+		v = parse_line(s, bytes_make(s->line, s->line_n), &cmd, &used);
 		if (v == COMMAND_MORE)
 			return taken;
 	} else {
@@ -362,7 +395,8 @@ bool smtp_session_can_take(const struct smtp_session *s)
 {
 	if (s->state == SMTP_CLOSED)
 		return true;
-	if (s->stage != STAGE_NONE || session_queue_space(s) < QUEUE_RESERVE)
+	if (s->stage != STAGE_NONE || session_queue_space(s) < QUEUE_RESERVE ||
+		s->state == SMTP_TLS)
 		return false;
 	return smtp_session_in_content(s) || smtp_session_inflight(s) < s->policy->inflight_max;
 }
@@ -370,8 +404,9 @@ bool smtp_session_can_take(const struct smtp_session *s)
 /* RFC 5321 4.3.2, RFC 2920 3.1: after the greeting, HELO, EHLO and DATA the peer waits. */
 static bool out_of_sync(struct smtp_session *s, bool early)
 {
-	/* A chunk's octets belong to its command. */
-	if (s->state == SMTP_CHUNK)
+	/* A chunk's octets belong to its command, and so does the rest of a line that is too long.
+	 */
+	if (s->state == SMTP_CHUNK || s->skipping)
 		return false;
 	if (s->sync && (early || s->queue_n || s->stage != STAGE_NONE))
 		return true;

@@ -31,6 +31,8 @@ enum smtp_state {
 	SMTP_BDAT,    /* content came in chunks, and more will (RFC 3030) */
 	SMTP_DATA,    /* content comes, up to the line with the dot */
 	SMTP_CHUNK,   /* the octets of one BDAT come, to be kept or to be dropped */
+	SMTP_AUTH,    /* the response of a SASL exchange comes (RFC 4954) */
+	SMTP_TLS,     /* 220 to STARTTLS: when it has gone the user begins TLS (RFC 3207) */
 	SMTP_CLOSED,  /* replies may still go out; nothing is read */
 };
 
@@ -39,6 +41,7 @@ enum smtp_stage {
 	STAGE_NONE,
 	STAGE_CONNECT,
 	STAGE_HELO,
+	STAGE_AUTH,
 	STAGE_MAIL,
 	STAGE_RCPT,
 	STAGE_DATA, /* DATA, or the first BDAT */
@@ -68,6 +71,11 @@ struct smtp_content {
 struct smtp_session_ops {
 	enum reply_id (*connect)(void *ctx);                 /* NULL: REPLY_OK */
 	enum reply_id (*helo)(void *ctx, struct bytes name); /* NULL: REPLY_OK */
+	/* Is there room for TLS now?  NULL: yes. */
+	enum reply_id (*starttls)(void *ctx);
+	/* Check a password; views into memory that is wiped behind the call.  Before REPLY_OK:
+	 * smtp_session_authenticated. */
+	enum reply_id (*auth)(void *ctx, struct bytes user, struct bytes password);
 	enum reply_id (*mail)(void *ctx, const struct smtp_mail *mail);
 	enum reply_id (*rcpt)(void *ctx, const struct smtp_rcpt *rcpt);
 	enum reply_id (*data)(void *ctx);
@@ -98,6 +106,8 @@ struct smtp_session {
 	const struct smtp_session_ops *ops;
 	void *ctx;
 	const struct smtp_policy *policy;
+	const struct smtp_service *service;
+	uint8_t *user; /* LOGIN: the name, while the password is asked for; line memory */
 	uint8_t *line; /* a line whose CRLF has not come; NULL: none */
 	uint16_t line_n;
 	uint8_t state;         /* enum smtp_state */
@@ -107,15 +117,20 @@ struct smtp_session {
 	bool skipping;         /* dropping the rest of a line that is too long */
 	bool skip_cr;          /* ... whose last octet was a CR */
 	bool starved;          /* the user had no room or no line memory */
+	bool tls;              /* everything is encrypted */
 	bool draining;         /* 421 at the end of the transaction */
 	bool rcpt_refused;     /* in this transaction */
 	bool chunk_last;       /* the chunk that comes ends the message */
 	uint8_t chunk_refusal; /* enum reply_id: the chunk is dropped and answered so; 0: kept */
 	uint8_t chunk_back;    /* enum smtp_state behind a dropped chunk */
 	uint8_t helo_n;
+	uint8_t mechanism; /* enum sasl_mechanism of the exchange under way */
+	uint8_t auth_failures;
+	uint16_t user_n;
 	uint16_t errors, junk;
-	uint16_t sent;  /* octets of the first queued reply that have gone */
-	uint16_t slots; /* bit per message that awaits its commit or whose reply has not gone */
+	uint16_t sent;    /* octets of the first queued reply that have gone */
+	uint16_t slots;   /* bit per message that awaits its commit or whose reply has not gone */
+	uint32_t account; /* who has authenticated; 0: nobody */
 	uint32_t rcpts;
 	uint32_t overshoot;
 	uint32_t skipped;
@@ -130,9 +145,10 @@ struct smtp_session {
 };
 static_assert(sizeof(struct smtp_session) <= 704, "an idle session is small");
 
-/* ops, policy: borrowed.  smtp_session_start asks for the connect verdict and greets. */
+/* ops, policy, service: borrowed.  smtp_session_start asks for the connect verdict and greets. */
 void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *ops, void *ctx,
-	const struct smtp_policy *policy, const struct ip_addr *peer);
+	const struct smtp_policy *policy, const struct smtp_service *service,
+	const struct ip_addr *peer);
 void smtp_session_start(struct smtp_session *s);
 /* The connection is gone: resets the transaction and gives memory back.  Messages in flight are the
  * user's. */
@@ -144,6 +160,19 @@ void smtp_session_fini(struct smtp_session *s);
 size_t smtp_session_input(struct smtp_session *s, struct bytes in, bool early);
 /* Would input be taken now? */
 bool smtp_session_can_take(const struct smtp_session *s);
+/* The reply to STARTTLS has gone: begin TLS, then smtp_session_secured. */
+static inline bool smtp_session_wants_tls(const struct smtp_session *s)
+{
+	return s->state == SMTP_TLS && s->queue_n == 0;
+}
+/* TLS is there.  Of a session that has begun, all that was said in clear is forgotten (RFC 3207
+ * 4.2). */
+void smtp_session_secured(struct smtp_session *s);
+/* The user whose password was right. */
+static inline void smtp_session_authenticated(struct smtp_session *s, uint32_t account)
+{
+	s->account = account;
+}
 /* The verdict that was pending. */
 void smtp_session_verdict(struct smtp_session *s, enum reply_id verdict);
 /* The reply of the message in a slot; id for REPLY_QUEUED. */

@@ -101,7 +101,12 @@ static void command_mail(struct smtp_session *s, const struct command *cmd)
 	struct buf out;
 
 	buf_init(&out, memory, sizeof(memory));
-	enum reply_id v = parse_mail(s, cmd->argument, &out, &mail);
+	enum reply_id v = session_auth_needed(s);
+	if (v == REPLY_OK)
+		v = parse_mail(s, cmd->argument, &out, &mail);
+	if (v == REPLY_OK && s->service->submission && s->account &&
+		!relay_owns_sender(s->policy, s->account, mail.sender))
+		v = REPLY_NOT_YOUR_SENDER;
 	if (v != REPLY_OK) {
 		session_refuse(s, v);
 		return;
@@ -132,7 +137,7 @@ static enum reply_id parse_rcpt(
 		if (out->overflow)
 			return REPLY_UNKNOWN_USER;
 	}
-	v = relay_check(s->policy, &s->peer, &a, &where);
+	v = relay_check(s->policy, &s->peer, s->account != 0, &a, &where);
 	*rcpt = (struct smtp_rcpt){a.text, where.route, where.account};
 	return v;
 }
@@ -218,6 +223,16 @@ static void command_quit(struct smtp_session *s, const struct command *cmd)
 		session_refuse(s, REPLY_NO_ARGUMENT);
 	else
 		session_close(s, REPLY_BYE);
+}
+
+static void command_starttls(struct smtp_session *s, const struct command *cmd)
+{
+	session_starttls(s, cmd->argument);
+}
+
+static void command_auth(struct smtp_session *s, const struct command *cmd)
+{
+	session_auth(s, cmd->argument);
 }
 
 static void command_unsupported(struct smtp_session *s, const struct command *cmd)

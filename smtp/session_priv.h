@@ -36,5 +36,18 @@ void session_chunk_begin(struct smtp_session *s, enum reply_id verdict);
 /* Returns octets taken. */
 size_t session_chunk_take(struct smtp_session *s, struct bytes in);
 
+/* session_auth.c: STARTTLS (RFC 3207) and AUTH (RFC 4954) */
+/* enum reply_ehlo: what may be offered in the state the session is in. */
+unsigned session_ehlo(const struct smtp_session *s);
+void session_starttls(struct smtp_session *s, struct bytes argument);
+void session_auth(struct smtp_session *s, struct bytes argument);
+/* A line of the exchange. */
+void session_auth_line(struct smtp_session *s, enum command_verdict v, struct bytes line);
+void session_auth_verdict(struct smtp_session *s, enum reply_id verdict);
+/* May mail be sent before AUTH or STARTTLS?  REPLY_OK, or what is wanted. */
+enum reply_id session_auth_needed(const struct smtp_session *s);
+/* Wipe and free what the exchange has kept. */
+void session_auth_end(struct smtp_session *s);
+
 /* session_command.c */
 void session_command(struct smtp_session *s, const struct command *cmd);

@@ -50,6 +50,7 @@ bool smtp_session_has_output(const struct smtp_session *s)
 void smtp_session_output(struct smtp_session *s, struct buf *out)
 {
 	size_t skip = s->sent;
+	unsigned ehlo = session_ehlo(s);
 
 	for (unsigned i = 0; i < s->queue_n; i++) {
 		struct smtp_queued *e = entry(s, i);
@@ -57,6 +58,7 @@ void smtp_session_output(struct smtp_session *s, struct buf *out)
 			break;
 		struct reply_args args = {.hostname = s->policy->hostname,
 			.size_max = s->policy->message_bytes_max,
+			.ehlo = ehlo,
 			.id = e->slot == SMTP_NO_SLOT ? 0 : s->slot_id[e->slot]};
 		struct buf one;
 		buf_init(&one, out->p + out->n, buf_space(out));

@@ -19,15 +19,31 @@ void trace_date(struct buf *out, uint64_t wall_ms)
 		months[month - 1], (long long)year, left / 3600, left / 60 % 60, left % 60);
 }
 
+/* RFC 3848. */
+static const char *protocol(const struct trace *t)
+{
+	static const char *const names[2][2] = {
+		{"ESMTP",  "ESMTPA" },
+                {"ESMTPS", "ESMTPSA"}
+        };
+
+	return t->esmtp ? names[t->tls_version != NULL][t->authenticated] : "SMTP";
+}
+
 void trace_received(struct buf *out, const struct trace *t)
 {
 	char ip[IP_TEXT_MAX];
 
 	buf_str(out, "Received: from ");
 	buf_put(out, t->helo);
-	buf_printf(out, " ([%s%s])\r\n\tby %s with %s id ",
+	buf_printf(out, " ([%s%s])\r\n\tby %s with %s",
 		ip_is_v4(&t->peer) ? "" : "IPv6:", ip_format(&t->peer, ip), t->hostname,
-		t->esmtp ? "ESMTP" : "SMTP");
+		protocol(t));
+	if (t->tls_version)
+		buf_printf(out, " (%s %s)\r\n\t", t->tls_version, t->tls_cipher);
+	else
+		buf_str(out, " ");
+	buf_str(out, "id ");
 	hex_u64(out, t->id);
 	if (t->only_rcpt.n) {
 		buf_str(out, "\r\n\tfor <");

@@ -72,12 +72,14 @@ struct tls_info {
 
 /* sessions_max: at once on this core.  wakeups: tls_poll is called each lap.  NULL: no memory. */
 struct tls *tls_create(uint32_t sessions_max);
-/* After all streams have ended. */
+/* After the core has stopped; sessions that are left end without a word. */
 void tls_destroy(struct tls **tls);
 /* Core's thread, each lap (a struct poller): sessions that wait for a lap of their own.  Returns
  * work done. */
 unsigned tls_poll(void *tls, uint64_t now_us);
 uint32_t tls_sessions(const struct tls *tls);
+/* Would another session find a place? */
+bool tls_has_room(const struct tls *tls);
 
 /* Begin the handshake as a server or a client on an open stream.  From now on the stream's calls
  * and upcalls are about plaintext: stream_ops.on_secure follows, or on_close(STREAM_TLS_FAILED).

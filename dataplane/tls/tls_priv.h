@@ -65,7 +65,7 @@ struct tls_session {
 
 struct tls {
 	struct list due, unused;
-	uint32_t sessions;
+	uint32_t sessions, sessions_max;
 	uint32_t handshakes; /* steps in this lap */
 	char error[TLS_ERROR_MAX];
 	uint8_t scratch[TLS_RECORD_MAX];

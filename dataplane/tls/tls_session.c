@@ -504,6 +504,7 @@ int tls_accept(struct tls *tls, struct tls_config *config, struct stream *s)
 	t->flags = TLSF_SERVER;
 	SSL_set_accept_state(t->ssl);
 	put_between(t, s);
+	t->lower->resume(s); /* for what the application has left */
 	return 0;
 }
 
@@ -536,6 +537,7 @@ struct tls *tls_create(uint32_t sessions_max)
 
 	if (!tls)
 		return NULL;
+	tls->sessions_max = sessions_max;
 	list_init(&tls->due);
 	list_init(&tls->unused);
 	for (uint32_t i = 0; i < sessions_max; i++) {
@@ -547,8 +549,10 @@ struct tls *tls_create(uint32_t sessions_max)
 
 void tls_destroy(struct tls **tls)
 {
-	if (*tls)
-		BUG_ON((*tls)->sessions);
+	for (uint32_t i = 0; *tls && i < (*tls)->sessions_max; i++) {
+		if ((*tls)->pool[i].ssl)
+			session_free(&(*tls)->pool[i]);
+	}
 	free(*tls);
 	*tls = NULL;
 }
@@ -605,4 +609,9 @@ int tls_channel_binding(const struct stream *s, uint8_t out[32])
 		       ssl, out, 32, label, sizeof(label) - 1, (const uint8_t *)"", 0, 1) == 1
 		       ? 0
 		       : -EOPNOTSUPP;
+}
+
+bool tls_has_room(const struct tls *tls)
+{
+	return tls && !list_empty(&tls->unused);
 }

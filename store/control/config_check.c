@@ -68,8 +68,9 @@ static int check_cores(struct check *k, const struct config_root *c)
 	}
 	if (!(all & CORE_DELIVERY))
 		return fail(k, "no core has the role delivery", "cores.layout");
-	if (c->listen.smtp && !(all & CORE_DATAPLANE))
-		return fail(k, "no core has the role dataplane, which listen.smtp needs",
+	if ((c->listen.smtp || c->listen.submission || c->listen.submissions) &&
+		!(all & CORE_DATAPLANE))
+		return fail(k, "no core has the role dataplane, which SMTP listeners need",
 			"cores.layout");
 	if ((c->listen.pop3 || c->listen.imap) && !(all & CORE_CONTROL))
 		return fail(k,
@@ -80,11 +81,37 @@ static int check_cores(struct check *k, const struct config_root *c)
 
 static int check_listen(struct check *k, const struct config_root *c)
 {
-	if (c->listen.pop3 && c->listen.pop3 == c->listen.smtp)
-		return fail(k, "is the port of listen.smtp", "listen.pop3");
-	if (c->listen.imap &&
-		(c->listen.imap == c->listen.smtp || c->listen.imap == c->listen.pop3))
-		return fail(k, "is the port of another service", "listen.imap");
+	const struct {
+		const char *key;
+		uint64_t port;
+	} services[] = {
+		{"listen.smtp",        c->listen.smtp       },
+		{"listen.submission",  c->listen.submission },
+		{"listen.submissions", c->listen.submissions},
+		{"listen.pop3",        c->listen.pop3       },
+		{"listen.imap",        c->listen.imap       },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+		for (size_t j = 0; j < i; j++) {
+			if (services[i].port && services[i].port == services[j].port)
+				return fail(
+					k, "is the port of another service", "%s", services[i].key);
+		}
+	}
+	if (c->listen.submissions && c->tls.certificates_n == 0)
+		return fail(k, "needs a certificate (tls.certificates)", "listen.submissions");
+	return 0;
+}
+
+static int check_tls(struct check *k, const struct config_root *c)
+{
+	for (unsigned i = 0; i < c->tls.certificates_n; i++) {
+		if (!c->tls.certificates[i].chain[0])
+			return fail(k, "is required", "tls.certificates[%u].chain", i);
+		if (!c->tls.certificates[i].key[0])
+			return fail(k, "is required", "tls.certificates[%u].key", i);
+	}
 	return 0;
 }
 
@@ -107,5 +134,7 @@ int config_check(
 		err = check_cores(&k, c);
 	if (err == 0)
 		err = check_listen(&k, c);
+	if (err == 0)
+		err = check_tls(&k, c);
 	return err;
 }

@@ -100,13 +100,33 @@ void config_to_policy(
 	snprintf(out->hostname, sizeof(out->hostname), "%s", c->root.node.hostname);
 }
 
+static void add_services(const struct config *c, struct smtp_server_conf *out)
+{
+	const struct config_listen *l = &c->root.listen;
+	bool tls = c->root.tls.certificates_n > 0;
+	const struct smtp_service services[] = {
+		{.port = (uint16_t)l->smtp, .tls = tls},
+		{          .port = (uint16_t)l->submission, .tls = tls, .submission = true, .auth = true},
+		{ .port = (uint16_t)l->submissions,
+                 .tls = tls,
+                 .implicit_tls = true,
+                 .submission = true,
+                 .auth = true},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+		if (services[i].port)
+			out->services[out->service_count++] = services[i];
+	}
+}
+
 void config_to_smtp(const struct config *c, struct smtp_server_conf *out)
 {
 	*out = (struct smtp_server_conf){
 		.sessions_max =
 			(uint32_t)MIN(c->root.limits.smtp_sessions, c->root.limits.connections),
-		.port = (uint16_t)c->root.listen.smtp,
 	};
+	add_services(c, out);
 }
 
 static uint32_t own_addresses(const struct config *c, struct ip_addr *own)

@@ -6,13 +6,15 @@
 #include "dataplane/port.h"
 #include "delivery/delivery.h"
 #include "smtp/server.h"
-#include "store/access/access.h"
+#include "dataplane/tls/tls.h"
+#include "store/access/authenticator.h"
 #include "store/control/config.h"
 #include "store/imap/imap_server.h"
 #include "store/password.h"
 #include "store/pop3/pop3_server.h"
 
 struct admin;
+struct certificates;
 struct daemon;
 struct event_base;
 struct loop;
@@ -32,9 +34,13 @@ struct core_rooms {
 	struct daemon *daemon;
 	struct core *core;
 	struct channel smtp_writer, delivery_writer, access_writer, delivery_dns, passwords;
+	struct channel auth_readers[STORE_READERS_MAX], auth_passwords;
 	struct channel delivery_readers[STORE_READERS_MAX], access_readers[STORE_READERS_MAX];
 	struct hints ready, events;
-	struct access access;
+	struct access access, logins; /* of the mailbox servers; of SMTP */
+	struct tls *tls;
+	struct tls_config *tls_config;
+	struct store_authenticator *authenticator;
 	struct smtp_server *smtp;
 	struct delivery *delivery;
 	struct pop3_server *pop3;
@@ -72,6 +78,7 @@ struct daemon {
 	struct dns_service *dns;
 	struct password_service *passwords;
 	struct smtp_policy policy;
+	struct certificates *certificates; /* while the cores are made */
 	struct ip_addr own[PORTS_MAX * PORT_ADDRESSES_MAX];
 	/* main's own way to the threads */
 	struct waker waker;

@@ -3,6 +3,7 @@
  * themselves, their listeners. */
 #include "store/control/convert.h"
 #include "store/control/daemon.h"
+#include "store/control/certificates.h"
 #include <errno.h>
 
 struct making {
@@ -47,6 +48,56 @@ static int join_readers(struct making *m, struct channel *channels, const char *
 	return err;
 }
 
+/* Sessions of TLS, for those who accept and those who connect. */
+static int make_tls(struct making *m)
+{
+	struct core_rooms *r = m->r;
+	const struct config_root *c = &m->d->config->root;
+	uint64_t sessions = 0;
+
+	if (r->core->roles & CORE_DATAPLANE)
+		sessions += c->limits.smtp_sessions;
+	if (r->core->roles & CORE_DELIVERY)
+		sessions += c->delivery.connections;
+	if (sessions == 0)
+		return 0;
+	r->tls_config = certificates_tls(m->d->certificates, m->error, m->error_n);
+	if (!r->tls_config)
+		return -EINVAL;
+	r->tls = tls_create((uint32_t)MIN(sessions, c->limits.connections));
+	int err = r->tls ? core_add_poller(r->core, (struct poller){tls_poll, r->tls}) : -ENOMEM;
+	return err < 0 ? fail(m, err, "TLS") : 0;
+}
+
+static int make_authenticator(struct making *m)
+{
+	struct daemon *d = m->d;
+	struct core_rooms *r = m->r;
+
+	int err = join_readers(m, r->auth_readers, "auth.rd");
+	if (err == 0)
+		err = join(m, &r->auth_passwords, "auth.pw", password_service_server(d->passwords));
+	if (err < 0)
+		return err;
+	r->logins = (struct access){.core = r->core,
+		.reader_count = store_reader_count(d->store),
+		.passwords = &r->auth_passwords,
+		.directory = store_directory(d->store)};
+	for (unsigned i = 0; i < r->logins.reader_count; i++)
+		r->logins.readers[i] = &r->auth_readers[i];
+	r->authenticator = store_authenticator_create(&r->logins);
+	return r->authenticator ? 0 : fail(m, -ENOMEM, "the authenticator");
+}
+
+static bool wants_auth(const struct smtp_server_conf *conf)
+{
+	for (unsigned i = 0; i < conf->service_count; i++) {
+		if (conf->services[i].auth)
+			return true;
+	}
+	return false;
+}
+
 static int make_smtp(struct making *m)
 {
 	struct daemon *d = m->d;
@@ -54,16 +105,28 @@ static int make_smtp(struct making *m)
 
 	config_to_smtp(d->config, &conf);
 	conf.ack_early = d->options.mutant_ack_early;
-	if (conf.port == 0)
+	conf.tls = m->r->tls;
+	conf.tls_config = m->r->tls_config;
+	if (conf.service_count == 0)
 		return 0;
-	int err = join(m, &m->r->smtp_writer, "smtp.wr", store_writer(d->store));
+	int err = wants_auth(&conf) ? make_authenticator(m) : 0;
+	if (err < 0)
+		return err;
+	conf.authenticator = store_authenticator_public(m->r->authenticator);
+	err = join(m, &m->r->smtp_writer, "smtp.wr", store_writer(d->store));
 	if (err < 0)
 		return err;
 	m->r->smtp = smtp_server_create(m->r->core, &m->r->smtp_writer, &d->policy, &conf);
 	if (!m->r->smtp)
 		return fail(m, -ENOMEM, "the SMTP server");
-	err = smtp_server_listen(m->r->smtp);
-	return err < 0 ? fail(m, err, "the SMTP listener (key listen.smtp)") : 0;
+	uint16_t port = 0;
+	err = smtp_server_listen(m->r->smtp, &port);
+	if (err < 0) {
+		char what[64];
+		snprintf(what, sizeof(what), "the SMTP listener on port %u (section listen)", port);
+		return fail(m, err, what);
+	}
+	return 0;
 }
 
 static int make_hints(struct making *m, struct hints *h, const char *what,
@@ -166,6 +229,8 @@ static int make_core(struct making *m, unsigned *worker, unsigned workers)
 	int err = agent_add(m->r);
 
 	ids_init(&core->ids, core->index, store_last_id(m->d->store));
+	if (err == 0)
+		err = make_tls(m);
 	if (err == 0 && core->roles & CORE_DATAPLANE)
 		err = make_smtp(m);
 	if (err == 0 && core->roles & CORE_DELIVERY)
@@ -188,9 +253,11 @@ static int add_services(struct daemon *d, char *error, size_t error_n)
 		uint32_t role;
 		const char *key;
 	} services[] = {
-		{l->smtp, CORE_DATAPLANE, "listen.smtp"},
-		{l->pop3, CORE_CONTROL,   "listen.pop3"},
-		{l->imap, CORE_CONTROL,   "listen.imap"},
+		{l->smtp,        CORE_DATAPLANE, "listen.smtp"       },
+		{l->submission,  CORE_DATAPLANE, "listen.submission" },
+		{l->submissions, CORE_DATAPLANE, "listen.submissions"},
+		{l->pop3,        CORE_CONTROL,   "listen.pop3"       },
+		{l->imap,        CORE_CONTROL,   "listen.imap"       },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
@@ -210,6 +277,9 @@ int rooms_create(struct daemon *d, char *error, size_t error_n)
 	unsigned workers = 0, worker = 0;
 	int err = add_services(d, error, error_n);
 
+	if (err == 0)
+		err = certificates_read(d->config, &d->certificates, error, error_n);
+
 	for (unsigned i = 0; i < d->core_count; i++)
 		workers += d->cores[i].roles & CORE_DELIVERY ? 1 : 0;
 	for (unsigned i = 0; i < d->core_count && err == 0; i++) {
@@ -218,6 +288,7 @@ int rooms_create(struct daemon *d, char *error, size_t error_n)
 		struct making m = {.d = d, .r = r, .error = error, .error_n = error_n};
 		err = make_core(&m, &worker, workers);
 	}
+	certificates_destroy(&d->certificates);
 	return err;
 }
 
@@ -228,9 +299,11 @@ static void channels_fini(struct core_rooms *r)
 	channel_fini(&r->access_writer);
 	channel_fini(&r->delivery_dns);
 	channel_fini(&r->passwords);
+	channel_fini(&r->auth_passwords);
 	for (unsigned i = 0; i < STORE_READERS_MAX; i++) {
 		channel_fini(&r->delivery_readers[i]);
 		channel_fini(&r->access_readers[i]);
+		channel_fini(&r->auth_readers[i]);
 	}
 	hints_fini(&r->ready);
 	hints_fini(&r->events);
@@ -244,6 +317,9 @@ void rooms_destroy(struct daemon *d)
 		delivery_destroy(&r->delivery);
 		pop3_server_destroy(&r->pop3);
 		imap_server_destroy(&r->imap);
+		store_authenticator_destroy(&r->authenticator);
+		tls_destroy(&r->tls);
+		tls_config_destroy(&r->tls_config);
 		channels_fini(r);
 	}
 }

@@ -9,6 +9,8 @@
  *   S: 250-...       a whole reply of several lines with this code
  *   S: (none)        nothing was said
  *   @peer ADDRESS    a new session from there (first in the script; default 198.18.1.1)
+ *   @service WORDS   the session's listener: tls, implicit, submission, auth, clear
+ *   @secured         the TLS handshake is done; before that the session must have asked for it
  *   @hold            commits wait for @commit [REPLY CODE]
  *   @park STAGE      verdicts of connect, helo, mail, rcpt, data, end are pending until @verdict
  *   @verdict NNN     0: go on, else the first reply of that code
@@ -165,7 +167,7 @@ static enum reply_id reply_with_code(unsigned code)
 static enum smtp_stage stage_named(const char *name)
 {
 	static const char *const names[] = {
-		"none", "connect", "helo", "mail", "rcpt", "data", "end"};
+		"none", "connect", "helo", "auth", "mail", "rcpt", "data", "end"};
 
 	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
 		if (strcmp(names[i], name) == 0)
@@ -203,6 +205,27 @@ static void verdict(struct run *r, unsigned code)
 	smtp_fake_flush(f);
 }
 
+static void set_service(struct run *r, const char *words)
+{
+	struct smtp_service *s = &r->fake->service;
+
+	*s = (struct smtp_service){.port = 25,
+		.tls = strstr(words, "tls"),
+		.implicit_tls = strstr(words, "implicit"),
+		.submission = strstr(words, "submission"),
+		.auth = strstr(words, "auth"),
+		.auth_in_clear = strstr(words, "clear")};
+}
+
+static void secured(struct run *r)
+{
+	struct smtp_fake *f = r->fake;
+
+	if (!smtp_session_wants_tls(&f->session))
+		complain(r, "secured", "STARTTLS was not accepted");
+	smtp_session_secured(&f->session);
+}
+
 static void directive(struct run *r, const char *name, const char *arg)
 {
 	struct smtp_fake *f = r->fake;
@@ -228,6 +251,10 @@ static void directive(struct run *r, const char *name, const char *arg)
 		check_text(r, "rcpt", bytes_str(f->rcpt), arg);
 	else if (strcmp(name, "body") == 0)
 		check_text(r, "body", bytes_make(f->body, f->body_n), arg);
+	else if (strcmp(name, "service") == 0)
+		set_service(r, arg);
+	else if (strcmp(name, "secured") == 0)
+		secured(r);
 	else if (strcmp(name, "closed") == 0)
 		smtp_session_finished(&f->session) ? (void)0 : complain(r, "closed", "it is not");
 	else

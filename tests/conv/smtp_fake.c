@@ -55,6 +55,19 @@ static enum reply_id on_helo(void *ctx, struct bytes name)
 	return verdict(ctx, STAGE_HELO);
 }
 
+static enum reply_id on_auth(void *ctx, struct bytes user, struct bytes password)
+{
+	struct smtp_fake *f = ctx;
+	bool right = bytes_ieq(user, BYTES_LIT("alice@local.example.org")) &&
+		     bytes_eq(password, BYTES_LIT("secret"));
+
+	if (right)
+		smtp_session_authenticated(&f->session, 1);
+	if (f->park == STAGE_AUTH)
+		return REPLY_PENDING;
+	return right ? REPLY_OK : REPLY_AUTH_FAILED;
+}
+
 static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 {
 	struct smtp_fake *f = ctx;
@@ -135,23 +148,28 @@ static void *line_get(void *ctx)
 {
 	struct smtp_fake *f = ctx;
 
-	BUG_ON(f->line);
-	f->line = f->no_line ? NULL : malloc(SMTP_LINE_MAX);
-	return f->line;
+	uint8_t **line = f->line[0] ? &f->line[1] : &f->line[0];
+
+	BUG_ON(*line);
+	*line = f->no_line ? NULL : malloc(SMTP_LINE_MAX);
+	return *line;
 }
 
 static void line_put(void *ctx, void *line)
 {
 	struct smtp_fake *f = ctx;
 
-	BUG_ON(line != f->line);
+	uint8_t **mine = line == f->line[0] ? &f->line[0] : &f->line[1];
+
+	BUG_ON(!line || *mine != line);
 	free(line);
-	f->line = NULL;
+	*mine = NULL;
 }
 
 static const struct smtp_session_ops ops = {
 	.connect = on_connect,
 	.helo = on_helo,
+	.auth = on_auth,
 	.mail = on_mail,
 	.rcpt = on_rcpt,
 	.data = on_data,
@@ -191,13 +209,13 @@ void smtp_fake_init(struct smtp_fake *f, const char *peer)
 	BUG_ON(err);
 	make_policy(f);
 	f->room = SIZE_MAX;
-	smtp_session_init(&f->session, &ops, f, &f->policy, &ip);
+	smtp_session_init(&f->session, &ops, f, &f->policy, &f->service, &ip);
 }
 
 void smtp_fake_fini(struct smtp_fake *f)
 {
 	smtp_session_fini(&f->session);
-	BUG_ON(f->open || f->line);
+	BUG_ON(f->open || f->line[0] || f->line[1]);
 }
 
 void smtp_fake_flush(struct smtp_fake *f)

@@ -7,10 +7,12 @@
 
 #define FAKE_BODY_MAX 65536
 #define FAKE_OUT_MAX  65536
+#define FAKE_LINES    2 /* one in pieces, and the name that LOGIN keeps */
 
 struct smtp_fake {
 	struct smtp_session session;
 	struct smtp_policy policy;
+	struct smtp_service service;
 	struct directory directory;
 	/* what the test sets */
 	bool hold_commits;         /* end() leaves the reply waiting */
@@ -33,7 +35,7 @@ struct smtp_fake {
 	size_t out_n;
 	unsigned held; /* commits outstanding, in order */
 	unsigned held_slot[SMTP_INFLIGHT_MAX];
-	uint8_t *line; /* exact-size block, so that a sanitizer sees an overrun */
+	uint8_t *line[FAKE_LINES]; /* exact-size blocks, so that a sanitizer sees an overrun */
 };
 
 /* peer: text.  Greets. */

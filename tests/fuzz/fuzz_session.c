@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Fuzz: the server's session.  First octet: how the input is cut; second: which verdict is pending,
- * whether commits are held, how little room there is.  An octet 0xfe in the rest ends what the peer
- * sends before it looks at the replies.  Whole and cut must accept the same messages. */
+ * whether commits are held, how little room there is, what the listener is for.  An octet 0xfe in
+ * the rest ends what the peer sends before it looks at the replies.  Whole and cut must accept the
+ * same messages. */
 #include "tests/conv/smtp_fake.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,6 +17,10 @@ struct outcome {
 /* Whoever waits gets what he waits for. */
 static bool unblock(struct smtp_fake *f)
 {
+	if (smtp_session_wants_tls(&f->session)) {
+		smtp_session_secured(&f->session);
+		return true;
+	}
 	if (f->session.stage != STAGE_NONE) {
 		enum reply_id v = REPLY_OK;
 		f->park = STAGE_NONE;
@@ -53,6 +58,9 @@ static struct outcome run(struct bytes in, size_t piece, uint8_t how)
 
 	smtp_fake_init(&f, how & 0x80 ? "198.18.0.1" : "198.18.1.1");
 	f.park = (enum smtp_stage)(how & 7);
+	if (how & 32)
+		f.service = (struct smtp_service){
+			.tls = true, .auth = true, .submission = true, .auth_in_clear = how & 64};
 	f.hold_commits = how & 8;
 	f.room = how & 16 ? 3 : SIZE_MAX;
 	smtp_session_start(&f.session);

@@ -138,6 +138,8 @@ static void bed_open(uint32_t credits, struct smtp_server_conf conf)
 		.command_timeout_us = 300 * US_PER_SEC,
 		.data_timeout_us = 180 * US_PER_SEC};
 	conf.sessions_max = SESSIONS;
+	conf.services[0].port = 25;
+	conf.service_count = 1;
 	bed.server = smtp_server_create(&bed.core, &bed.writer, &bed.policy, &conf);
 	assert_non_null(bed.server);
 }
@@ -257,7 +259,7 @@ static void connect_peer(unsigned i)
 	assert_int_equal(ip_parse(BYTES_LIT("198.18.1.1"), &peer.ip), 0);
 	free(f->in);
 	*f = (struct fake_stream){.space = sizeof(f->out)};
-	f->s = bed.server->listener.accept(&bed.server->listener, &peer, &local);
+	f->s = bed.server->doors[0].listener.accept(&bed.server->doors[0].listener, &peer, &local);
 	assert_non_null(f->s);
 	f->s->transport = &transport;
 	f->s->filter = f;
@@ -757,7 +759,7 @@ static void test_drain(void **state)
 	assert_true(bed.peer[1].closed);
 	assert_int_equal(smtp_server_sessions(bed.server), 0);
 	struct endpoint e = {0};
-	assert_null(bed.server->listener.accept(&bed.server->listener, &e, &e));
+	assert_null(bed.server->doors[0].listener.accept(&bed.server->doors[0].listener, &e, &e));
 	bed_close();
 }
 
@@ -787,7 +789,7 @@ static void test_pool_of_sessions_is_bounded(void **state)
 	bed_open(2, (struct smtp_server_conf){0});
 	for (unsigned i = 0; i < SESSIONS; i++)
 		greet(i);
-	assert_null(bed.server->listener.accept(&bed.server->listener, &e, &e));
+	assert_null(bed.server->doors[0].listener.accept(&bed.server->doors[0].listener, &e, &e));
 	say(3, BYTES_LIT("QUIT\r\n"));
 	connect_peer(3);
 	assert_int_equal(smtp_server_sessions(bed.server), SESSIONS);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * SASL messages of the server's side (RFC 4422): PLAIN (RFC 4616) and LOGIN (a convention that
+ * never became an RFC; old clients speak nothing else).  Any thread, no allocation. */
+#pragma once
+#include "dataplane/base/bytes.h"
+
+enum sasl_mechanism { SASL_NONE, SASL_PLAIN, SASL_LOGIN };
+
+/* By name, in either case; SASL_NONE: not known. */
+enum sasl_mechanism sasl_mechanism_find(struct bytes name);
+/* The message of PLAIN, decoded, into views of it.  An authorization identity may be given if it is
+ * the user.  Returns 0 or -EINVAL. */
+int sasl_plain_parse(
+	struct bytes message, struct bytes *user_r, struct bytes *password_r) WARN_UNUSED;

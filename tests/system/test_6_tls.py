@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""TLS and AUTH over the user-space TCP: other people's clients, and what they must not get."""
+
+import base64
+import os
+import smtplib
+import ssl
+
+from bed import mail, mailbox, proc
+from bed.bed import Bed
+from bed.harness import equal, expect, test
+
+SUBMISSION, SUBMISSIONS = 587, 465
+
+
+def make_certificate(folder, name, key):
+    """A certificate that signs itself; returns the paths of chain and key."""
+    os.makedirs(folder, exist_ok=True)
+    chain, private = os.path.join(folder, name + ".crt"), os.path.join(folder, name + ".key")
+    kind = ["-newkey", "rsa:2048"] if key == "rsa" else \
+        ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    proc.run(["openssl", "req", "-x509", *kind, "-nodes", "-days", "2", "-subj", "/CN=" + name,
+              "-addext", "subjectAltName=DNS:" + name, "-keyout", private, "-out", chain])
+    return chain, private
+
+
+class TlsBed(Bed):
+    """A bed with two certificates and all SMTP listeners; nobody is listed as a relay client."""
+
+    def __init__(self, work):
+        self.name_1, self.name_2 = "mx.local.example.org", "other.example.org"
+        pairs = [make_certificate(work + "/tls", self.name_1, "ec"),
+                 make_certificate(work + "/tls", self.name_2, "rsa")]
+        self.certificates = dict(zip((self.name_1, self.name_2), (p[0] for p in pairs)))
+        super().__init__(work + "/bed", changes={
+            "listen": {"submission": SUBMISSION, "submissions": SUBMISSIONS},
+            "relay": {"from": []},
+            "tls": {"certificates": [{"chain": c, "key": k} for c, k in pairs]}})
+
+    def trust(self, name=None):
+        """A client's context that trusts one of the certificates."""
+        context = ssl.create_default_context(cafile=self.certificates[name or self.name_1])
+        context.check_hostname = False
+        return context
+
+    def secure(self, port):
+        """A session that is encrypted, after EHLO."""
+        with proc.inside(self.ns):
+            if port == SUBMISSIONS:
+                s = smtplib.SMTP_SSL(self.relay, port, timeout=30, context=self.trust())
+            else:
+                s = smtplib.SMTP(self.relay, port, timeout=30)
+                s.starttls(context=self.trust())
+        s.ehlo()
+        return s
+
+    def s_client(self, port, *args, text="QUIT\r\n"):
+        start = [] if port == SUBMISSIONS else ["-starttls", "smtp"]
+        done = proc.run(["ip", "netns", "exec", self.ns, "timeout", "20", "openssl", "s_client",
+                         "-connect", f"{self.relay}:{port}", *start, *args, "-ign_eof"],
+                        input=text, check=False)
+        return done.stdout
+
+
+@test("TLS: mail by STARTTLS and on the port that begins with TLS, octet by octet")
+def mail_over_tls(work):
+    with TlsBed(work) as bed:
+        for i, port in enumerate((25, SUBMISSION, SUBMISSIONS)):
+            sent = mail.make(bed.user1, bed.user2, f"by {port}", 300_000)
+            s = bed.secure(port)
+            if port != 25:
+                s.login(bed.user1, bed.pass1)
+            equal(s.sendmail(bed.user1, [bed.user2], sent), {}, "refused recipients")
+            s.quit()
+            got = mailbox.wait_messages(bed, i + 1, user=2)[i]
+            equal(mail.same(sent, got), None, f"over port {port}")
+            how = "ESMTPS" if port == 25 else "ESMTPSA"
+            expect(f"with {how} (TLSv1.3 TLS_".encode() in got, f"Received says {how}: {got[:400]}")
+
+
+@test("TLS: protocols, certificates by name, tickets, and what is no TLS")
+def tls_by_hand(work):
+    with TlsBed(work) as bed:
+        for port in (25, SUBMISSIONS):
+            for version in ("-tls1_2", "-tls1_3"):
+                said = bed.s_client(port, version)
+                expect("Cipher is (NONE)" not in said, f"{version} on {port}: {said}")
+            said = bed.s_client(port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+            expect("Cipher is (NONE)" in said, f"TLS 1.1 on {port}: {said}")
+            for name in bed.certificates:
+                said = bed.s_client(port, "-servername", name)
+                expect(f"subject=CN = {name}" in said, f"certificate for {name}: {said}")
+            said = bed.s_client(port, "-servername", "unknown.example.org")
+            expect(f"subject=CN = {bed.name_1}" in said, f"first certificate: {said}")
+        ticket = bed.path("ticket")
+        bed.s_client(25, "-tls1_2", "-sess_out", ticket)
+        said = bed.s_client(25, "-tls1_2", "-sess_in", ticket)
+        expect("Reused, TLSv1.2" in said, f"resumption: {said}")
+        with proc.inside(bed.ns):
+            s = smtplib.SMTP(bed.relay, 25, timeout=30)
+        s.ehlo()
+        equal(s.docmd("STARTTLS")[0], 220, "STARTTLS")
+        s.sock.sendall(b"\x16\x03\x01\x00\x05hello")
+        expect(not s.sock.recv(100).startswith(b"250"), "a bad ClientHello")
+        with proc.inside(bed.ns):
+            s = smtplib.SMTP(bed.relay, 25, timeout=30)
+        s.ehlo()
+        s.sock.sendall(b"STARTTLS\r\nRSET\r\n")
+        said = s.sock.recv(1000)
+        while chunk := s.sock.recv(1000):
+            said += chunk
+        equal([line[:3] for line in said.split(b"\r\n") if line], [b"220", b"554"], "injection")
+
+
+@test("AUTH: right, wrong, slower when wrong, only over TLS, only as oneself")
+def auth(work):
+    with TlsBed(work) as bed:
+        far = "x@" + bed.remote_domain
+        with proc.inside(bed.ns):
+            s = smtplib.SMTP(bed.relay, SUBMISSION, timeout=30)
+        s.ehlo()
+        expect(not s.has_extn("auth"), "AUTH announced in clear")
+        plain = base64.b64encode(f"\0{bed.user1}\0{bed.pass1}".encode()).decode()
+        equal(s.docmd("AUTH", "PLAIN " + plain)[0], 538, "AUTH in clear")
+        equal(s.docmd("MAIL", f"FROM:<{bed.user1}>")[0], 530, "MAIL in clear")
+        s.close()
+        s = bed.secure(25)
+        equal(s.docmd("AUTH", "PLAIN " + plain)[0], 502, "AUTH on port 25")
+        equal(s.docmd("MAIL", f"FROM:<{bed.user1}>")[0], 250, "MAIL")
+        equal(s.docmd("RCPT", f"TO:<{far}>")[0], 554, "relaying without AUTH")
+        s.close()
+        for mechanism in ("auth_plain", "auth_login"):
+            s = bed.secure(SUBMISSIONS)
+            equal(s.docmd("MAIL", f"FROM:<{bed.user1}>")[0], 530, "MAIL before AUTH")
+            s.user, s.password = bed.user1, bed.pass1
+            name = mechanism[5:].upper()
+            equal(s.auth(name, getattr(s, mechanism))[0], 235, name)
+            equal(s.docmd("MAIL", f"FROM:<{bed.user2}>")[0], 553, "another's address")
+            s.sendmail(bed.user1, [far], mail.make(bed.user1, far, name, 1000))
+            s.quit()
+        s = bed.secure(SUBMISSIONS)
+        for password in ("guess", "guess again", "and again"):
+            wrong = base64.b64encode(f"\0{bed.user1}\0{password}".encode()).decode()
+            code, text = s.docmd("AUTH", "PLAIN " + wrong)
+            equal(code, 535, "wrong password: " + text.decode())
+        with open(bed.path("bypostd.log"), encoding="utf-8") as log:
+            text = log.read()
+        expect("guess" not in text and bed.pass1 not in text, "a password in the log")
+        equal(text.count("authentication failed"), 3, "log lines")
