@@ -80,6 +80,12 @@ static void segment_send(
 	ip_output(c->stack, c->port, &c->key.local, &c->key.peer, IPPROTO_TCP, 0, m);
 }
 
+/* The option that every segment has, if timestamps were agreed on.  Returns octets. */
+static size_t ts_put(const struct tcp_conn *c, uint8_t *options)
+{
+	return c->flags & CF_TS ? tcp_options_ts(options, tcp_ts_now(c), c->ts_recent) : 0;
+}
+
 void tcp_send_syn(struct tcp_conn *c)
 {
 	struct stack *st = c->stack;
@@ -104,12 +110,6 @@ void tcp_send_syn(struct tcp_conn *c)
 	counter_inc(c->retries ? CTR_TCP_RETRANS_SEGS : CTR_TCP_OUT_SEGS);
 	segment_send(c, m, c->iss, (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0)),
 		bytes_make(options, n));
-}
-
-/* The option that every segment has, if timestamps were agreed on.  Returns octets. */
-static size_t ts_put(const struct tcp_conn *c, uint8_t *options)
-{
-	return c->flags & CF_TS ? tcp_options_ts(options, tcp_ts_now(c), c->ts_recent) : 0;
 }
 
 /* SND.NXT (RFC 9293 3.10.7.4), but not beyond the peer's window, as it is after a zero-window
@@ -166,8 +166,10 @@ static void bare_send(struct stack *st, unsigned port, const struct tcp_key *key
 
 void tcp_send_rst(struct tcp_conn *c)
 {
+	uint8_t options[TCP_TS_OCTETS];
+
 	bare_send(c->stack, c->port, &c->key, c->snd_nxt, c->rcv_nxt,
-		RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, BYTES_NONE);
+		RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, bytes_make(options, ts_put(c, options)));
 }
 
 void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg)
