@@ -66,6 +66,9 @@ struct stack_tcp_conf {
 	bool no_sack;           /* nor RFC 2018 */
 	uint8_t initial_window; /* segments; 0: 10 (RFC 6928) */
 	uint16_t delack_ms;     /* delayed ACK; 0: 40 */
+	/* So many octets at the start of a connection are acknowledged without delay, for a peer in
+	 * slow start that counts ACKs; 0: none. */
+	uint32_t quick_ack_bytes;
 };
 
 struct stack_conf {

@@ -215,7 +215,9 @@ static bool syn_rcvd_ack(struct tcp_conn *c, const struct tcp_segment *seg)
  * (RFC 5681 4.2). */
 static void ack_plan(struct tcp_conn *c, uint32_t seq, bool gap_before)
 {
-	if (seq != c->rcv_nxt || gap_before || c->segs_unacked++ > 0)
+	bool quick = c->rcv_nxt - c->irs <= c->stack->conf.tcp.quick_ack_bytes;
+
+	if (seq != c->rcv_nxt || gap_before || c->segs_unacked++ > 0 || quick)
 		c->flags |= CF_ACK_NOW;
 	else if (!c->delack_ms)
 		tcp_ack_delay(c);
@@ -283,11 +285,11 @@ static void sync_input(struct tcp_conn *c, struct tcp_segment *seg)
 	} else if (seg->flags & RTE_TCP_SYN_FLAG) {
 		tcp_send_challenge(c); /* RFC 5961 4.2 */
 	} else if (seg->flags & RTE_TCP_ACK_FLAG) {
-		tcp_ts_update(c, seg);
 		if (c->state == TCP_SYN_RCVD && !syn_rcvd_ack(c, seg))
 			return;
 		if (c->state == TCP_CLOSED || !tcp_ack_process(c, seg))
 			return;
+		tcp_ts_update(c, seg); /* only what an acceptable ACK came with */
 		if (data_unwanted(c, seg)) {
 			tcp_send_rst(c);
 			tcp_conn_kill(c);

@@ -4,6 +4,7 @@
 #include "tests/packetdrill/library.h"
 
 #define LINUX_RCVBUF   (15u << 20) /* its window scale is 8 */
+#define LINUX_QUICK    (16 * 1460) /* it delays no ACK of the first 16 segments */
 #define FREEBSD_RCVBUF (2u << 20)  /* its window scale is 6: its largest socket buffer */
 #define FIELD(f)       offsetof(struct pd_profile, f), sizeof(((struct pd_profile *)0)->f)
 #define TCP(f)         FIELD(tcp.f)
@@ -15,24 +16,26 @@ static const struct {
 	size_t offset, size;
 	uint64_t min, max;
 } words_known[] = {
-	{"linux",         FIELD(rcv_buffer),   LINUX_RCVBUF,      LINUX_RCVBUF     },
-	{"linux",         FIELD(merge),        true,              true             },
-	{"linux",         FIELD(close_resets), true,              true             },
-	{"freebsd",       FIELD(rcv_buffer),   FREEBSD_RCVBUF,    FREEBSD_RCVBUF   },
-	{"freebsd",       FIELD(close_resets), true,              true             },
-	{"mtu",           FIELD(mtu),          576,               9000             },
-	{"rcvbuf",        FIELD(rcv_buffer),   2048,              1u << 30         },
-	{"merge",         FIELD(merge),        true,              true             },
-	{"no-merge",      FIELD(merge),        false,             false            },
-	{"cubic",         TCP(congestion),     STACK_CUBIC,       STACK_CUBIC      },
-	{"newreno",       TCP(congestion),     STACK_NEWRENO,     STACK_NEWRENO    },
-	{"ecn",           TCP(ecn),            STACK_ECN_ACTIVE,  STACK_ECN_ACTIVE },
-	{"ecn-passive",   TCP(ecn),            STACK_ECN_PASSIVE, STACK_ECN_PASSIVE},
-	{"no-ecn",        TCP(ecn),            STACK_ECN_OFF,     STACK_ECN_OFF    },
-	{"no-timestamps", TCP(no_timestamps),  true,              true             },
-	{"no-sack",       TCP(no_sack),        true,              true             },
-	{"iw",            TCP(initial_window), 1,                 10               },
-	{"delack-ms",     TCP(delack_ms),      1,                 500              },
+	{"linux",         FIELD(rcv_buffer),    LINUX_RCVBUF,      LINUX_RCVBUF     },
+	{"linux",         FIELD(merge),         true,              true             },
+	{"linux",         FIELD(close_resets),  true,              true             },
+	{"linux",         TCP(quick_ack_bytes), LINUX_QUICK,       LINUX_QUICK      },
+	{"freebsd",       FIELD(rcv_buffer),    FREEBSD_RCVBUF,    FREEBSD_RCVBUF   },
+	{"freebsd",       FIELD(close_resets),  true,              true             },
+	{"mtu",           FIELD(mtu),           576,               9000             },
+	{"rcvbuf",        FIELD(rcv_buffer),    2048,              1u << 30         },
+	{"merge",         FIELD(merge),         true,              true             },
+	{"no-merge",      FIELD(merge),         false,             false            },
+	{"cubic",         TCP(congestion),      STACK_CUBIC,       STACK_CUBIC      },
+	{"newreno",       TCP(congestion),      STACK_NEWRENO,     STACK_NEWRENO    },
+	{"ecn",           TCP(ecn),             STACK_ECN_ACTIVE,  STACK_ECN_ACTIVE },
+	{"ecn-passive",   TCP(ecn),             STACK_ECN_PASSIVE, STACK_ECN_PASSIVE},
+	{"no-ecn",        TCP(ecn),             STACK_ECN_OFF,     STACK_ECN_OFF    },
+	{"no-timestamps", TCP(no_timestamps),   true,              true             },
+	{"no-sack",       TCP(no_sack),         true,              true             },
+	{"iw",            TCP(initial_window),  1,                 10               },
+	{"quick-ack",     TCP(quick_ack_bytes), 1,                 1u << 30         },
+	{"delack-ms",     TCP(delack_ms),       1,                 500              },
 };
 
 static void field_set(struct pd_profile *p, size_t offset, size_t size, uint64_t value)
