@@ -73,9 +73,8 @@ static size_t on_data(struct stream *st, struct bytes data)
 	struct pd_socket *s = of(st);
 	size_t n = MIN(data.n, s->want_n - s->got);
 
-	s->events++;
-	if (s->shut_rd)
-		return data.n;
+	if (!s->want)
+		s->events++; /* it arrives; later it is read */
 	if (n)
 		memcpy(s->want + s->got, data.p, n);
 	s->got += n;
