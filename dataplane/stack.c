@@ -79,11 +79,14 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 	st->syn_rcvd_max = MIN(MAX(conf->connections_max / 4, SYN_RCVD_MIN), SYN_RCVD_MAX);
 	st->conns = rte_zmalloc_socket(
 		"tcp_conns", conf->connections_max * sizeof(struct tcp_conn), CACHE_LINE, socket);
+	st->cold = rte_zmalloc_socket(
+		"tcp_cold", conf->connections_max * sizeof(struct tcp_cold), CACHE_LINE, socket);
 	st->tws = rte_zmalloc_socket("tcp_tw", tw_max * sizeof(struct tcp_tw), CACHE_LINE, socket);
 	st->table.slots = rte_malloc_socket("tcp_table", tcp_table_bytes(refs), CACHE_LINE, socket);
-	if (!st->conns || !st->tws || !st->table.slots) {
+	if (!st->conns || !st->cold || !st->tws || !st->table.slots) {
 		rte_free(st->table.slots);
 		rte_free(st->tws);
+		rte_free(st->cold);
 		rte_free(st->conns);
 		rte_free(st);
 		return NULL;
@@ -109,6 +112,7 @@ void stack_destroy(struct stack **stp)
 	neigh_table_fini(st);
 	rte_free(st->table.slots);
 	rte_free(st->tws);
+	rte_free(st->cold);
 	rte_free(st->conns);
 	rte_free(st);
 	*stp = NULL;

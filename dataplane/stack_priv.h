@@ -32,6 +32,7 @@ struct stack {
 	struct tcp_table
 		table; /* references: connections, then TIME_WAIT from connections_max on */
 	struct tcp_conn *conns;
+	struct tcp_cold *cold; /* of conns, by index */
 	struct tcp_tw *tws;
 	uint32_t tw_max;
 	struct list conn_unused; /* free slots, oldest first */
@@ -69,6 +70,11 @@ static inline uint32_t stack_ms(const struct stack *st)
 static inline uint32_t stack_conn_index(const struct stack *st, const struct tcp_conn *c)
 {
 	return (uint32_t)(c - st->conns);
+}
+
+static inline struct tcp_cold *tcp_cold(const struct tcp_conn *c)
+{
+	return &c->stack->cold[stack_conn_index(c->stack, c)];
 }
 
 /* stack.c */

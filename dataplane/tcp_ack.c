@@ -31,7 +31,7 @@ void tcp_rtt_sample(struct tcp_conn *c, uint64_t rtt_us)
 
 static void recovery_enter(struct tcp_conn *c)
 {
-	c->cc.ops->lost(&c->cc, tcp_flight(c), c->stack->now_us);
+	tcp_cc_lost(&c->cc, tcp_flight(c));
 	c->recover = c->snd_nxt;
 	c->flags |= CF_RECOVERY | CF_FORCE_RETX;
 	if (c->lost == 0)
@@ -61,14 +61,22 @@ static void recovery_partial(struct tcp_conn *c, uint32_t bytes)
 	c->flags |= CF_FORCE_RETX;
 }
 
-static void cc_grow(struct tcp_conn *c, uint32_t bytes, uint32_t flight)
+/* flight: before this ACK. */
+static void cc_grow(struct tcp_conn *c, uint32_t bytes, uint32_t flight, uint32_t rtt_us)
 {
 	/* RFC 7661 in short: a window that was not used is no proof that it can grow. */
 	bool used = c->cc.cwnd < c->cc.ssthresh ? flight * 2 >= c->cc.cwnd
 						: flight + c->mss >= c->cc.cwnd;
 
-	if (bytes && used)
-		c->cc.ops->acked(&c->cc, bytes, c->stack->now_us, c->srtt_us);
+	if (!bytes)
+		return;
+	tcp_cc_acked(&c->cc, &(struct tcp_cc_ack){.bytes = bytes,
+				     .rtt_us = rtt_us,
+				     .srtt_us = c->srtt_us,
+				     .una = c->snd_una,
+				     .nxt = c->snd_nxt,
+				     .now_us = c->stack->now_us,
+				     .limited = !used});
 }
 
 static void tell_writable(struct tcp_conn *c)
@@ -83,18 +91,22 @@ static void tell_writable(struct tcp_conn *c)
 	c->flags |= CF_TELL_WRITABLE;
 }
 
-static void ack_delivered(
+/* Returns the RTT that this ACK has measured; 0: none. */
+static uint32_t ack_delivered(
 	struct tcp_conn *c, const struct tcp_segment *seg, const struct tcp_acked *acked)
 {
 	uint64_t echo_us = acked->bytes ? tcp_ts_rtt_us(c, seg) : 0;
+	uint64_t rtt_us = 0;
 
 	/* Our own clock is finer than the echo, but of what was sent twice only the echo tells
 	 * (Karn).  Without one the RTO stays backed off while ACKs come so soon after a
 	 * retransmission that the RTT must have grown beyond the RTO. */
 	if (acked->sent_us && !acked->ambiguous)
-		tcp_rtt_sample(c, c->stack->now_us - acked->sent_us);
+		rtt_us = c->stack->now_us - acked->sent_us;
 	else if (echo_us)
-		tcp_rtt_sample(c, echo_us);
+		rtt_us = echo_us;
+	if (rtt_us || (acked->sent_us && !acked->ambiguous))
+		tcp_rtt_sample(c, rtt_us);
 	if (acked->bytes && (echo_us || !acked->early))
 		c->backoff = 0;
 	if (acked->delivered_us > c->rack_us ||
@@ -104,6 +116,7 @@ static void ack_delivered(
 		c->rack_end = acked->delivered_end;
 		c->rack_rtt_us = (uint32_t)MIN(c->stack->now_us - c->rack_us, TCP_RTO_MAX_US);
 	}
+	return (uint32_t)MIN(rtt_us, TCP_RTO_MAX_US);
 }
 
 /* Look for losses; what is only late is looked at again when its time is up. */
@@ -139,7 +152,7 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 	tcp_sendq_ack(c, seg->ack, &acked);
 	if (c->flags & CF_SACK)
 		tcp_sendq_sack(c, &seg->opt, &acked);
-	ack_delivered(c, seg, &acked);
+	uint32_t rtt_us = ack_delivered(c, seg, &acked);
 	c->retries = 0;
 	c->flags &= ~(uint32_t)CF_TLP_SENT;
 	uint64_t until = loss_detect(c);
@@ -154,7 +167,7 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 		if ((c->flags & CF_LOSS) && seq_le(c->recover, seg->ack))
 			c->flags &= ~(uint32_t)CF_LOSS;
 		c->dup_acks = 0;
-		cc_grow(c, acked.bytes, flight);
+		cc_grow(c, acked.bytes, flight, rtt_us);
 		if (c->lost && !(c->flags & CF_LOSS))
 			recovery_enter(c);
 	}

@@ -41,6 +41,7 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 		return NULL;
 	list_remove(&c->lap);
 	memset(c, 0, sizeof(*c));
+	memset(&st->cold[index], 0, sizeof(struct tcp_cold));
 	c->key = *key;
 	c->in_table = true;
 	c->generation = generation ? generation : 1;
@@ -53,7 +54,6 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	c->ts_offset = tcp_ts_offset(st, key);
 	c->snd_una = c->snd_nxt = c->iss;
 	c->snd_end = c->iss + 1;
-	c->cc.ops = &tcp_cc_newreno;
 	list_init(&c->lap);
 	list_init(&c->pending);
 	timer_init(&c->timer, tcp_timer_fire);
@@ -88,7 +88,9 @@ void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt)
 	c->snd_wscale = opt->wscale;
 	if (opt->sack_permitted && !st->conf.tcp.no_sack)
 		c->flags |= CF_SACK;
-	c->cc.ops->init(&c->cc, c->mss);
+	tcp_cc_init(&c->cc,
+		st->conf.tcp.congestion == STACK_NEWRENO ? TCP_CC_NEWRENO : TCP_CC_CUBIC, c->mss,
+		st->conf.tcp.initial_window);
 }
 
 void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state)

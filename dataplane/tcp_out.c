@@ -378,7 +378,7 @@ static bool fin_due(const struct tcp_conn *c)
 static void output_data(struct tcp_conn *c)
 {
 	if (tcp_flight(c) == 0 && c->unsent && c->stack->now_us - c->last_send_us > tcp_rto_us(c))
-		c->cc.ops->idle(&c->cc);
+		tcp_cc_idle(&c->cc);
 	if (output_lost(c))
 		output_fresh(c);
 	if (fin_due(c))

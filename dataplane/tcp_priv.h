@@ -145,6 +145,36 @@ static_assert(offsetof(struct tcp_conn, stack) == 64, "receiving is lines 0 and 
 static_assert(offsetof(struct tcp_conn, sendq) == 128, "sending starts line 2");
 static_assert(sizeof(struct tcp_conn) <= 384, "no further cache line without measuring");
 
+/* Sequence numbers, end not included. */
+struct tcp_range {
+	uint32_t start, end;
+};
+
+/* What a connection needs only while something is wrong, or rarely: in an array parallel to conns,
+ * so that the lines of the hot path stay few.  The same core touches it. */
+struct tcp_cold {
+	/* proportional rate reduction (RFC 6937): octets, of the recovery under way */
+	uint32_t prr_delivered, prr_out, recover_fs;
+	/* the window before it was reduced, in case the loss was none; undo_cwnd 0: no such case */
+	uint32_t undo_cwnd, undo_ssthresh;
+	uint32_t undo_ts;       /* our clock when the first segment went again (RFC 3522) */
+	uint32_t undo_retrans;  /* segments sent again that no D-SACK has told of */
+	struct tcp_range dsack; /* came twice: to be told once; empty: none (RFC 2883) */
+	uint32_t min_rtt_us;    /* RFC 8985 */
+	uint32_t fack;          /* right edge of all that is known to have arrived */
+	uint32_t tlp_end;       /* snd_nxt when the probe was sent */
+	uint32_t reo_round;     /* a D-SACK widens the reordering window once until then */
+	uint8_t reo_mult;       /* quarters of min_rtt_us, beyond the first */
+	uint8_t reo_persist;    /* recoveries for which it stays */
+	uint16_t flags;         /* enum tcp_cold_flag */
+};
+static_assert(sizeof(struct tcp_cold) <= 64, "with the TCB at most 448 octets");
+
+enum tcp_cold_flag {
+	COLD_REORDERING = 1,  /* segments have overtaken each other on this path */
+	COLD_TLP_RETRANS = 2, /* the probe was a segment sent again */
+};
+
 /* A segment of the retransmission queue, in the private area of its mbuf.  The driver may hold the
  * mbuf, so where the payload is stands here and not in data_off. */
 struct tcp_txseg {
@@ -170,9 +200,7 @@ struct tcp_options {
 	bool has_wscale, sack_permitted, has_ts;
 	uint8_t sack_n;
 	uint32_t ts_val, ts_ecr;
-	struct tcp_range {
-		uint32_t start, end;
-	} sack[4];
+	struct tcp_range sack[4];
 };
 
 /* A received segment, in host byte order.  m is trimmed to the payload. */

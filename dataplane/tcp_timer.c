@@ -115,7 +115,7 @@ static void retransmit_timeout(struct tcp_conn *c)
 	if (c->snd_wnd == 0)
 		counter_inc(CTR_TCP_ZERO_WINDOW_PROBES);
 	else
-		c->cc.ops->timeout(&c->cc, tcp_flight(c), first);
+		tcp_cc_timeout(&c->cc, tcp_flight(c), first);
 	tcp_sendq_mark_all_lost(c);
 	c->recover = c->snd_nxt;
 	c->dup_acks = 0;
