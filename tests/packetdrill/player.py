@@ -21,6 +21,9 @@ class Player:
         flags = ",".join(w for w in (self.settings.get("so_flags", ""), words) if w)
         self.calls = Calls(library, flags, family)
         self.family = family
+        if "remote_ip" in settings:
+            self.calls.remote = ipaddress.ip_address(settings["remote_ip"])
+        self.to = ipaddress.ip_address(settings.get("to_ip", self.calls.local))
         self.tolerance = int(self.settings.get("tolerance_usecs", TOLERANCE_US))
         self.start = self.last = self.calls.now_us()
         self.active = False          # we were connected to
@@ -81,8 +84,8 @@ class Player:
         ack = self.real_local(s.ack) if s.flags & FLAGS["."] else 0
         real = Segment(s.flags, (REMOTE_ISN + s.seq) & 0xffffffff, s.payload, ack, s.window,
                        self.real_options(s.options), s.urgent)
-        self.calls.send(packet.tcp_packet(self.calls.remote, self.calls.local, self.sport,
-                                          self.dport, real, s.ecn or 0))
+        self.calls.send(packet.tcp_packet(self.calls.remote, self.to, self.sport, self.dport, real,
+                                          s.ecn or 0))
 
     def play_icmp(self, event):
         first, end, n, kind, code, mtu = event.what

@@ -4,6 +4,7 @@
     TIME < PACKET          a packet arrives        TIME NAME(ARGS) = RESULT [ERRNO]   a call
     TIME > PACKET          and one leaves          TIME %{ PYTHON }%                  TCP_INFO holds
     --so_flags=WORDS       --tolerance_usecs=N           --wrong=TEXT: must fail, and say this
+    --remote_ip=ADDRESS    --to_ip=ADDRESS: where what arrives is sent to, not the stack's
 
 TIME is seconds since the start, "+" seconds since the last event, or "+a~+b"."""
 import errno
