@@ -9,8 +9,9 @@ uint64_t tcp_rto_us(const struct tcp_conn *c)
 	uint64_t rto = TCP_RTO_INITIAL_US;
 
 	if (c->srtt_us)
-		rto = c->srtt_us + MAX(4ull * c->rttvar_us, US_PER_MS);
-	rto = MAX(rto, (uint64_t)TCP_RTO_MIN_US) << MIN(c->backoff, (uint8_t)10);
+		/* the minimum is over the RTT: so long may an ACK be delayed at the other end */
+		rto = c->srtt_us + MAX(4ull * c->rttvar_us, TCP_RTO_MIN_US);
+	rto <<= MIN(c->backoff, (uint8_t)10);
 	return MIN(rto, TCP_RTO_MAX_US);
 }
 
