@@ -145,6 +145,7 @@ int stream_connect(struct stack *st, struct stream *s, const struct endpoint *re
 struct stack_info {
 	uint32_t connections; /* in any state but LISTEN and CLOSED */
 	uint32_t established;
+	uint32_t half_open; /* passive opens whose handshake is not complete */
 	uint32_t time_wait;
 	uint32_t connections_max;
 	uint32_t neighbours;

@@ -6,8 +6,7 @@
 #include <rte_mempool.h>
 
 #define TW_MAX        32768u /* chosen: 2 MiB of TIME_WAIT */
-#define SYN_RCVD_MIN  64u    /* chosen: backlog of small stacks */
-#define SYN_RCVD_MAX  4096u
+#define TW_MIN        64u    /* chosen: for small stacks */
 #define POOL_RETRY_US (1 * US_PER_MS)
 
 static void keys_init(struct stack *st)
@@ -35,8 +34,7 @@ static void pool_timer_fire(struct timer *t, uint64_t now_us)
 
 static void lists_init(struct stack *st)
 {
-	struct list *lists[] = {
-		&st->conn_unused, &st->conn_dead, &st->dirty, &st->backlog, &st->pool_waiters};
+	struct list *lists[] = {&st->conn_unused, &st->conn_dead, &st->dirty, &st->pool_waiters};
 
 	for (unsigned i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);
@@ -59,11 +57,21 @@ static bool conf_ok(const struct stack_conf *conf, const struct stack_env *env)
 	       rte_pktmbuf_priv_size(env->tx_pool) >= sizeof(struct tcp_txseg);
 }
 
+static void tables_free(struct stack *st)
+{
+	tcp_syn_fini(st);
+	rte_free(st->table.slots);
+	rte_free(st->tws);
+	rte_free(st->cold);
+	rte_free(st->conns);
+	rte_free(st);
+}
+
 struct stack *stack_create(const struct stack_conf *conf, const struct stack_env *env, int socket)
 {
 	if (!conf_ok(conf, env))
 		return NULL;
-	uint32_t tw_max = MIN(MAX(conf->connections_max, SYN_RCVD_MIN), TW_MAX);
+	uint32_t tw_max = MIN(MAX(conf->connections_max, TW_MIN), TW_MAX);
 	uint32_t refs = conf->connections_max + tw_max;
 	struct stack *st = rte_zmalloc_socket("stack", sizeof(*st), CACHE_LINE, socket);
 	if (!st)
@@ -76,19 +84,15 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 		st->conf.rcv_buffer_bytes = STACK_BUFFER_DEFAULT;
 	if (!st->conf.snd_buffer_bytes)
 		st->conf.snd_buffer_bytes = STACK_BUFFER_DEFAULT;
-	st->syn_rcvd_max = MIN(MAX(conf->connections_max / 4, SYN_RCVD_MIN), SYN_RCVD_MAX);
 	st->conns = rte_zmalloc_socket(
 		"tcp_conns", conf->connections_max * sizeof(struct tcp_conn), CACHE_LINE, socket);
 	st->cold = rte_zmalloc_socket(
 		"tcp_cold", conf->connections_max * sizeof(struct tcp_cold), CACHE_LINE, socket);
 	st->tws = rte_zmalloc_socket("tcp_tw", tw_max * sizeof(struct tcp_tw), CACHE_LINE, socket);
 	st->table.slots = rte_malloc_socket("tcp_table", tcp_table_bytes(refs), CACHE_LINE, socket);
-	if (!st->conns || !st->cold || !st->tws || !st->table.slots) {
-		rte_free(st->table.slots);
-		rte_free(st->tws);
-		rte_free(st->cold);
-		rte_free(st->conns);
-		rte_free(st);
+	bool syn_ok = tcp_syn_init(st, socket);
+	if (!st->conns || !st->cold || !st->tws || !st->table.slots || !syn_ok) {
+		tables_free(st);
 		return NULL;
 	}
 	keys_init(st);
@@ -110,11 +114,7 @@ void stack_destroy(struct stack **stp)
 	timer_cancel(st->env.wheel, &st->tw_timer);
 	timer_cancel(st->env.wheel, &st->pool_timer);
 	neigh_table_fini(st);
-	rte_free(st->table.slots);
-	rte_free(st->tws);
-	rte_free(st->cold);
-	rte_free(st->conns);
-	rte_free(st);
+	tables_free(st);
 	*stp = NULL;
 }
 
@@ -244,7 +244,8 @@ void stack_unlisten(struct stack *st, uint16_t port)
 void stack_get_info(const struct stack *st, struct stack_info *info_r)
 {
 	*info_r = (struct stack_info){
-		.connections = st->connections + st->tw_count,
+		.connections = st->connections + st->syn.used + st->tw_count,
+		.half_open = st->syn.used,
 		.established = st->established,
 		.time_wait = st->tw_count,
 		.connections_max = st->conf.connections_max,

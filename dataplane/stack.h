@@ -69,6 +69,7 @@ struct stack_tcp_conf {
 	/* So many octets at the start of a connection are acknowledged without delay, for a peer in
 	 * slow start that counts ACKs; 0: none. */
 	uint32_t quick_ack_bytes;
+	uint16_t syn_cache; /* half-open connections; 0: a quarter of connections_max */
 };
 
 struct stack_conf {

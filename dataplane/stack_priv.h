@@ -38,11 +38,11 @@ struct stack {
 	struct list conn_unused; /* free slots, oldest first */
 	struct list conn_dead;   /* slots that become free after this lap */
 	struct list dirty;       /* connections with something to do at the end of the lap */
-	struct list backlog;     /* SYN_RCVD of passive opens, oldest first */
 	struct list pool_waiters;
 	uint32_t tw_unused, tw_oldest, tw_newest; /* indices into tws */
 	struct timer tw_timer, pool_timer;
-	uint32_t connections, established, syn_rcvd, syn_rcvd_max, tw_count;
+	struct tcp_syn_cache syn;
+	uint32_t connections, established, tw_count;
 	uint32_t ephemeral_next;
 	struct {
 		uint16_t port; /* 0: free */

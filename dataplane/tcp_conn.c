@@ -21,11 +21,11 @@ uint32_t tcp_isn(struct stack *st, const struct tcp_key *key)
 }
 
 /* Smallest shift that lets the window field say the whole buffer. */
-static uint8_t window_scale(uint32_t buffer)
+uint8_t tcp_wscale_ours(const struct stack *st)
 {
 	uint8_t scale = 0;
 
-	while (scale < TCP_WSCALE_MAX && buffer >> scale > UINT16_MAX)
+	while (scale < TCP_WSCALE_MAX && st->conf.rcv_buffer_bytes >> scale > UINT16_MAX)
 		scale++;
 	return scale;
 }
@@ -47,7 +47,7 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	c->generation = generation ? generation : 1;
 	c->stack = st;
 	c->port = (uint8_t)port;
-	c->rcv_wscale = window_scale(st->conf.rcv_buffer_bytes);
+	c->rcv_wscale = tcp_wscale_ours(st);
 	c->rcv_mss = TCP_MSS_DEFAULT;
 	c->mss = TCP_MSS_DEFAULT;
 	c->iss = tcp_isn(st, key);
@@ -61,9 +61,9 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	return c;
 }
 
-uint16_t tcp_mss_ours(const struct tcp_conn *c)
+uint16_t tcp_mss_ours(const struct stack *st, unsigned port, const struct ip_addr *peer)
 {
-	return (uint16_t)(c->stack->conf.ports[c->port].mtu - ip_header_bytes(&c->key.peer) -
+	return (uint16_t)(st->conf.ports[port].mtu - ip_header_bytes(peer) -
 			  sizeof(struct rte_tcp_hdr));
 }
 
@@ -124,8 +124,6 @@ void tcp_conn_kill(struct tcp_conn *c)
 {
 	struct stack *st = c->stack;
 
-	if (c->state == TCP_SYN_RCVD && c->listener)
-		st->syn_rcvd--;
 	tcp_conn_set_state(c, TCP_CLOSED);
 	if (c->in_table)
 		tcp_table_remove(

@@ -124,13 +124,12 @@ static void syn_sent_input(struct tcp_conn *c, struct tcp_segment *seg)
 
 /* ---- synchronized states ---- */
 
-/* RFC 9293 3.10.7.4, first check. */
-static bool acceptable(const struct tcp_conn *c, const struct tcp_segment *seg)
+bool tcp_window_takes(uint32_t next, uint32_t edge, const struct tcp_segment *seg)
 {
-	uint32_t window = seq_lt(c->rcv_nxt, c->rcv_adv) ? c->rcv_adv - c->rcv_nxt : 0;
+	uint32_t window = seq_lt(next, edge) ? edge - next : 0;
 	uint32_t n =
 		seg->len + !!(seg->flags & RTE_TCP_FIN_FLAG) + !!(seg->flags & RTE_TCP_SYN_FLAG);
-	uint32_t first = seg->seq - c->rcv_nxt, last = seg->seq + n - 1 - c->rcv_nxt;
+	uint32_t first = seg->seq - next, last = seg->seq + n - 1 - next;
 
 	/* On the right edge too: there sits the pure ACK of a peer that has used the whole window.
 	 * To refuse it, as RFC 9293's table does, lets two ends that both wait for a hole starve.
@@ -141,6 +140,11 @@ static bool acceptable(const struct tcp_conn *c, const struct tcp_segment *seg)
 	if (window == 0)
 		return first == 0 && seg->len == 0 && !(seg->flags & RTE_TCP_SYN_FLAG);
 	return first < window || last < window;
+}
+
+static bool acceptable(const struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	return tcp_window_takes(c->rcv_nxt, c->rcv_adv, seg);
 }
 
 /* RFC 9293 3.10.7.4: with a closed window, ACKs are still worth their while.  While a zero-window
@@ -261,6 +265,24 @@ static void data_input(struct tcp_conn *c, struct tcp_segment *seg)
 	tcp_reass_input(c, m, seg->seq, seg->len);
 }
 
+/* Acceptable, with ACK, and neither RST nor SYN. */
+static void ack_input(struct tcp_conn *c, struct tcp_segment *seg)
+{
+	if (c->state == TCP_SYN_RCVD && !syn_rcvd_ack(c, seg))
+		return;
+	if (c->state == TCP_CLOSED || !tcp_ack_process(c, seg))
+		return;
+	tcp_ts_update(c, seg); /* only what an acceptable ACK came with */
+	if (data_unwanted(c, seg)) {
+		tcp_send_rst(c);
+		tcp_conn_kill(c);
+		return;
+	}
+	data_input(c, seg);
+	if (c->state != TCP_CLOSED)
+		tcp_conn_progress(c);
+}
+
 static void sync_input(struct tcp_conn *c, struct tcp_segment *seg)
 {
 	bool syn_again = c->state == TCP_SYN_RCVD && seg->seq == c->irs &&
@@ -285,19 +307,7 @@ static void sync_input(struct tcp_conn *c, struct tcp_segment *seg)
 	} else if (seg->flags & RTE_TCP_SYN_FLAG) {
 		tcp_send_challenge(c); /* RFC 5961 4.2 */
 	} else if (seg->flags & RTE_TCP_ACK_FLAG) {
-		if (c->state == TCP_SYN_RCVD && !syn_rcvd_ack(c, seg))
-			return;
-		if (c->state == TCP_CLOSED || !tcp_ack_process(c, seg))
-			return;
-		tcp_ts_update(c, seg); /* only what an acceptable ACK came with */
-		if (data_unwanted(c, seg)) {
-			tcp_send_rst(c);
-			tcp_conn_kill(c);
-			return;
-		}
-		data_input(c, seg);
-		if (c->state != TCP_CLOSED)
-			tcp_conn_progress(c);
+		ack_input(c, seg);
 	}
 }
 
@@ -305,6 +315,14 @@ static void sync_input(struct tcp_conn *c, struct tcp_segment *seg)
 
 static void stranger_input(struct stack *st, struct tcp_segment *seg)
 {
+	struct tcp_syn *half_open = tcp_syn_lookup(st, &seg->key);
+
+	if (half_open) {
+		struct tcp_conn *c = tcp_syn_input(st, half_open, seg);
+		if (c)
+			ack_input(c, seg);
+		return;
+	}
 	struct tcp_tw *tw = tcp_tw_lookup(st, &seg->key);
 	uint32_t floor = 0;
 
@@ -340,10 +358,12 @@ void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct
 void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq, bool hard)
 {
 	struct tcp_conn *c = tcp_conn_lookup(st, key);
+	struct tcp_syn *half_open = c ? NULL : tcp_syn_lookup(st, key);
 
+	if (half_open)
+		tcp_syn_unreachable(st, half_open, seq, hard);
 	/* RFC 5461, RFC 5927 5.2: a connection being opened ends; an established one goes on
 	 * trying, whatever the error says */
-	(void)hard;
 	if (c && c->state == TCP_SYN_SENT && seq == c->iss && !(c->flags & CF_SYN_DUE))
 		tcp_conn_end(c, STREAM_UNREACHABLE);
 }

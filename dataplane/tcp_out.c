@@ -100,7 +100,7 @@ void tcp_send_syn(struct tcp_conn *c)
 	/* An answer offers only what the SYN did (RFC 7323 1.3, RFC 2018 2). */
 	bool scale = !answer || (c->flags & CF_WSCALE), sack = !answer || (c->flags & CF_SACK);
 	bool ts = !answer || (c->flags & CF_TS);
-	struct tcp_offer offer = {.mss = tcp_mss_ours(c),
+	struct tcp_offer offer = {.mss = tcp_mss_ours(st, c->port, &c->key.peer),
 		.wscale = scale ? c->rcv_wscale : -1,
 		.sack = sack && !st->conf.tcp.no_sack,
 		.ts = ts && !st->conf.tcp.no_timestamps,
@@ -152,16 +152,71 @@ void tcp_send_challenge(struct tcp_conn *c)
 	tcp_send_ack(c);
 }
 
-static void bare_send(struct stack *st, unsigned port, const struct tcp_key *key, uint32_t seq,
-	uint32_t ack, uint8_t flags, struct bytes options)
+/* A segment without a connection, and what is rare in one. */
+struct bare {
+	const struct tcp_key *key;
+	unsigned port;
+	uint32_t seq, ack;
+	uint8_t flags;
+	uint16_t window;
+};
+
+static void bare_window_send(struct stack *st, const struct bare *b, struct bytes options)
 {
 	struct rte_mbuf *m = stack_alloc(st, st->env.control_pool);
 
 	if (!m)
 		return;
+	header_push(m, b->key, b->seq, b->ack, b->flags, b->window, options);
+	ip_output(st, b->port, &b->key->local, &b->key->peer, IPPROTO_TCP, 0, m);
+}
+
+static void bare_send(struct stack *st, unsigned port, const struct tcp_key *key, uint32_t seq,
+	uint32_t ack, uint8_t flags, struct bytes options)
+{
+	struct bare b = {key, port, seq, ack, flags, 0};
+
 	counter_inc(flags & RTE_TCP_RST_FLAG ? CTR_TCP_OUT_RSTS : CTR_TCP_OUT_SEGS);
-	header_push(m, key, seq, ack, flags, 0, options);
-	ip_output(st, port, &key->local, &key->peer, IPPROTO_TCP, 0, m);
+	bare_window_send(st, &b, options);
+}
+
+static uint32_t half_open_ts(struct stack *st, const struct tcp_syn *e)
+{
+	return stack_ms(st) + tcp_ts_offset(st, &e->key);
+}
+
+void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e)
+{
+	struct bare b = {&e->key, e->port, e->iss, e->irs + 1, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG,
+		(uint16_t)tcp_syn_window(st)};
+	/* An answer offers only what the SYN did (RFC 7323 1.3, RFC 2018 2). */
+	struct tcp_offer offer = {.mss = tcp_mss_ours(st, e->port, &e->key.peer),
+		.wscale = e->flags & TCP_SYN_WSCALE ? tcp_wscale_ours(st) : -1,
+		.sack = e->flags & TCP_SYN_SACK,
+		.ts = e->flags & TCP_SYN_TS};
+	uint8_t options[40];
+
+	if (offer.ts) {
+		offer.ts_val = half_open_ts(st, e);
+		offer.ts_ecr = e->ts_recent;
+	}
+	counter_inc(
+		e->repeats || (e->flags & TCP_SYN_TWICE) ? CTR_TCP_RETRANS_SEGS : CTR_TCP_OUT_SEGS);
+	bare_window_send(st, &b, bytes_make(options, tcp_options_syn(options, &offer)));
+}
+
+void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e)
+{
+	unsigned scale = e->flags & TCP_SYN_WSCALE ? tcp_wscale_ours(st) : 0;
+	struct bare b = {&e->key, e->port, e->iss + 1, e->irs + 1, RTE_TCP_ACK_FLAG,
+		(uint16_t)(tcp_syn_window(st) >> scale)};
+	uint8_t options[TCP_TS_OCTETS];
+	size_t n = 0;
+
+	if (e->flags & TCP_SYN_TS)
+		n = tcp_options_ts(options, half_open_ts(st, e), e->ts_recent);
+	counter_inc(CTR_TCP_OUT_SEGS);
+	bare_window_send(st, &b, bytes_make(options, n));
 }
 
 void tcp_send_rst(struct tcp_conn *c)

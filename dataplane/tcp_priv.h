@@ -5,6 +5,7 @@
  *   tcp_ack.c    what an ACK means: loss, recovery     tcp_sendq.c the retransmission queue
  *   tcp_reass.c  the receive queue                     tcp_timer.c timeouts
  *   tcp_listen.c listeners and passive opens           tcp_tw.c    TIME_WAIT
+ *   tcp_syn.c    half-open passive connections
  *   tcp_conn.c   life of a connection, upcalls         tcp_stream.c calls of the application
  *
  * OWNER of everything: the core whose stack it is. */
@@ -215,6 +216,43 @@ struct tcp_segment {
 	struct tcp_options opt;
 };
 
+#define TCP_SYN_BUCKET      8u
+#define TCP_SYN_ENTRIES_MAX 32768u /* indices are of 16 bits */
+
+enum tcp_syn_flag {
+	TCP_SYN_WSCALE = 1,
+	TCP_SYN_SACK = 2,
+	TCP_SYN_TS = 4,
+	TCP_SYN_TWICE = 8,       /* the SYN came again, and was answered: no RTT sample (Karn) */
+	TCP_SYN_CHALLENGED = 16, /* since the last answer */
+};
+
+/* A half-open passive connection. */
+struct tcp_syn {
+	struct tcp_key key;
+	uint32_t irs, iss;
+	uint32_t ts_recent;
+	uint32_t due;        /* of the microseconds' low bits: the answer goes out again */
+	uint16_t next, prev; /* of those answered equally often, oldest first */
+	uint16_t mss;        /* the peer's; 0: it did not say */
+	uint16_t window;
+	uint8_t flags;   /* enum tcp_syn_flag */
+	uint8_t wscale;  /* the peer's */
+	uint8_t repeats; /* of our answer, because nothing came */
+	uint8_t port;
+};
+static_assert(sizeof(struct tcp_syn) == 64, "one cache line");
+
+struct tcp_syn_cache {
+	struct tcp_syn *entries; /* buckets of TCP_SYN_BUCKET */
+	uint32_t *tags;          /* their hashes; 0: free */
+	uint32_t size, used;
+	struct {
+		uint16_t oldest, newest;
+	} waiting[TCP_SYN_ACK_RETRIES + 1]; /* [repeats] */
+	struct timer timer;
+};
+
 /* TIME_WAIT: what answers a late segment needs, and no more. */
 struct tcp_tw {
 	struct tcp_key key;
@@ -265,6 +303,8 @@ size_t tcp_options_sack(uint8_t *out, const struct tcp_range *blocks, unsigned n
 /* tcp_in.c */
 /* m starts at the TCP header and ends with the segment; takes m. */
 void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt);
+/* RFC 9293 3.10.7.4, first check: is any of seg in the window from next up to edge? */
+bool tcp_window_takes(uint32_t next, uint32_t edge, const struct tcp_segment *seg);
 /* A next hop did not answer, or ICMP says so, for a segment of ours (seq) with this key.  hard: the
  * other end or an administrator refuses; it is not a state of the network that may pass. */
 void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq, bool hard);
@@ -332,6 +372,9 @@ void tcp_send_rst(struct tcp_conn *c);
 /* RFC 9293 3.10.7.1: in answer to a segment that belongs to nothing. */
 void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg);
 void tcp_reply_ack(struct stack *st, const struct tcp_tw *tw);
+/* The SYN-ACK of a half-open connection, and a bare ACK. */
+void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e);
+void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e);
 bool tcp_window_update_due(const struct tcp_conn *c);
 
 /* tcp_timer.c */
@@ -363,8 +406,10 @@ uint64_t tcp_ts_rtt_us(const struct tcp_conn *c, const struct tcp_segment *seg);
 struct tcp_conn *tcp_conn_lookup(struct stack *st, const struct tcp_key *key);
 /* A connection entered in the table; NULL: none free. */
 struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, unsigned port);
-/* The MSS we announce: what the port takes (RFC 6691). */
-uint16_t tcp_mss_ours(const struct tcp_conn *c);
+/* The MSS we announce to peer: what the port takes (RFC 6691). */
+uint16_t tcp_mss_ours(const struct stack *st, unsigned port, const struct ip_addr *peer);
+/* The window scale we announce. */
+uint8_t tcp_wscale_ours(const struct stack *st);
 /* After the handshake's options are known. */
 void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt);
 void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state);
@@ -385,7 +430,26 @@ uint32_t tcp_isn(struct stack *st, const struct tcp_key *key);
 extern const struct stream_transport tcp_transport;
 void tcp_stream_pool_wakeup(struct stack *st);
 
+/* tcp_syn.c */
+/* Entries that conf asks for. */
+uint32_t tcp_syn_entries(const struct stack_conf *conf);
+/* Returns false: no memory. */
+bool tcp_syn_init(struct stack *st, int socket);
+void tcp_syn_fini(struct stack *st);
+struct tcp_syn *tcp_syn_lookup(struct stack *st, const struct tcp_key *key);
+/* A SYN for a listener; isn_floor as for tcp_listen_input. */
+void tcp_syn_open(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);
+/* A segment of a half-open connection.  Returns the connection, in SYN_RCVD, when seg acknowledges
+ * our SYN: seg is to be processed further. */
+struct tcp_conn *tcp_syn_input(struct stack *st, struct tcp_syn *e, const struct tcp_segment *seg);
+/* As tcp_unreachable. */
+void tcp_syn_unreachable(struct stack *st, struct tcp_syn *e, uint32_t seq, bool hard);
+/* The window that SYN-ACKs tell. */
+uint32_t tcp_syn_window(const struct stack *st);
+
 /* tcp_listen.c */
+/* NULL: nobody listens. */
+struct listener *tcp_listener_find(const struct stack *st, uint16_t port);
 /* A segment that belongs to no connection.  isn_floor: 0, or sequence numbers of an earlier
  * incarnation end there. */
 void tcp_listen_input(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);

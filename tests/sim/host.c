@@ -156,7 +156,13 @@ bool host_has_conn(const struct host *h, const struct packet *sent)
 			ip_eq(&c->key.local, &sent->from))
 			return true;
 	}
-	return false;
+	if (!sent->tcp)
+		return false;
+	struct tcp_key key = {.local = sent->from,
+		.peer = sent->to,
+		.local_port = sent->sport,
+		.peer_port = sent->dport};
+	return tcp_syn_lookup(h->stack, &key) != NULL;
 }
 
 static void conn_check(const struct tcp_conn *c)
