@@ -96,6 +96,7 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 		return NULL;
 	}
 	keys_init(st);
+	tcp_cookie_init(st);
 	lists_init(st);
 	neigh_table_init(st);
 	return st;

@@ -57,6 +57,9 @@ struct stack_env {
 
 enum stack_congestion { STACK_CUBIC, STACK_NEWRENO };
 enum stack_ecn { STACK_ECN_PASSIVE, STACK_ECN_ACTIVE, STACK_ECN_OFF }; /* RFC 3168 */
+/* SYN cookies (RFC 4987): when there is no room for a half-open connection, or no frame to spare.
+ */
+enum stack_cookies { STACK_COOKIES_OVERFLOW, STACK_COOKIES_ALWAYS, STACK_COOKIES_OFF };
 
 /* TCP of one stack.  All 0 is the default. */
 struct stack_tcp_conf {
@@ -69,7 +72,8 @@ struct stack_tcp_conf {
 	/* So many octets at the start of a connection are acknowledged without delay, for a peer in
 	 * slow start that counts ACKs; 0: none. */
 	uint32_t quick_ack_bytes;
-	uint16_t syn_cache; /* half-open connections; 0: a quarter of connections_max */
+	uint8_t syn_cookies; /* enum stack_cookies */
+	uint16_t syn_cache;  /* half-open connections; 0: a quarter of connections_max */
 };
 
 struct stack_conf {

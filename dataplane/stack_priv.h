@@ -42,6 +42,7 @@ struct stack {
 	uint32_t tw_unused, tw_oldest, tw_newest; /* indices into tws */
 	struct timer tw_timer, pool_timer;
 	struct tcp_syn_cache syn;
+	struct tcp_cookies cookies;
 	uint32_t connections, established, tw_count;
 	uint32_t ephemeral_next;
 	struct {

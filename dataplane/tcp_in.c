@@ -317,8 +317,10 @@ static void stranger_input(struct stack *st, struct tcp_segment *seg)
 {
 	struct tcp_syn *half_open = tcp_syn_lookup(st, &seg->key);
 
+	struct tcp_conn *c;
+
 	if (half_open) {
-		struct tcp_conn *c = tcp_syn_input(st, half_open, seg);
+		c = tcp_syn_input(st, half_open, seg);
 		if (c)
 			ack_input(c, seg);
 		return;
@@ -332,7 +334,9 @@ static void stranger_input(struct stack *st, struct tcp_segment *seg)
 		floor = tw->snd_nxt;
 		tcp_tw_remove(st, tw);
 	}
-	tcp_listen_input(st, seg, floor);
+	c = tcp_listen_input(st, seg, floor);
+	if (c)
+		ack_input(c, seg);
 }
 
 void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt)

@@ -15,27 +15,35 @@ struct listener *tcp_listener_find(const struct stack *st, uint16_t port)
 
 static void syn_received(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor)
 {
-	if (stack_pressure(st) >= STACK_PRESSURE_OPENS)
+	enum stack_pressure pressure = stack_pressure(st);
+	uint8_t cookies = st->conf.tcp.syn_cookies;
+
+	if (pressure >= STACK_PRESSURE_RESETS ||
+		(pressure >= STACK_PRESSURE_OPENS && cookies == STACK_COOKIES_OFF))
 		counter_inc(CTR_TCP_PRESSURE_SYN_DROPPED);
 	else if (list_empty(&st->conn_unused))
 		counter_inc(CTR_TCP_SYN_DROPPED);
-	else
-		tcp_syn_open(st, seg, isn_floor);
+	else if (pressure >= STACK_PRESSURE_OPENS || cookies == STACK_COOKIES_ALWAYS ||
+		 !tcp_syn_open(st, seg, isn_floor))
+		tcp_cookie_answer(st, seg, isn_floor);
 }
 
-void tcp_listen_input(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor)
+struct tcp_conn *tcp_listen_input(
+	struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor)
 {
 	struct listener *l = tcp_listener_find(st, seg->key.local_port);
+	bool syn = seg->flags & RTE_TCP_SYN_FLAG;
 
 	if (seg->flags & RTE_TCP_RST_FLAG)
-		return;
-	if (!l || (seg->flags & RTE_TCP_ACK_FLAG)) {
+		return NULL;
+	if (l && !syn && (seg->flags & RTE_TCP_ACK_FLAG) && st->now_us < st->cookies.until_us)
+		return tcp_cookie_input(st, seg, l);
+	if (!l || (seg->flags & RTE_TCP_ACK_FLAG))
 		tcp_reply_rst(st, seg);
-		return;
-	}
 	/* SYN+FIN is nobody's way to open a connection */
-	if ((seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG)) == RTE_TCP_SYN_FLAG)
+	else if (syn && !(seg->flags & RTE_TCP_FIN_FLAG))
 		syn_received(st, seg, isn_floor);
+	return NULL;
 }
 
 bool tcp_listen_accept(struct tcp_conn *c)

@@ -180,12 +180,7 @@ static void bare_send(struct stack *st, unsigned port, const struct tcp_key *key
 	bare_window_send(st, &b, options);
 }
 
-static uint32_t half_open_ts(struct stack *st, const struct tcp_syn *e)
-{
-	return stack_ms(st) + tcp_ts_offset(st, &e->key);
-}
-
-void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e)
+void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e, uint32_t ts)
 {
 	struct bare b = {&e->key, e->port, e->iss, e->irs + 1, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG,
 		(uint16_t)tcp_syn_window(st)};
@@ -193,19 +188,17 @@ void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e)
 	struct tcp_offer offer = {.mss = tcp_mss_ours(st, e->port, &e->key.peer),
 		.wscale = e->flags & TCP_SYN_WSCALE ? tcp_wscale_ours(st) : -1,
 		.sack = e->flags & TCP_SYN_SACK,
-		.ts = e->flags & TCP_SYN_TS};
+		.ts = e->flags & TCP_SYN_TS,
+		.ts_val = ts,
+		.ts_ecr = e->ts_recent};
 	uint8_t options[40];
 
-	if (offer.ts) {
-		offer.ts_val = half_open_ts(st, e);
-		offer.ts_ecr = e->ts_recent;
-	}
 	counter_inc(
 		e->repeats || (e->flags & TCP_SYN_TWICE) ? CTR_TCP_RETRANS_SEGS : CTR_TCP_OUT_SEGS);
 	bare_window_send(st, &b, bytes_make(options, tcp_options_syn(options, &offer)));
 }
 
-void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e)
+void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e, uint32_t ts)
 {
 	unsigned scale = e->flags & TCP_SYN_WSCALE ? tcp_wscale_ours(st) : 0;
 	struct bare b = {&e->key, e->port, e->iss + 1, e->irs + 1, RTE_TCP_ACK_FLAG,
@@ -214,7 +207,7 @@ void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e)
 	size_t n = 0;
 
 	if (e->flags & TCP_SYN_TS)
-		n = tcp_options_ts(options, half_open_ts(st, e), e->ts_recent);
+		n = tcp_options_ts(options, ts, e->ts_recent);
 	counter_inc(CTR_TCP_OUT_SEGS);
 	bare_window_send(st, &b, bytes_make(options, n));
 }

@@ -5,7 +5,7 @@
  *   tcp_ack.c    what an ACK means: loss, recovery     tcp_sendq.c the retransmission queue
  *   tcp_reass.c  the receive queue                     tcp_timer.c timeouts
  *   tcp_listen.c listeners and passive opens           tcp_tw.c    TIME_WAIT
- *   tcp_syn.c    half-open passive connections
+ *   tcp_syn.c    half-open passive connections         tcp_cookie.c when there is no room for them
  *   tcp_conn.c   life of a connection, upcalls         tcp_stream.c calls of the application
  *
  * OWNER of everything: the core whose stack it is. */
@@ -253,6 +253,13 @@ struct tcp_syn_cache {
 	struct timer timer;
 };
 
+/* SYN cookies. */
+struct tcp_cookies {
+	struct siphash_key secret[2]; /* [generation % 2] */
+	uint64_t generation;
+	uint64_t until_us; /* ACKs may be answers to one */
+};
+
 /* TIME_WAIT: what answers a late segment needs, and no more. */
 struct tcp_tw {
 	struct tcp_key key;
@@ -372,9 +379,9 @@ void tcp_send_rst(struct tcp_conn *c);
 /* RFC 9293 3.10.7.1: in answer to a segment that belongs to nothing. */
 void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg);
 void tcp_reply_ack(struct stack *st, const struct tcp_tw *tw);
-/* The SYN-ACK of a half-open connection, and a bare ACK. */
-void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e);
-void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e);
+/* The SYN-ACK of a half-open connection, and a bare ACK.  ts: our timestamp, if there is one. */
+void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e, uint32_t ts);
+void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e, uint32_t ts);
 bool tcp_window_update_due(const struct tcp_conn *c);
 
 /* tcp_timer.c */
@@ -437,22 +444,36 @@ uint32_t tcp_syn_entries(const struct stack_conf *conf);
 bool tcp_syn_init(struct stack *st, int socket);
 void tcp_syn_fini(struct stack *st);
 struct tcp_syn *tcp_syn_lookup(struct stack *st, const struct tcp_key *key);
-/* A SYN for a listener; isn_floor as for tcp_listen_input. */
-void tcp_syn_open(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);
+/* What is to be known of a SYN, but for our number. */
+void tcp_syn_fill(const struct stack *st, const struct tcp_segment *seg, struct tcp_syn *e_r);
+/* A SYN for a listener; isn_floor as for tcp_listen_input.  Returns false: no room. */
+bool tcp_syn_open(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);
 /* A segment of a half-open connection.  Returns the connection, in SYN_RCVD, when seg acknowledges
  * our SYN: seg is to be processed further. */
 struct tcp_conn *tcp_syn_input(struct stack *st, struct tcp_syn *e, const struct tcp_segment *seg);
+/* The connection, in SYN_RCVD; NULL: none free. */
+struct tcp_conn *tcp_syn_conn(struct stack *st, const struct tcp_syn *e, struct listener *l);
 /* As tcp_unreachable. */
 void tcp_syn_unreachable(struct stack *st, struct tcp_syn *e, uint32_t seq, bool hard);
 /* The window that SYN-ACKs tell. */
 uint32_t tcp_syn_window(const struct stack *st);
 
+/* tcp_cookie.c */
+void tcp_cookie_init(struct stack *st);
+/* Answer a SYN and remember nothing. */
+void tcp_cookie_answer(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);
+/* An ACK that belongs to nothing, for l, while cookies are believed.  As tcp_syn_input; answers
+ * what is to be answered. */
+struct tcp_conn *tcp_cookie_input(
+	struct stack *st, const struct tcp_segment *seg, struct listener *l);
+
 /* tcp_listen.c */
 /* NULL: nobody listens. */
 struct listener *tcp_listener_find(const struct stack *st, uint16_t port);
 /* A segment that belongs to no connection.  isn_floor: 0, or sequence numbers of an earlier
- * incarnation end there. */
-void tcp_listen_input(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);
+ * incarnation end there.  Returns as tcp_syn_input. */
+struct tcp_conn *tcp_listen_input(
+	struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);
 /* The handshake's ACK came.  Returns false when the connection is gone. */
 bool tcp_listen_accept(struct tcp_conn *c);
 

@@ -116,7 +116,8 @@ static void syn_remove(struct stack *st, struct tcp_syn *e)
 		timer_cancel(st->env.wheel, &cache->timer);
 }
 
-/* A free place in the bucket, or that of the entry that has waited longest. */
+/* A free place in the bucket; or NULL, unless cookies are turned off: then that of the entry that
+ * has waited longest. */
 static struct tcp_syn *syn_place(struct stack *st, uint32_t tag)
 {
 	uint32_t first = bucket_of(st, tag);
@@ -131,6 +132,8 @@ static struct tcp_syn *syn_place(struct stack *st, uint32_t tag)
 			oldest = e;
 	}
 	counter_inc(CTR_TCP_SYN_CACHE_OVERFLOWS);
+	if (st->conf.tcp.syn_cookies != STACK_COOKIES_OFF)
+		return NULL;
 	counter_inc(CTR_TCP_ATTEMPT_FAILS);
 	syn_remove(st, oldest);
 	return oldest;
@@ -147,6 +150,12 @@ uint32_t tcp_syn_window(const struct stack *st)
 static uint32_t now_32(const struct stack *st)
 {
 	return (uint32_t)st->now_us;
+}
+
+/* Our timestamp. */
+static uint32_t ts_now(struct stack *st, const struct tcp_syn *e)
+{
+	return e->flags & TCP_SYN_TS ? stack_ms(st) + tcp_ts_offset(st, &e->key) : 0;
 }
 
 static uint32_t wait_us(const struct tcp_syn *e)
@@ -168,7 +177,7 @@ static void answer(struct stack *st, struct tcp_syn *e)
 {
 	e->due = now_32(st) + wait_us(e);
 	waiting_push(&st->syn, e);
-	tcp_reply_syn_ack(st, e);
+	tcp_reply_syn_ack(st, e, ts_now(st, e));
 	timer_at(st, e->due);
 }
 
@@ -232,22 +241,28 @@ static void entry_options(const struct stack *st, const struct tcp_options *opt,
 	}
 }
 
-void tcp_syn_open(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor)
+void tcp_syn_fill(const struct stack *st, const struct tcp_segment *seg, struct tcp_syn *e_r)
+{
+	*e_r = (struct tcp_syn){
+		.key = seg->key, .irs = seg->seq, .window = seg->window, .port = seg->port};
+	entry_options(st, &seg->opt, e_r);
+}
+
+bool tcp_syn_open(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor)
 {
 	uint32_t tag = tag_of(st, &seg->key);
 	struct tcp_syn *e = syn_place(st, tag);
 
-	*e = (struct tcp_syn){.key = seg->key,
-		.irs = seg->seq,
-		.iss = tcp_isn(st, &seg->key),
-		.window = seg->window,
-		.port = seg->port};
+	if (!e)
+		return false;
+	tcp_syn_fill(st, seg, e);
+	e->iss = tcp_isn(st, &seg->key);
 	if (isn_floor && seq_lt(e->iss, isn_floor + UINT16_MAX))
 		e->iss = isn_floor + UINT16_MAX;
-	entry_options(st, &seg->opt, e);
 	st->syn.tags[e - st->syn.entries] = tag;
 	st->syn.used++;
 	answer(st, e);
+	return true;
 }
 
 /* The SYN came again: our answer was lost. */
@@ -257,7 +272,7 @@ static void syn_again(struct stack *st, struct tcp_syn *e, const struct tcp_segm
 	if ((e->flags & TCP_SYN_TS) && seg->opt.has_ts && seq_lt(e->ts_recent, seg->opt.ts_val))
 		e->ts_recent = seg->opt.ts_val;
 	e->flags |= TCP_SYN_TWICE;
-	tcp_reply_syn_ack(st, e);
+	tcp_reply_syn_ack(st, e, ts_now(st, e));
 }
 
 /* ---- what follows ---- */
@@ -269,10 +284,10 @@ static void challenge(struct stack *st, struct tcp_syn *e)
 		return;
 	e->flags |= TCP_SYN_CHALLENGED;
 	counter_inc(CTR_TCP_CHALLENGE_ACKS);
-	tcp_reply_half_open(st, e);
+	tcp_reply_half_open(st, e, ts_now(st, e));
 }
 
-static struct tcp_conn *conn_make(struct stack *st, const struct tcp_syn *e, struct listener *l)
+struct tcp_conn *tcp_syn_conn(struct stack *st, const struct tcp_syn *e, struct listener *l)
 {
 	struct tcp_conn *c = tcp_conn_create(st, &e->key, e->port);
 	struct tcp_options opt = {.mss = e->mss,
@@ -305,7 +320,7 @@ static struct tcp_conn *handshake_done(
 	struct stack *st, struct tcp_syn *e, const struct tcp_segment *seg)
 {
 	struct listener *l = tcp_listener_find(st, e->key.local_port);
-	struct tcp_conn *c = l ? conn_make(st, e, l) : NULL;
+	struct tcp_conn *c = l ? tcp_syn_conn(st, e, l) : NULL;
 
 	if (c || !l)
 		syn_remove(st, e);

@@ -168,9 +168,10 @@ static void test_windows_stop_growing_at_70_percent(void **state)
 	assert_true(tcp_reass_space(c) > free_before / 2);
 }
 
-static void test_new_connections_are_not_taken_at_85_percent(void **state)
+static void test_a_syn_costs_nothing_at_85_percent(void **state)
 {
 	uint64_t before = count(CTR_TCP_PRESSURE_SYN_DROPPED);
+	uint64_t cookies = count(CTR_TCP_SYN_COOKIES_TAKEN);
 	uint32_t theirs;
 
 	(void)state;
@@ -180,12 +181,17 @@ static void test_new_connections_are_not_taken_at_85_percent(void **state)
 	take(scarce, 90);
 	lone_wait(&l, 1000);
 	assert_true(stack_is_short(l.host.stack));
-	assert_false(connect_peer(1, &theirs));
+	assert_true(connect_peer(1, &theirs));
+	assert_int_equal(count(CTR_TCP_SYN_COOKIES_TAKEN), cookies + 1);
+	assert_int_equal(accepted, 2);
+	take(scarce, 96);
+	lone_wait(&l, 1000);
+	assert_false(connect_peer(2, &theirs));
 	assert_int_equal(count(CTR_TCP_PRESSURE_SYN_DROPPED), before + 1);
 	give_back();
 	lone_wait(&l, 1000);
 	assert_true(connect_peer(2, &theirs));
-	assert_int_equal(accepted, 2);
+	assert_int_equal(accepted, 3);
 }
 
 static void test_a_full_send_pool_counts_as_well(void **state)
@@ -298,8 +304,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			test_windows_stop_growing_at_70_percent, begin, end),
-		cmocka_unit_test_setup_teardown(
-			test_new_connections_are_not_taken_at_85_percent, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_syn_costs_nothing_at_85_percent, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_full_send_pool_counts_as_well, begin, end),
 		cmocka_unit_test_setup_teardown(
 			test_at_95_percent_what_is_out_of_order_goes_first, begin, end),
