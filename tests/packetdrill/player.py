@@ -88,7 +88,7 @@ class Player:
                                           s.ecn or 0))
 
     def play_icmp(self, event):
-        first, end, n, kind, code, mtu = event.what
+        kind, code, mtu, first, end, n = event.what
         self.wait(event)
         if int(first) + int(n) != int(end):
             raise Wrong("lengths do not add up")

@@ -16,7 +16,8 @@ TIME = re.compile(r"^(\+?[0-9.]+)(?:~(\+?[0-9.]+))?\s+")
 PACKET = re.compile(r"^(?:\[(\w+)\]\s+)?([FSRPUEW.]+|-)\s+(\d+):(\d+)\((\d+)\)"
                     r"(?:\s+ack\s+(\d+))?(?:\s+win\s+(\d+))?(?:\s+urg\s+(\d+))?"
                     r"(?:\s+<([^>]*)>)?\s*$")
-ICMP = re.compile(r"^\[(\d+):(\d+)\((\d+)\)\]\s+icmp\s+(\w+)(?:\s+(\w+))??(?:\s+mtu\s+(\d+))?\s*$")
+ICMP = re.compile(r"^icmp\s+(\w+)(?:\s+(?!mtu\b)(\w+))?(?:\s+mtu\s+(\d+))?"
+                  r"\s+\[(\d+):(\d+)\((\d+)\)\]\s*$")
 CALL = re.compile(r"^(\w+)\((.*)\)\s*=\s*(-?\w+)(?:\s+(E\w+))?(?:\s+\(.*\))?\s*$", re.S)
 CODE = re.compile(r"^%\{(.*)\}%\s*$", re.S)
 
