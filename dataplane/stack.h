@@ -73,7 +73,12 @@ struct stack_tcp_conf {
 	 * slow start that counts ACKs; 0: none. */
 	uint32_t quick_ack_bytes;
 	uint8_t syn_cookies; /* enum stack_cookies */
-	uint16_t syn_cache;  /* half-open connections; 0: a quarter of connections_max */
+	/* Of one source (IPv4 address, IPv6 /64), passive: 0: no limit. */
+	uint16_t source_half_open; /* more get SYN cookies */
+	uint16_t source_syns;      /* in a second */
+	uint32_t source_connections;
+	uint32_t challenge_acks; /* RFC 5961, in a second, about; 0: 1000 */
+	uint16_t syn_cache;      /* half-open connections; 0: a quarter of connections_max */
 };
 
 struct stack_conf {

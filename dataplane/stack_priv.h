@@ -43,6 +43,11 @@ struct stack {
 	struct timer tw_timer, pool_timer;
 	struct tcp_syn_cache syn;
 	struct tcp_cookies cookies;
+	struct tcp_sources sources;
+	struct { /* challenge ACKs until then */
+		uint64_t until_us;
+		uint32_t left;
+	} challenges;
 	uint32_t connections, established, tw_count;
 	uint32_t ephemeral_next;
 	struct {

@@ -124,6 +124,8 @@ void tcp_conn_kill(struct tcp_conn *c)
 {
 	struct stack *st = c->stack;
 
+	bool passive = !(c->flags & CF_ACTIVE);
+
 	tcp_conn_set_state(c, TCP_CLOSED);
 	if (c->in_table)
 		tcp_table_remove(
@@ -140,6 +142,8 @@ void tcp_conn_kill(struct tcp_conn *c)
 	c->stream = NULL;
 	c->flags = 0;
 	st->connections--;
+	if (passive)
+		tcp_source_connection(st, &c->key.peer, -1);
 }
 
 void tcp_conn_end(struct tcp_conn *c, enum stream_reason reason)

@@ -170,6 +170,10 @@ struct tcp_conn *tcp_cookie_input(
 			tcp_reply_rst(st, seg);
 		return NULL;
 	}
+	if (tcp_source_full(st, &e.key.peer)) {
+		tcp_reply_rst(st, seg);
+		return NULL;
+	}
 	counter_inc(CTR_TCP_SYN_COOKIES_TAKEN);
 	struct tcp_conn *c = tcp_syn_conn(st, &e, l);
 	if (!c)

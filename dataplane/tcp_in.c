@@ -165,8 +165,10 @@ static void unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
 		return;
 	if (c->state >= TCP_ESTABLISHED && ack_still_counts(c, seg))
 		tcp_ack_process(c, seg);
-	bool takes_space = seg->len || (seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG));
-	if (takes_space && c->state >= TCP_ESTABLISHED) {
+	/* what may be a retransmission is answered each time; a SYN is none (RFC 5961 4.2) */
+	bool again =
+		!(seg->flags & RTE_TCP_SYN_FLAG) && (seg->len || (seg->flags & RTE_TCP_FIN_FLAG));
+	if (again && c->state >= TCP_ESTABLISHED) {
 		c->flags |= CF_ACK_NOW;
 		tcp_conn_dirty(c);
 	} else {

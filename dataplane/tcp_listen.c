@@ -17,14 +17,18 @@ static void syn_received(struct stack *st, const struct tcp_segment *seg, uint32
 {
 	enum stack_pressure pressure = stack_pressure(st);
 	uint8_t cookies = st->conf.tcp.syn_cookies;
+	enum tcp_source_verdict verdict = tcp_source_syn(st, &seg->key.peer);
 
-	if (pressure >= STACK_PRESSURE_RESETS ||
-		(pressure >= STACK_PRESSURE_OPENS && cookies == STACK_COOKIES_OFF))
+	if (verdict == TCP_SOURCE_DROP ||
+		(verdict == TCP_SOURCE_COOKIE && cookies == STACK_COOKIES_OFF))
+		counter_inc(CTR_TCP_SYN_DROPPED);
+	else if (pressure >= STACK_PRESSURE_RESETS ||
+		 (pressure >= STACK_PRESSURE_OPENS && cookies == STACK_COOKIES_OFF))
 		counter_inc(CTR_TCP_PRESSURE_SYN_DROPPED);
 	else if (list_empty(&st->conn_unused))
 		counter_inc(CTR_TCP_SYN_DROPPED);
-	else if (pressure >= STACK_PRESSURE_OPENS || cookies == STACK_COOKIES_ALWAYS ||
-		 !tcp_syn_open(st, seg, isn_floor))
+	else if (verdict == TCP_SOURCE_COOKIE || pressure >= STACK_PRESSURE_OPENS ||
+		 cookies == STACK_COOKIES_ALWAYS || !tcp_syn_open(st, seg, isn_floor))
 		tcp_cookie_answer(st, seg, isn_floor);
 }
 

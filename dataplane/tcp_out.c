@@ -140,12 +140,36 @@ void tcp_send_ack(struct tcp_conn *c)
 	segment_send(c, m, ack_seq(c), RTE_TCP_ACK_FLAG, bytes_make(options, used));
 }
 
-/* RFC 5961 7, limited for each connection: a limit that all share could be probed by strangers. */
+/* RFC 5961 7.  A number that all connections share, and that is known, tells a stranger who counts
+ * his own share whether his guesses about others were right (CVE-2016-5696): so neither how many
+ * there are nor how long they last can be known. */
+bool tcp_challenge_allowed(struct stack *st)
+{
+	uint32_t max = st->conf.tcp.challenge_acks;
+
+	if (st->now_us >= st->challenges.until_us) {
+		uint64_t random = st->env.random64(st->env.ctx);
+		max = max ? max : TCP_CHALLENGES;
+		st->challenges.left = max / 2 + (uint32_t)(random % max) + 1;
+		st->challenges.until_us =
+			st->now_us + US_PER_SEC * 3 / 4 + (random >> 32) % (US_PER_SEC / 2);
+	}
+	if (!st->challenges.left) {
+		counter_inc(CTR_TCP_CHALLENGES_LIMITED);
+		return false;
+	}
+	st->challenges.left--;
+	return true;
+}
+
+/* Once in a while for each connection. */
 void tcp_send_challenge(struct tcp_conn *c)
 {
 	uint32_t now = stack_ms(c->stack);
 
 	if (c->challenge_ms && now - c->challenge_ms < TCP_CHALLENGE_US / US_PER_MS)
+		return;
+	if (!tcp_challenge_allowed(c->stack))
 		return;
 	c->challenge_ms = now ? now : 1;
 	counter_inc(CTR_TCP_CHALLENGE_ACKS);

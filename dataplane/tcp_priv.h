@@ -5,6 +5,7 @@
  *   tcp_ack.c    what an ACK means: loss, recovery     tcp_sendq.c the retransmission queue
  *   tcp_reass.c  the receive queue                     tcp_timer.c timeouts
  *   tcp_listen.c listeners and passive opens           tcp_tw.c    TIME_WAIT
+ *   tcp_source.c limits for each source
  *   tcp_syn.c    half-open passive connections         tcp_cookie.c when there is no room for them
  *   tcp_conn.c   life of a connection, upcalls         tcp_stream.c calls of the application
  *
@@ -32,8 +33,9 @@
 #define TCP_TIME_WAIT_US       (60 * US_PER_SEC) /* chosen: 2 MSL of 30 s */
 #define TCP_TIME_WAIT_REUSE_US (1 * US_PER_SEC)  /* chosen: own ports, when none is left */
 #define TCP_CHALLENGE_US       (500 * US_PER_MS) /* chosen: one for each connection in this time */
-#define TCP_DUP_ACKS           3                 /* RFC 5681 */
-#define TCP_WSCALE_MAX         14                /* RFC 7323 2.3 */
+#define TCP_CHALLENGES         1000 /* chosen, as is common: challenge ACKs in a second */
+#define TCP_DUP_ACKS           3    /* RFC 5681 */
+#define TCP_WSCALE_MAX         14   /* RFC 7323 2.3 */
 #define TCP_SACK_BLOCKS        3
 #define TCP_TS_OCTETS          12  /* of a segment: the option and two NOPs (RFC 7323 A) */
 #define TCP_OOO_BUFFERS_MAX    192 /* chosen: out-of-order buffers of one connection */
@@ -260,6 +262,27 @@ struct tcp_cookies {
 	uint64_t until_us; /* ACKs may be answers to one */
 };
 
+/* What sources of passive connections have. */
+#define TCP_SOURCE_ROWS    2
+#define TCP_SOURCE_PREFIX6 64u
+
+struct tcp_source_cell {
+	uint32_t connections, half_open;
+	uint32_t second, syns; /* of that second */
+};
+
+struct tcp_sources {
+	struct tcp_source_cell *rows[TCP_SOURCE_ROWS]; /* NULL: nothing is limited */
+	uint32_t mask;
+	struct siphash_key key;
+};
+
+enum tcp_source_verdict {
+	TCP_SOURCE_PASS,
+	TCP_SOURCE_COOKIE, /* answer, but remember nothing */
+	TCP_SOURCE_DROP,
+};
+
 /* TIME_WAIT: what answers a late segment needs, and no more. */
 struct tcp_tw {
 	struct tcp_key key;
@@ -375,6 +398,8 @@ void tcp_send_probe(struct tcp_conn *c);
 void tcp_send_syn(struct tcp_conn *c); /* SYN or SYN-ACK, by state */
 void tcp_send_ack(struct tcp_conn *c);
 void tcp_send_challenge(struct tcp_conn *c);
+/* Has the stack a challenge ACK left? */
+bool tcp_challenge_allowed(struct stack *st);
 void tcp_send_rst(struct tcp_conn *c);
 /* RFC 9293 3.10.7.1: in answer to a segment that belongs to nothing. */
 void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg);
@@ -466,6 +491,18 @@ void tcp_cookie_answer(struct stack *st, const struct tcp_segment *seg, uint32_t
  * what is to be answered. */
 struct tcp_conn *tcp_cookie_input(
 	struct stack *st, const struct tcp_segment *seg, struct listener *l);
+
+/* tcp_source.c */
+/* Returns false: no memory. */
+bool tcp_source_init(struct stack *st, int socket);
+void tcp_source_fini(struct stack *st);
+/* A SYN came: counts it. */
+enum tcp_source_verdict tcp_source_syn(struct stack *st, const struct ip_addr *source);
+/* Has the source all the connections that it may have?  Counted. */
+bool tcp_source_full(struct stack *st, const struct ip_addr *source);
+/* change: 1 or -1. */
+void tcp_source_half_open(struct stack *st, const struct ip_addr *source, int change);
+void tcp_source_connection(struct stack *st, const struct ip_addr *source, int change);
 
 /* tcp_listen.c */
 /* NULL: nobody listens. */

@@ -110,6 +110,7 @@ static void syn_remove(struct stack *st, struct tcp_syn *e)
 	struct tcp_syn_cache *cache = &st->syn;
 
 	waiting_remove(cache, e);
+	tcp_source_half_open(st, &e->key.peer, -1);
 	cache->tags[e - cache->entries] = 0;
 	cache->used--;
 	if (cache->used == 0)
@@ -261,6 +262,7 @@ bool tcp_syn_open(struct stack *st, const struct tcp_segment *seg, uint32_t isn_
 		e->iss = isn_floor + UINT16_MAX;
 	st->syn.tags[e - st->syn.entries] = tag;
 	st->syn.used++;
+	tcp_source_half_open(st, &e->key.peer, 1);
 	answer(st, e);
 	return true;
 }
@@ -280,7 +282,7 @@ static void syn_again(struct stack *st, struct tcp_syn *e, const struct tcp_segm
 /* RFC 5961 7: one between two answers. */
 static void challenge(struct stack *st, struct tcp_syn *e)
 {
-	if (e->flags & TCP_SYN_CHALLENGED)
+	if ((e->flags & TCP_SYN_CHALLENGED) || !tcp_challenge_allowed(st))
 		return;
 	e->flags |= TCP_SYN_CHALLENGED;
 	counter_inc(CTR_TCP_CHALLENGE_ACKS);
@@ -299,6 +301,7 @@ struct tcp_conn *tcp_syn_conn(struct stack *st, const struct tcp_syn *e, struct 
 
 	if (!c)
 		return NULL;
+	tcp_source_connection(st, &e->key.peer, 1);
 	c->iss = c->snd_una = e->iss;
 	c->snd_nxt = c->snd_end = e->iss + 1;
 	c->listener = l;
@@ -320,11 +323,12 @@ static struct tcp_conn *handshake_done(
 	struct stack *st, struct tcp_syn *e, const struct tcp_segment *seg)
 {
 	struct listener *l = tcp_listener_find(st, e->key.local_port);
-	struct tcp_conn *c = l ? tcp_syn_conn(st, e, l) : NULL;
+	bool refused = !l || tcp_source_full(st, &e->key.peer);
+	struct tcp_conn *c = refused ? NULL : tcp_syn_conn(st, e, l);
 
-	if (c || !l)
+	if (c || refused)
 		syn_remove(st, e);
-	if (!l)
+	if (refused)
 		tcp_reply_rst(st, seg);
 	else if (!c)
 		counter_inc(CTR_TCP_ACCEPT_DROPPED); /* the entry waits for room */

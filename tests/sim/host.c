@@ -87,6 +87,7 @@ void host_init(struct host *h, const struct host_conf *conf, struct host_pools *
 		.rcv_buffer_bytes = conf->rcv_buffer,
 		.snd_buffer_bytes = conf->snd_buffer,
 		.port_count = 1,
+		.tcp = conf->tcp,
 		.ports[0] = {.mac = {2, 0, 0, 0, 0, conf->mac},
 			     .mtu = conf->mtu,
 			     .address[0] = {.ip = host_ip(h), .prefix = 96 + 24},
