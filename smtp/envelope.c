@@ -58,6 +58,24 @@ int message_set_sender(struct message *m, struct bytes path)
 		m->sender->n = (uint32_t)path.n;
 	}
 	m->sender_n = (uint32_t)path.n;
+	m->envid_n = 0;
+	return 0;
+}
+
+int message_set_envid(struct message *m, struct bytes envid)
+{
+	BUG_ON(envid.n > DSN_ENVID_MAX);
+	static_assert(ADDRESS_MAX + DSN_ENVID_MAX <= CHUNK_DATA, "sender and ENVID: one chunk");
+	if (envid.n && !m->sender) {
+		m->sender = chunk_get();
+		if (!m->sender)
+			return -ENOBUFS;
+	}
+	if (envid.n) {
+		memcpy(m->sender->data + m->sender_n, envid.p, envid.n);
+		m->sender->n = m->sender_n + (uint32_t)envid.n;
+	}
+	m->envid_n = (uint16_t)envid.n;
 	return 0;
 }
 
@@ -86,10 +104,24 @@ static uint32_t chunks_before_tail(const struct chain *c)
 int message_add_rcpt(
 	struct message *m, struct bytes address, enum rcpt_route route, uint32_t account)
 {
-	BUG_ON(address.n > ADDRESS_MAX);
+	return message_add_rcpt_dsn(m, address, route, account, &(struct dsn_rcpt){0});
+}
+
+static void put_text(struct message *m, struct chunk *text, struct bytes b)
+{
+	if (b.n)
+		memcpy(text->data + text->n, b.p, b.n);
+	text->n += (uint32_t)b.n;
+	m->text.bytes += b.n;
+}
+
+int message_add_rcpt_dsn(struct message *m, struct bytes address, enum rcpt_route route,
+	uint32_t account, const struct dsn_rcpt *dsn)
+{
+	BUG_ON(address.n > ADDRESS_MAX || dsn->orcpt.n > DSN_ORCPT_MAX);
 	if (m->rcpt_count == MESSAGE_RCPT_MAX)
 		return -ENOSPC;
-	struct chunk *text = tail_with_room(&m->text, address.n);
+	struct chunk *text = tail_with_room(&m->text, address.n + dsn->orcpt.n);
 	struct chunk *records = tail_with_room(&m->rcpts, sizeof(struct rcpt));
 	if (!text || !records)
 		return -ENOBUFS;
@@ -99,12 +131,12 @@ int message_add_rcpt(
 		.n = (uint16_t)address.n,
 		.domain_at = at < 0 ? (uint16_t)address.n : (uint16_t)(at + 1),
 		.route = (uint8_t)route,
+		.notify = dsn->notify,
+		.orcpt_n = (uint16_t)dsn->orcpt.n,
 		.account = account,
 	};
-	if (address.n)
-		memcpy(text->data + text->n, address.p, address.n);
-	text->n += (uint32_t)address.n;
-	m->text.bytes += address.n;
+	put_text(m, text, address);
+	put_text(m, text, dsn->orcpt);
 	memcpy(records->data + records->n, &r, sizeof(r));
 	records->n += sizeof(r);
 	m->rcpts.bytes += sizeof(r);
@@ -137,6 +169,11 @@ struct bytes message_sender(const struct message *m)
 	return m->sender_n ? bytes_make(m->sender->data, m->sender_n) : BYTES_NONE;
 }
 
+struct bytes message_envid(const struct message *m)
+{
+	return m->envid_n ? bytes_make(m->sender->data + m->sender_n, m->envid_n) : BYTES_NONE;
+}
+
 static const struct chunk *chunk_at(const struct chain *c, uint32_t i)
 {
 	const struct chunk *k = c->head;
@@ -159,6 +196,13 @@ struct bytes message_rcpt_address(const struct message *m, const struct rcpt *r)
 	const struct chunk *k = chunk_at(&m->text, r->text_offset / CHUNK_DATA);
 
 	return bytes_make(k->data + r->text_offset % CHUNK_DATA, r->n);
+}
+
+struct bytes message_rcpt_orcpt(const struct message *m, const struct rcpt *r)
+{
+	struct bytes address = message_rcpt_address(m, r);
+
+	return bytes_make(address.p + address.n, r->orcpt_n);
 }
 
 struct bytes message_rcpt_domain(const struct message *m, const struct rcpt *r)

@@ -7,6 +7,7 @@
 #include "dataplane/base/netaddr.h"
 #include "dataplane/base/rt/channel.h"
 #include "dataplane/base/rt/chunk.h"
+#include "smtp/dsn.h"
 
 #define PATH_MAX_OCTETS    256          /* RFC 5321 4.5.3.1.3, with the brackets */
 #define LOCAL_PART_MAX     64           /* RFC 5321 4.5.3.1.1 */
@@ -28,9 +29,9 @@ struct rcpt {
 	uint16_t n;           /* octets of the address */
 	uint16_t domain_at;   /* offset of the domain within the address */
 	uint8_t route;        /* enum rcpt_route */
-	uint8_t notify;       /* RFC 3461 NOTIFY bits, 0: default */
-	uint16_t reserved;
-	uint32_t account; /* RCPT_LOCAL: account number in the directory */
+	uint8_t notify;       /* enum dsn_notify; 0: default */
+	uint16_t orcpt_n;     /* octets of ORCPT, which stands behind the address; 0: not given */
+	uint32_t account;     /* RCPT_LOCAL: account number in the directory */
 };
 
 /* All variable-size memory of a message is chunks, so that limits.body_memory covers it. */
@@ -40,13 +41,16 @@ struct message {
 	uint64_t id;          /* queue id and blob id */
 	uint64_t received_ms; /* wall clock */
 	struct ip_addr peer;
-	uint8_t body_type; /* enum body_type */
-	uint8_t smtputf8;
-	uint8_t bare; /* internal: a DSN or APPEND, not from a peer */
+	uint8_t body_type;  /* enum body_type */
+	uint8_t smtputf8;   /* asked for by the sender: RFC 6531 */
+	uint8_t bare;       /* internal: a DSN or APPEND, not from a peer */
+	uint8_t ret;        /* enum dsn_ret */
+	uint8_t requiretls; /* RFC 8689: only over verified TLS, to who does the same */
 	uint8_t reserved;
+	uint16_t envid_n; /* octets of ENVID as it was said; 0: not given */
 	uint32_t rcpt_count;
 	uint32_t sender_n;    /* reverse-path without brackets; 0: <> */
-	struct chunk *sender; /* holds the reverse-path (<= ADDRESS_MAX octets) */
+	struct chunk *sender; /* holds the reverse-path (<= ADDRESS_MAX octets), then ENVID */
 	struct chain rcpts;   /* struct rcpt records, RCPT_PER_CHUNK in each chunk */
 	struct chain text;    /* the recipients' addresses; none straddles two chunks */
 	/* Header edits made by us.  Only prepending so far: what stands before the body's first
@@ -81,13 +85,21 @@ void message_unref(struct message *m);
 int message_set_sender(struct message *m, struct bytes path) WARN_UNUSED;
 int message_add_rcpt(struct message *m, struct bytes address, enum rcpt_route route,
 	uint32_t account) WARN_UNUSED; /* also -ENOSPC: MESSAGE_RCPT_MAX */
+int message_add_rcpt_dsn(struct message *m, struct bytes address, enum rcpt_route route,
+	uint32_t account, const struct dsn_rcpt *dsn) WARN_UNUSED;
+/* xtext, at most DSN_ENVID_MAX octets; behind message_set_sender. */
+int message_set_envid(struct message *m, struct bytes envid) WARN_UNUSED;
 /* Add one field before those already prepended.  text ends in CRLF.  local: Return-Path. */
 int message_prepend(struct message *m, struct bytes text, bool local) WARN_UNUSED;
 
 /* Reading. */
 struct bytes message_sender(const struct message *m);
+/* In xtext; empty: not given. */
+struct bytes message_envid(const struct message *m);
 const struct rcpt *message_rcpt(const struct message *m, uint32_t i);
 struct bytes message_rcpt_address(const struct message *m, const struct rcpt *r);
+/* "rfc822;xtext" as it was said; empty: not given. */
+struct bytes message_rcpt_orcpt(const struct message *m, const struct rcpt *r);
 struct bytes message_rcpt_domain(const struct message *m, const struct rcpt *r);
 /* Octets of the content as received. */
 static inline uint64_t message_body_bytes(const struct message *m)

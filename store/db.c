@@ -139,6 +139,27 @@ static int dbis_create(struct db *db)
 	return db_commit(txn);
 }
 
+static bool format_known(uint64_t format)
+{
+	return format >= STORE_FORMAT_MIN && format <= STORE_FORMAT;
+}
+
+/* What an older program has written is read as it stands; from now on it cannot read this. */
+static int format_raise(struct db *db)
+{
+	MDB_txn *txn;
+	int rc = db_begin(db, true, &txn);
+
+	if (rc)
+		return rc;
+	rc = db_meta_put(txn, db, "format", STORE_FORMAT);
+	if (rc) {
+		db_abort(txn);
+		return rc;
+	}
+	return db_commit(txn);
+}
+
 /* *format_r 0: an empty environment. */
 static int dbis_load(struct db *db, uint64_t *format_r)
 {
@@ -151,7 +172,7 @@ static int dbis_load(struct db *db, uint64_t *format_r)
 	rc = mdb_dbi_open(txn, db_names[DB_META], 0, &db->dbi[DB_META]);
 	if (!rc)
 		rc = db_meta_get(txn, db, "format", format_r);
-	if (!rc && *format_r == STORE_FORMAT)
+	if (!rc && format_known(*format_r))
 		rc = dbis_open(db, txn, 0);
 	if (rc == MDB_NOTFOUND && *format_r == 0)
 		rc = 0;
@@ -172,6 +193,10 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 		rc = dbis_load(db, &format);
 	if (!rc && format == 0) {
 		rc = dbis_create(db);
+		format = STORE_FORMAT;
+	}
+	if (!rc && format != STORE_FORMAT && format_known(format)) {
+		rc = format_raise(db);
 		format = STORE_FORMAT;
 	}
 	if (rc) {

@@ -75,33 +75,37 @@ int reader_schedule(struct reader *r, struct op *o)
 
 struct q_view {
 	struct q_rec r;
-	struct bytes sender;
+	struct bytes sender, envid;
 };
 
 static int q_parse(struct bytes v, struct q_view *q)
 {
-	if (!rec_read(v, &q->r, sizeof(q->r)) || v.n != sizeof(q->r) + q->r.sender_n ||
-		q->r.sender_n > ADDRESS_MAX)
+	if (!rec_read(v, &q->r, sizeof(q->r)) ||
+		v.n != sizeof(q->r) + q->r.sender_n + q->r.envid_n || q->r.sender_n > ADDRESS_MAX ||
+		q->r.envid_n > DSN_ENVID_MAX)
 		return EIO;
-	q->sender = bytes_skip(v, sizeof(q->r));
+	q->sender = bytes_first(bytes_skip(v, sizeof(q->r)), q->r.sender_n);
+	q->envid = bytes_skip(v, sizeof(q->r) + q->r.sender_n);
 	return 0;
 }
 
 struct qr_view {
 	uint32_t rcpt;
 	struct qr_rec r;
-	struct bytes address, reason;
+	struct bytes address, orcpt, reason;
 };
 
 static int qr_parse(struct bytes key, struct bytes v, struct qr_view *q)
 {
 	if (key.n != 12 || !rec_read(v, &q->r, sizeof(q->r)) ||
-		v.n != sizeof(q->r) + q->r.address_n + q->r.reason_n ||
-		q->r.reason_n > STORE_REASON_MAX || q->r.address_n > ADDRESS_MAX)
+		v.n != sizeof(q->r) + q->r.address_n + q->r.orcpt_n + q->r.reason_n ||
+		q->r.reason_n > STORE_REASON_MAX || q->r.address_n > ADDRESS_MAX ||
+		q->r.orcpt_n > DSN_ORCPT_MAX)
 		return EIO;
 	q->rcpt = key_get_u32(key, 8);
 	q->address = bytes_first(bytes_skip(v, sizeof(q->r)), q->r.address_n);
-	q->reason = bytes_skip(v, sizeof(q->r) + q->r.address_n);
+	q->orcpt = bytes_first(bytes_skip(v, sizeof(q->r) + q->r.address_n), q->r.orcpt_n);
+	q->reason = bytes_skip(v, sizeof(q->r) + q->r.address_n + q->r.orcpt_n);
 	return 0;
 }
 
@@ -141,7 +145,8 @@ static int queue_recipient(void *ctx, const struct qr_view *q)
 		.next_ms = q->r.next_ms};
 
 	memcpy(row.reason, q->reason.p, q->reason.n);
-	if (message_add_rcpt(op->message, q->address, RCPT_REMOTE, 0) < 0)
+	struct dsn_rcpt dsn = {.notify = q->r.notify, .orcpt = q->orcpt};
+	if (message_add_rcpt_dsn(op->message, q->address, RCPT_REMOTE, 0, &dsn) < 0)
 		return ENOBUFS;
 	return reader_record(&op->rows, &row, sizeof(row));
 }
@@ -156,11 +161,13 @@ static int envelope_fill(struct message *m, const struct q_view *q, const struct
 	m->body_type = q->r.body_type;
 	m->smtputf8 = q->r.smtputf8;
 	m->bare = q->r.bare;
+	m->ret = q->r.ret;
+	m->requiretls = q->r.requiretls;
 	m->streamed = h->r.size; /* the body is in the store */
 	m->streamed_chunks = h->r.chunks;
 	m->body_crc = h->r.crc;
 	m->header_bytes = h->r.header_bytes;
-	if (message_set_sender(m, q->sender) < 0)
+	if (message_set_sender(m, q->sender) < 0 || message_set_envid(m, q->envid) < 0)
 		return ENOBUFS;
 	if (relayed.n && message_prepend(m, relayed, false) < 0)
 		return ENOBUFS;

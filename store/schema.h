@@ -9,7 +9,10 @@
 #include "smtp/envelope.h"
 #include "store/store.h"
 
-#define STORE_FORMAT 1 /* meta "format"; raised with every change that older code cannot read */
+/* Meta "format"; raised with every change that older code cannot read.  2: queue rows with ENVID
+ * and ORCPT, whose lengths are 0 in rows of format 1. */
+#define STORE_FORMAT     2
+#define STORE_FORMAT_MIN 1 /* what is read as it stands */
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");
 
@@ -21,8 +24,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-end
 	DB(CRC, "crc", "blob u64, first chunk u32 -> CRC-32C of each chunk of a streamed run")     \
 	DB(INCOMING, "incoming", "blob u64 -> incoming_rec: parts without an accept")              \
 	DB(GC, "gc", "kind u32, account u32, number u64 -> gc_rec: what is to be freed")           \
-	DB(Q, "q", "id u64 -> q_rec, sender")                                                      \
-	DB(QR, "qr", "id u64, recipient u32 -> qr_rec, address, reason")                           \
+	DB(Q, "q", "id u64 -> q_rec, sender, ENVID")                                               \
+	DB(QR, "qr", "id u64, recipient u32 -> qr_rec, address, ORCPT, reason")                    \
 	DB(QT, "qt", "next attempt ms u64, id u64, recipient u32 -> qt_rec, domain")               \
 	DB(BOX, "box", "account u32, box u32 -> box_rec, name, keywords")                          \
 	DB(BOXNAME, "boxname", "account u32, name -> boxname_rec")                                 \
@@ -212,8 +215,11 @@ struct q_rec {
 	uint32_t pending; /* rows in qr */
 	uint16_t sender_n;
 	uint8_t body_type, smtputf8, bare;
-	uint8_t reserved[7];
-	/* sender_n octets */
+	uint8_t ret; /* enum dsn_ret */
+	uint8_t requiretls;
+	uint8_t envid_n;
+	uint8_t reserved[4];
+	/* sender_n octets, envid_n octets */
 };
 static_assert(sizeof(struct q_rec) == 48, "stored record");
 
@@ -225,8 +231,9 @@ struct qr_rec {
 	uint8_t state; /* enum queue_state */
 	uint8_t notify;
 	uint8_t reason_n;
-	uint8_t reserved[3];
-	/* address_n octets, reason_n octets */
+	uint8_t reserved;
+	uint16_t orcpt_n;
+	/* address_n octets, orcpt_n octets, reason_n octets */
 };
 static_assert(sizeof(struct qr_rec) == 24, "stored record");
 

@@ -112,18 +112,22 @@ static int queue_row_put(
 	struct qr_rec qr = {.next_ms = w->now_ms,
 		.address_n = (uint16_t)address.n,
 		.domain_at = r->domain_at,
+		.orcpt_n = r->orcpt_n,
 		.state = QUEUE_SCHEDULED,
 		.notify = r->notify};
 	struct qt_rec qt = {.state = QUEUE_SCHEDULED, .domain_n = (uint8_t)domain.n};
-	uint8_t row[sizeof(qr) + ADDRESS_MAX];
+	struct bytes orcpt = message_rcpt_orcpt(m, r);
+	uint8_t row[sizeof(qr) + ADDRESS_MAX + DSN_ORCPT_MAX];
 	struct key k;
 
-	if (address.n > ADDRESS_MAX || domain.n > DOMAIN_MAX)
+	if (address.n > ADDRESS_MAX || domain.n > DOMAIN_MAX || orcpt.n > DSN_ORCPT_MAX)
 		return EINVAL;
 	memcpy(row, &qr, sizeof(qr));
 	memcpy(row + sizeof(qr), address.p, address.n);
+	if (orcpt.n)
+		memcpy(row + sizeof(qr) + address.n, orcpt.p, orcpt.n);
 	int rc = db_put(w->txn, w->db, DB_QR, key_id_n(&k, m->id, i),
-		bytes_make(row, sizeof(qr) + address.n));
+		bytes_make(row, sizeof(qr) + address.n + orcpt.n));
 	if (rc)
 		return rc;
 	memcpy(row, &qt, sizeof(qt));
@@ -135,7 +139,7 @@ static int queue_row_put(
 
 static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 {
-	struct bytes sender = message_sender(m);
+	struct bytes sender = message_sender(m), envid = message_envid(m);
 	struct q_rec q = {.received_ms = m->received_ms,
 		.expire_ms = w->now_ms + w->store->conf.queue_lifetime_ms,
 		.peer = m->peer,
@@ -143,17 +147,22 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 		.sender_n = (uint16_t)sender.n,
 		.body_type = m->body_type,
 		.smtputf8 = m->smtputf8,
-		.bare = m->bare};
-	uint8_t row[sizeof(q) + ADDRESS_MAX];
+		.bare = m->bare,
+		.ret = m->ret,
+		.requiretls = m->requiretls,
+		.envid_n = (uint8_t)envid.n};
+	uint8_t row[sizeof(q) + ADDRESS_MAX + DSN_ENVID_MAX];
 	struct key k;
 
-	if (sender.n > ADDRESS_MAX)
+	if (sender.n > ADDRESS_MAX || envid.n > DSN_ENVID_MAX)
 		return EINVAL;
 	memcpy(row, &q, sizeof(q));
 	if (sender.n)
 		memcpy(row + sizeof(q), sender.p, sender.n);
-	int rc = db_put(
-		w->txn, w->db, DB_Q, key_id(&k, m->id), bytes_make(row, sizeof(q) + sender.n));
+	if (envid.n)
+		memcpy(row + sizeof(q) + sender.n, envid.p, envid.n);
+	int rc = db_put(w->txn, w->db, DB_Q, key_id(&k, m->id),
+		bytes_make(row, sizeof(q) + sender.n + envid.n));
 	for (uint32_t i = 0; !rc && i < m->rcpt_count; i++) {
 		const struct rcpt *r = message_rcpt(m, i);
 		bool exists = false;

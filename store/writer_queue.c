@@ -9,19 +9,20 @@ struct queue_row {
 	uint64_t id;
 	uint32_t rcpt;
 	struct qr_rec r;
-	uint8_t address[ADDRESS_MAX];
+	uint8_t text[ADDRESS_MAX + DSN_ORCPT_MAX]; /* address, ORCPT */
 	char reason[STORE_REASON_MAX];
 };
 
 static int row_parse(struct bytes v, struct queue_row *q)
 {
 	if (!rec_read(v, &q->r, sizeof(q->r)) ||
-		v.n != sizeof(q->r) + q->r.address_n + q->r.reason_n ||
-		q->r.address_n > ADDRESS_MAX || q->r.reason_n > STORE_REASON_MAX ||
-		q->r.domain_at > q->r.address_n)
+		v.n != sizeof(q->r) + q->r.address_n + q->r.orcpt_n + q->r.reason_n ||
+		q->r.address_n > ADDRESS_MAX || q->r.orcpt_n > DSN_ORCPT_MAX ||
+		q->r.reason_n > STORE_REASON_MAX || q->r.domain_at > q->r.address_n)
 		return MDB_CORRUPTED;
-	memcpy(q->address, v.p + sizeof(q->r), q->r.address_n);
-	memcpy(q->reason, v.p + sizeof(q->r) + q->r.address_n, q->r.reason_n);
+	size_t text_n = (size_t)q->r.address_n + q->r.orcpt_n;
+	memcpy(q->text, v.p + sizeof(q->r), text_n);
+	memcpy(q->reason, v.p + sizeof(q->r) + text_n, q->r.reason_n);
 	return 0;
 }
 
@@ -38,13 +39,13 @@ static int row_get(struct writer *w, uint64_t id, uint32_t rcpt, struct queue_ro
 
 static struct bytes row_domain(const struct queue_row *q)
 {
-	return bytes_make(q->address + q->r.domain_at, q->r.address_n - q->r.domain_at);
+	return bytes_make(q->text + q->r.domain_at, q->r.address_n - q->r.domain_at);
 }
 
 /* Writes a row that is changed; before_ms is where the schedule has it. */
 static int row_put(struct writer *w, const struct queue_row *q, uint64_t before_ms)
 {
-	uint8_t row[sizeof(q->r) + ADDRESS_MAX + STORE_REASON_MAX];
+	uint8_t row[sizeof(q->r) + sizeof(q->text) + STORE_REASON_MAX];
 	struct bytes domain = row_domain(q);
 	struct qt_rec qt = {.attempts = (uint16_t)MIN(q->r.attempts, (uint32_t)UINT16_MAX),
 		.state = q->r.state,
@@ -53,8 +54,8 @@ static int row_put(struct writer *w, const struct queue_row *q, uint64_t before_
 	size_t n = sizeof(q->r);
 
 	memcpy(row, &q->r, n);
-	memcpy(row + n, q->address, q->r.address_n);
-	n += q->r.address_n;
+	memcpy(row + n, q->text, (size_t)q->r.address_n + q->r.orcpt_n);
+	n += (size_t)q->r.address_n + q->r.orcpt_n;
 	memcpy(row + n, q->reason, q->r.reason_n);
 	n += q->r.reason_n;
 	int rc = db_put(w->txn, w->db, DB_QR, key_id_n(&k, q->id, q->rcpt), bytes_make(row, n));
@@ -83,7 +84,7 @@ static int row_del(struct writer *w, const struct queue_row *q)
 /* `done` recipients are finished; the last one takes message and body with it. */
 static int message_reduce(struct writer *w, uint64_t id, struct bytes row, uint32_t done)
 {
-	uint8_t copy[sizeof(struct q_rec) + ADDRESS_MAX];
+	uint8_t copy[sizeof(struct q_rec) + ADDRESS_MAX + DSN_ENVID_MAX];
 	struct q_rec q;
 	struct key k;
 

@@ -98,7 +98,27 @@ static void test_other_format_is_refused(void **state)
 	assert_int_equal(db_commit(txn), 0);
 	db_close(&db);
 	assert_int_equal(open_it(&db, dir), -EPROTONOSUPPORT);
-	assert_non_null(strstr(error, "format 2"));
+	assert_non_null(strstr(error, "format 3"));
+}
+
+static void test_older_format_is_raised(void **state)
+{
+	(void)state;
+	struct db db;
+	MDB_txn *txn;
+	uint64_t v;
+
+	assert_int_equal(open_it(&db, dir), 0);
+	assert_int_equal(db_begin(&db, true, &txn), 0);
+	assert_int_equal(db_meta_put(txn, &db, "format", STORE_FORMAT_MIN), 0);
+	assert_int_equal(db_commit(txn), 0);
+	db_close(&db);
+	assert_int_equal(open_it(&db, dir), 0);
+	assert_int_equal(db_begin(&db, false, &txn), 0);
+	assert_int_equal(db_meta_get(txn, &db, "format", &v), 0);
+	assert_true(v == STORE_FORMAT);
+	db_abort(txn);
+	db_close(&db);
 }
 
 static void test_file_of_something_else(void **state)
@@ -145,6 +165,7 @@ int main(void)
 		T(test_not_writable),
 		T(test_second_opener_is_refused),
 		T(test_other_format_is_refused),
+		T(test_older_format_is_raised),
 		T(test_file_of_something_else),
 		T(test_reopen_keeps_rows),
 	};

@@ -275,6 +275,54 @@ static void test_list_is_json(void **state)
 	assert_true(end);
 }
 
+/* What the sender asked of notifications is in the rows, also behind an attempt. */
+static void test_wishes_for_notifications_are_kept(void **state)
+{
+	(void)state;
+	struct message *m = harness_message(&h, 300, (const char *[]){"a@one.example.net", NULL});
+	struct dsn_rcpt dsn = {.notify = NOTIFY_SUCCESS | NOTIFY_DELAY,
+		.orcpt = BYTES_LIT("rfc822;b+2Bx@two.example.net")};
+	struct rcpt_result res = {.rcpt = 1,
+		.outcome = ATTEMPT_DEFERRED,
+		.next_ms = 77,
+		.reason_n = 4,
+		.reason = "busy"};
+	struct results_op r = {.id = m->id, .count = 1, .results = &res};
+	struct queue_read_op q = {.id = m->id};
+
+	m->ret = RET_HDRS;
+	m->requiretls = 1;
+	m->smtputf8 = 1;
+	assert_int_equal(message_set_envid(m, BYTES_LIT("QQ+2B314159")), 0);
+	assert_int_equal(
+		message_add_rcpt_dsn(m, BYTES_LIT("b@two.example.net"), RCPT_REMOTE, 0, &dsn), 0);
+	assert_int_equal(harness_accept(&h, m), HANDOFF_OK);
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	assert_int_equal(harness_read(&h, &q.op, STORE_READ_QUEUE), 0);
+	m = q.message;
+	assert_int_equal(m->ret, RET_HDRS);
+	assert_true(m->requiretls && m->smtputf8);
+	assert_true(bytes_eq(message_envid(m), BYTES_LIT("QQ+2B314159")));
+	assert_true(bytes_eq(message_sender(m), BYTES_LIT("from@example.net")));
+	const struct rcpt *one = message_rcpt(m, 0), *two = message_rcpt(m, 1);
+	assert_int_equal(one->notify, 0);
+	assert_int_equal(message_rcpt_orcpt(m, one).n, 0);
+	assert_int_equal(two->notify, NOTIFY_SUCCESS | NOTIFY_DELAY);
+	assert_true(bytes_eq(message_rcpt_orcpt(m, two), dsn.orcpt));
+	assert_true(bytes_eq(message_rcpt_domain(m, two), BYTES_LIT("two.example.net")));
+	message_unref(m);
+	chain_free(&q.rows);
+	/* One row goes, the message's own is written again. */
+	res.outcome = ATTEMPT_DELIVERED;
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+	q = (struct queue_read_op){.id = q.id};
+	assert_int_equal(harness_read(&h, &q.op, STORE_READ_QUEUE), 0);
+	assert_int_equal(q.message->rcpt_count, 1);
+	assert_true(bytes_eq(message_envid(q.message), BYTES_LIT("QQ+2B314159")));
+	message_unref(q.message);
+	chain_free(&q.rows);
+}
+
 static void test_a_thousand_recipients(void **state)
 {
 	(void)state;
@@ -310,6 +358,7 @@ int main(void)
 		T(test_remote_bounce_is_queued_and_announced),
 		T(test_operators),
 		T(test_list_is_json),
+		T(test_wishes_for_notifications_are_kept),
 		T(test_a_thousand_recipients),
 	};
 

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "smtp/utf8.h"
+
+static bool is_tail(uint8_t c)
+{
+	return c >> 6 == 2;
+}
+
+/* RFC 3629 4: the second octet is narrower behind some first ones. */
+static bool second_fits(uint8_t first, uint8_t second)
+{
+	switch (first) {
+	case 0xe0:
+		return second >= 0xa0;
+	case 0xed:
+		return second <= 0x9f;
+	case 0xf0:
+		return second >= 0x90;
+	case 0xf4:
+		return second <= 0x8f;
+	default:
+		return true;
+	}
+}
+
+unsigned utf8_char(struct bytes in)
+{
+	if (in.n == 0)
+		return 0;
+	uint8_t c = in.p[0];
+	if (c < 0x80)
+		return 1;
+	unsigned n = c >= 0xc2 && c <= 0xdf   ? 2
+		     : c >= 0xe0 && c <= 0xef ? 3
+		     : c >= 0xf0 && c <= 0xf4 ? 4
+					      : 0;
+	if (n == 0 || in.n < n || !second_fits(c, in.p[1]))
+		return 0;
+	for (unsigned i = 1; i < n; i++) {
+		if (!is_tail(in.p[i]))
+			return 0;
+	}
+	return n;
+}
+
+bool utf8_valid(struct bytes in)
+{
+	while (in.n) {
+		unsigned n = utf8_char(in);
+		if (n == 0)
+			return false;
+		in = bytes_skip(in, n);
+	}
+	return true;
+}
+
+bool utf8_needed(struct bytes in)
+{
+	for (size_t i = 0; i < in.n; i++) {
+		if (in.p[i] >= 0x80)
+			return true;
+	}
+	return false;
+}
