@@ -91,24 +91,35 @@ static void tell_writable(struct tcp_conn *c)
 	c->flags |= CF_TELL_WRITABLE;
 }
 
+/* The RTT by the echo of our timestamp, in us; 0: it tells nothing.  An echo from before the last
+ * transmission of what is acknowledged does not: either the first one was slow, or its ACK was lost
+ * and the peer, who had the data, answers the second one with what it had to echo. */
+static uint64_t echo_rtt_us(
+	const struct tcp_conn *c, const struct tcp_segment *seg, const struct tcp_acked *acked)
+{
+	uint64_t rtt_us = acked->bytes ? tcp_ts_rtt_us(c, seg) : 0;
+
+	if (acked->resent_us && rtt_us > c->stack->now_us - acked->resent_us + US_PER_MS)
+		return 0;
+	return rtt_us;
+}
+
 /* Returns the RTT that this ACK has measured; 0: none. */
 static uint32_t ack_delivered(
 	struct tcp_conn *c, const struct tcp_segment *seg, const struct tcp_acked *acked)
 {
-	uint64_t echo_us = acked->bytes ? tcp_ts_rtt_us(c, seg) : 0;
-	uint64_t rtt_us = 0;
+	uint64_t rtt_us;
 
 	/* Our own clock is finer than the echo, but of what was sent twice only the echo tells
-	 * (Karn).  Without one the RTO stays backed off while ACKs come so soon after a
-	 * retransmission that the RTT must have grown beyond the RTO. */
-	if (acked->sent_us && !acked->ambiguous)
-		rtt_us = c->stack->now_us - acked->sent_us;
-	else if (echo_us)
-		rtt_us = echo_us;
-	if (rtt_us || (acked->sent_us && !acked->ambiguous))
+	 * (Karn). */
+	if (acked->sent_us && !acked->resent_us)
+		rtt_us = MAX(c->stack->now_us - acked->sent_us, 1ull);
+	else
+		rtt_us = echo_rtt_us(c, seg, acked);
+	if (rtt_us) {
 		tcp_rtt_sample(c, rtt_us);
-	if (acked->bytes && (echo_us || !acked->early))
-		c->backoff = 0;
+		c->backoff = 0; /* RFC 6298 5: not before the RTT is known again */
+	}
 	if (acked->delivered_us > c->rack_us ||
 		(acked->delivered_us == c->rack_us && acked->delivered_us &&
 			seq_lt(c->rack_end, acked->delivered_end))) {

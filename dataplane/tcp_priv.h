@@ -358,10 +358,9 @@ size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data);
 int tcp_sendq_split(struct tcp_conn *c, struct rte_mbuf *m, uint16_t len) WARN_UNUSED;
 /* What an ACK told. */
 struct tcp_acked {
-	bool ambiguous;        /* it covers a segment sent more than once (Karn) */
-	bool early;            /* and came too soon to answer the retransmission */
 	uint32_t bytes;        /* octets of payload newly acknowledged in sequence */
 	uint64_t sent_us;      /* of the youngest segment sent only once; 0: none */
+	uint64_t resent_us;    /* of the oldest last transmission of others; 0: none */
 	uint64_t delivered_us; /* of the youngest transmission known to have arrived */
 	uint32_t delivered_end;
 };

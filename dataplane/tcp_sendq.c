@@ -117,11 +117,10 @@ static void seg_delivered(
 	if (!(seg->flags & TXS_RETX)) {
 		acked->sent_us = MAX(acked->sent_us, seg->sent_us);
 	} else {
-		acked->ambiguous = true;
-		if (c->stack->now_us - seg->sent_us < c->srtt_us / 4 * 3) {
-			acked->early = true; /* more likely the original has arrived */
-			return;
-		}
+		acked->resent_us =
+			acked->resent_us ? MIN(acked->resent_us, seg->sent_us) : seg->sent_us;
+		if (c->stack->now_us - seg->sent_us < c->srtt_us / 4 * 3)
+			return; /* more likely the original has arrived */
 	}
 	if (seg->sent_us >= acked->delivered_us) {
 		acked->delivered_us = seg->sent_us;
