@@ -10,6 +10,12 @@ void smtp_client_init(
 	reply_parser_init(&c->parser);
 }
 
+void smtp_client_demand(struct smtp_client *c, const struct smtp_client_demand *demand)
+{
+	BUG_ON(c->state != SMTP_CLIENT_GREETING);
+	c->demand = *demand;
+}
+
 enum smtp_client_state smtp_client_state(const struct smtp_client *c)
 {
 	return (enum smtp_client_state)c->state;
@@ -110,7 +116,7 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
 	BUG_ON(c->state != SMTP_CLIENT_READY);
 	BUG_ON(m->rcpt_count == 0 || m->rcpt_count > SMTP_CLIENT_RCPT_MAX);
 	c->m = *m;
-	c->sent = c->replied = c->accepted = c->done = 0;
+	c->sent = c->replied = c->accepted = c->done = c->answered = 0;
 	c->mail_ok = c->refused = c->waiting = false;
 	c->chunked = (c->ext & SMTP_EXT_CHUNKING) && m->size >= SMTP_CLIENT_BDAT_MIN;
 	c->chunk_left = m->size;
@@ -125,6 +131,17 @@ void smtp_client_quit(struct smtp_client *c)
 	c->quit = true;
 	if (c->state == SMTP_CLIENT_READY)
 		client_set_state(c, SMTP_CLIENT_QUIT, true);
+}
+
+void smtp_client_secured(struct smtp_client *c)
+{
+	BUG_ON(c->state != SMTP_CLIENT_HANDSHAKE);
+	/* RFC 3207 4.2: what the peer said in clear counts for nothing. */
+	c->demand.secured = true;
+	reply_parser_init(&c->parser);
+	c->ext = 0;
+	c->size_max = 0;
+	client_set_state(c, SMTP_CLIENT_EHLO, true);
 }
 
 void smtp_client_content_ready(struct smtp_client *c)
@@ -149,6 +166,8 @@ uint64_t smtp_client_timeout_us(const struct smtp_client *c)
 		[SMTP_CLIENT_GREETING] = 300,
 		[SMTP_CLIENT_EHLO] = 300,
 		[SMTP_CLIENT_HELO] = 300,
+		[SMTP_CLIENT_STARTTLS] = 300,
+		[SMTP_CLIENT_HANDSHAKE] = 60, /* chosen: a few round trips and a signature */
 		[SMTP_CLIENT_READY] = 300,
 		[SMTP_CLIENT_ENVELOPE] = 300,
 		[SMTP_CLIENT_DATA] = 120,
@@ -164,22 +183,34 @@ uint64_t smtp_client_timeout_us(const struct smtp_client *c)
 
 /* ---- replies ---- */
 
+static void learn_size(struct smtp_client *c, struct bytes params)
+{
+	if (bytes_to_u64(params, &c->size_max) < 0)
+		c->size_max = 0;
+}
+
 static void learn_extension(struct smtp_client *c, struct bytes line)
 {
+	static const struct {
+		const char *keyword;
+		enum smtp_client_ext ext;
+		void (*params)(struct smtp_client *c, struct bytes params);
+	} known[] = {
+		{"PIPELINING", SMTP_EXT_PIPELINING, NULL      },
+		{"8BITMIME",   SMTP_EXT_8BITMIME,   NULL      },
+		{"CHUNKING",   SMTP_EXT_CHUNKING,   NULL      },
+		{"STARTTLS",   SMTP_EXT_STARTTLS,   NULL      },
+		{"SIZE",       SMTP_EXT_SIZE,       learn_size},
+	};
 	ptrdiff_t space = bytes_find(line, ' ', 0);
 	struct bytes word = space < 0 ? line : bytes_first(line, (size_t)space);
 
-	if (bytes_ieq(word, BYTES_LIT("PIPELINING"))) {
-		c->ext |= SMTP_EXT_PIPELINING;
-	} else if (bytes_ieq(word, BYTES_LIT("8BITMIME"))) {
-		c->ext |= SMTP_EXT_8BITMIME;
-	} else if (bytes_ieq(word, BYTES_LIT("CHUNKING"))) {
-		c->ext |= SMTP_EXT_CHUNKING;
-	} else if (bytes_ieq(word, BYTES_LIT("SIZE"))) {
-		c->ext |= SMTP_EXT_SIZE;
-		if (space < 0 ||
-			bytes_to_u64(bytes_skip(line, (size_t)space + 1), &c->size_max) < 0)
-			c->size_max = 0;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (!bytes_ieq(word, bytes_str(known[i].keyword)))
+			continue;
+		c->ext |= (uint16_t)known[i].ext;
+		if (known[i].params)
+			known[i].params(c, bytes_skip(line, word.n + 1));
 	}
 }
 
@@ -191,11 +222,32 @@ static void on_greeting(struct smtp_client *c, const struct smtp_reply_info *r)
 		client_end_session(c, SMTP_RCPT_DEFER, r);
 }
 
+/* A verdict of our own on the session; code and enhanced as a reply's. */
+static void refuse_session(
+	struct smtp_client *c, uint16_t code, const char *enhanced, const char *why)
+{
+	reply_info_make(&c->local, code, enhanced, why);
+	client_end_session(c, SMTP_RCPT_DEFER, &c->local);
+}
+
+/* The peer has introduced itself: what is left to do before it gets mail. */
+static void introduced(struct smtp_client *c)
+{
+	bool wanted = c->demand.tls != SMTP_CLIENT_TLS_NONE && !c->demand.secured;
+
+	if (wanted && c->ext & SMTP_EXT_STARTTLS)
+		client_set_state(c, SMTP_CLIENT_STARTTLS, true);
+	else if (wanted && c->demand.tls == SMTP_CLIENT_TLS_MUST)
+		refuse_session(c, 454, "4.7.4", "TLS is required here and not offered");
+	else
+		become_ready(c);
+}
+
 static void on_ehlo(struct smtp_client *c, const struct smtp_reply_info *r)
 {
 	if (r->code / 100 == 2) {
-		become_ready(c);
-	} else if (r->code >= 500) {
+		introduced(c);
+	} else if (r->code >= 500 && !c->demand.lmtp) {
 		c->ext = 0;
 		client_set_state(c, SMTP_CLIENT_HELO, true);
 	} else {
@@ -206,9 +258,20 @@ static void on_ehlo(struct smtp_client *c, const struct smtp_reply_info *r)
 static void on_helo(struct smtp_client *c, const struct smtp_reply_info *r)
 {
 	if (r->code / 100 == 2)
-		become_ready(c);
+		introduced(c);
 	else
 		client_end_session(c, SMTP_RCPT_DEFER, r);
+}
+
+static void on_starttls(struct smtp_client *c, const struct smtp_reply_info *r)
+{
+	if (r->code == 220) {
+		client_set_state(c, SMTP_CLIENT_HANDSHAKE, false);
+	} else if (c->demand.tls == SMTP_CLIENT_TLS_MAY && r->code >= 400) {
+		become_ready(c); /* RFC 3207 4: the session goes on as it was */
+	} else {
+		client_end_session(c, SMTP_RCPT_DEFER, r);
+	}
 }
 
 uint32_t client_data_command(const struct smtp_client *c)
@@ -239,6 +302,10 @@ static void on_envelope_reply(
 
 static void on_data_reply(struct smtp_client *c, const struct smtp_reply_info *r)
 {
+	if (r->code == 354 && c->demand.lmtp && c->accepted == 0) {
+		client_fail(c, "the peer wants content for nobody");
+		return;
+	}
 	if (r->code == 354) {
 		/* Also when nobody was accepted: then only the end of data may follow. */
 		client_set_state(c, SMTP_CLIENT_CONTENT, false);
@@ -281,6 +348,17 @@ static void on_content(struct smtp_client *c, const struct smtp_reply_info *r)
 	client_end_session(c, result_of(r->code), r);
 }
 
+/* RFC 2033 4.2: a reply for each accepted recipient, in their order. */
+static void on_final_lmtp(
+	struct smtp_client *c, enum smtp_rcpt_result result, const struct smtp_reply_info *r)
+{
+	while (!bit_get(c->accepted_bits, c->answered))
+		c->answered++;
+	rcpt_verdict(c, c->answered++, result, r);
+	if (c->done == c->m.rcpt_count)
+		client_message_end(c, false);
+}
+
 static void on_final(struct smtp_client *c, const struct smtp_reply_info *r)
 {
 	if (r->code / 100 == 3) {
@@ -288,6 +366,10 @@ static void on_final(struct smtp_client *c, const struct smtp_reply_info *r)
 		return;
 	}
 	enum smtp_rcpt_result result = r->code < 300 ? SMTP_RCPT_DELIVERED : result_of(r->code);
+	if (c->demand.lmtp) {
+		on_final_lmtp(c, result, r);
+		return;
+	}
 	for (uint32_t i = 0; i < c->m.rcpt_count; i++) {
 		if (bit_get(c->accepted_bits, i))
 			rcpt_verdict(c, i, result, r);
@@ -312,6 +394,8 @@ static void (*const handlers[])(struct smtp_client *c, const struct smtp_reply_i
 	[SMTP_CLIENT_GREETING] = on_greeting,
 	[SMTP_CLIENT_EHLO] = on_ehlo,
 	[SMTP_CLIENT_HELO] = on_helo,
+	[SMTP_CLIENT_STARTTLS] = on_starttls,
+	[SMTP_CLIENT_HANDSHAKE] = NULL,
 	[SMTP_CLIENT_READY] = NULL,
 	[SMTP_CLIENT_ENVELOPE] = on_envelope,
 	[SMTP_CLIENT_DATA] = on_envelope,
@@ -347,6 +431,12 @@ void smtp_client_input(struct smtp_client *c, struct bytes data)
 {
 	while (data.n && c->state != SMTP_CLIENT_ENDED) {
 		size_t used;
+		/* What comes in clear behind the reply to STARTTLS would be taken for the server's
+		 * word under TLS. */
+		if (c->state == SMTP_CLIENT_HANDSHAKE) {
+			client_fail(c, "the peer sent plaintext behind its reply to STARTTLS");
+			return;
+		}
 		enum reply_verdict v = reply_parse(&c->parser, data, &used);
 		data = bytes_skip(data, used);
 		/* Extensions are on the lines behind the first. */

@@ -39,6 +39,19 @@ struct smtp_client_ops {
 	struct bytes (*content)(void *ctx, size_t want, bool *end_r);
 };
 
+enum smtp_client_tls {
+	SMTP_CLIENT_TLS_NONE, /* never STARTTLS */
+	SMTP_CLIENT_TLS_MAY,  /* when it is offered */
+	SMTP_CLIENT_TLS_MUST, /* no message without */
+};
+
+/* What the user wants of a session beyond the plain protocol; all zero: nothing. */
+struct smtp_client_demand {
+	uint8_t tls;  /* enum smtp_client_tls */
+	bool secured; /* there is TLS from the first octet on (RFC 8314) */
+	bool lmtp;    /* RFC 2033: LHLO, and a reply for each recipient */
+};
+
 struct smtp_client_message {
 	struct bytes sender; /* reverse-path without brackets; empty: <> */
 	uint32_t rcpt_count;
@@ -50,6 +63,8 @@ enum smtp_client_state {
 	SMTP_CLIENT_GREETING,
 	SMTP_CLIENT_EHLO,
 	SMTP_CLIENT_HELO,
+	SMTP_CLIENT_STARTTLS,
+	SMTP_CLIENT_HANDSHAKE, /* the user begins one, and calls smtp_client_secured behind it */
 	SMTP_CLIENT_READY,
 	SMTP_CLIENT_ENVELOPE,
 	SMTP_CLIENT_DATA,
@@ -65,6 +80,7 @@ enum smtp_client_ext {
 	SMTP_EXT_SIZE = 1 << 1,
 	SMTP_EXT_8BITMIME = 1 << 2,
 	SMTP_EXT_CHUNKING = 1 << 3,
+	SMTP_EXT_STARTTLS = 1 << 4,
 };
 
 /* Users embed it and leave its fields alone. */
@@ -72,8 +88,9 @@ struct smtp_client {
 	const struct smtp_client_ops *ops;
 	void *ctx;
 	const char *hostname;
+	struct smtp_client_demand demand;
 	uint8_t state; /* enum smtp_client_state */
-	uint8_t ext;   /* enum smtp_client_ext */
+	uint16_t ext;  /* enum smtp_client_ext */
 	bool due;      /* the command of this state (EHLO, HELO, RSET, QUIT) is still to be sent */
 	bool quit;     /* QUIT as soon as nothing is under way */
 	bool mail_ok;  /* the peer has a transaction open */
@@ -85,6 +102,7 @@ struct smtp_client {
 	/* Commands of the envelope: 0 MAIL, 1..n RCPT, n + 1 DATA. */
 	uint32_t sent, replied;  /* commands sent, replies received */
 	uint32_t accepted, done; /* recipients: taken by the peer, with a verdict */
+	uint32_t answered;       /* LMTP: recipients before this one had their final reply */
 	uint64_t accepted_bits[SMTP_CLIENT_RCPT_MAX / 64];
 	uint64_t done_bits[SMTP_CLIENT_RCPT_MAX / 64];
 	struct data_encoder encoder;
@@ -98,6 +116,15 @@ struct smtp_client {
 /* hostname: for EHLO, borrowed.  Waits for the greeting. */
 void smtp_client_init(
 	struct smtp_client *c, const struct smtp_client_ops *ops, void *ctx, const char *hostname);
+/* Before the first octet: what is wanted beyond the plain protocol. */
+void smtp_client_demand(struct smtp_client *c, const struct smtp_client_demand *demand);
+/* In SMTP_CLIENT_HANDSHAKE: the handshake is done; all that was known of the peer is forgotten. */
+void smtp_client_secured(struct smtp_client *c);
+/* Is TLS in use? */
+static inline bool smtp_client_is_secured(const struct smtp_client *c)
+{
+	return c->demand.secured;
+}
 /* Received octets.  Takes all of them. */
 void smtp_client_input(struct smtp_client *c, struct bytes data);
 /* Start a message with 1..SMTP_CLIENT_RCPT_MAX recipients; only when ready.  The struct is copied;

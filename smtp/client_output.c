@@ -143,14 +143,17 @@ static bool output_due(struct smtp_client *c, struct buf *out)
 	static const char *const words[] = {
 		[SMTP_CLIENT_EHLO] = "EHLO ",
 		[SMTP_CLIENT_HELO] = "HELO ",
+		[SMTP_CLIENT_STARTTLS] = "STARTTLS",
 		[SMTP_CLIENT_RSET] = "RSET",
 		[SMTP_CLIENT_QUIT] = "QUIT",
 	};
 
 	if (!c->due || buf_space(out) < SMTP_CLIENT_OUTPUT_MIN)
 		return false;
-	buf_printf(
-		out, "%s%s\r\n", words[c->state], c->state <= SMTP_CLIENT_HELO ? c->hostname : "");
+	const char *word = words[c->state];
+	if (c->state == SMTP_CLIENT_EHLO && c->demand.lmtp)
+		word = "LHLO ";
+	buf_printf(out, "%s%s\r\n", word, c->state <= SMTP_CLIENT_HELO ? c->hostname : "");
 	c->due = false;
 	return true;
 }
@@ -161,6 +164,7 @@ static bool output_step(struct smtp_client *c, struct buf *out)
 	switch ((enum smtp_client_state)c->state) {
 	case SMTP_CLIENT_EHLO:
 	case SMTP_CLIENT_HELO:
+	case SMTP_CLIENT_STARTTLS:
 	case SMTP_CLIENT_RSET:
 	case SMTP_CLIENT_QUIT:
 		return output_due(c, out);
@@ -169,6 +173,7 @@ static bool output_step(struct smtp_client *c, struct buf *out)
 	case SMTP_CLIENT_CONTENT:
 		return c->chunked ? output_chunk(c, out) : output_content(c, out);
 	case SMTP_CLIENT_GREETING:
+	case SMTP_CLIENT_HANDSHAKE:
 	case SMTP_CLIENT_READY:
 	case SMTP_CLIENT_DATA:
 	case SMTP_CLIENT_FINAL:

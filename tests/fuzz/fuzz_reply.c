@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Fuzz: a client against a hostile server.  First octet: how the replies are cut.  Each recipient
- * gets one verdict, the session ends once, and nobody is delivered unless the content went out. */
+ * Fuzz: a client against a hostile server.  First octet: how the replies are cut; second: what is
+ * demanded of the session.  Each recipient gets one verdict, the session ends once, and nobody is
+ * delivered unless the content went out. */
 #include "smtp/client.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -101,17 +102,28 @@ static void flush(struct user *u)
 	} while (out.n);
 }
 
+static void demand(struct user *u, uint8_t how)
+{
+	struct smtp_client_demand d = {
+		.tls = how % 3, .lmtp = how & 16, .secured = (how & 96) == 96};
+
+	smtp_client_demand(&u->client, &d);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct user u = {0};
 
-	if (size < 1)
+	if (size < 2)
 		return 0;
 	size_t step = 1u + data[0];
 	smtp_client_init(&u.client, &ops, &u, "mx.example.org");
+	demand(&u, data[1]);
 	flush(&u);
-	for (size_t at = 1; at < size; at += step) {
+	for (size_t at = 2; at < size; at += step) {
 		smtp_client_input(&u.client, bytes_make(data + at, MIN(step, size - at)));
+		if (smtp_client_state(&u.client) == SMTP_CLIENT_HANDSHAKE && data[1] & 8)
+			smtp_client_secured(&u.client);
 		flush(&u);
 	}
 	smtp_client_disconnected(&u.client, "end of input");

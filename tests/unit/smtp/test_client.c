@@ -463,6 +463,145 @@ static void test_552_to_rcpt_is_temporary(void **state)
 	assert_int_equal(u.results[1], SMTP_RCPT_DEFER);
 }
 
+/* ---- STARTTLS (RFC 3207) ---- */
+
+#define TLS_REPLY "250-far\r\n250-PIPELINING\r\n250-STARTTLS\r\n250-SIZE 10\r\n250 8BITMIME\r\n"
+
+static void begin_tls(struct user *u, size_t piece, enum smtp_client_tls tls)
+{
+	begin(u, piece);
+	smtp_client_demand(&u->client, &(struct smtp_client_demand){.tls = (uint8_t)tls});
+	dialogue(u, "220 far\r\n", "EHLO mx.example.org\r\n");
+}
+
+static void test_starttls_and_what_was_said_in_clear_is_forgotten(void **state)
+{
+	(void)state;
+	for (size_t piece = 0; piece < 3; piece++) {
+		struct user u;
+		begin_tls(&u, piece, SMTP_CLIENT_TLS_MAY);
+		dialogue(&u, TLS_REPLY, "STARTTLS\r\n");
+		dialogue(&u, "220 2.0.0 go\r\n", "");
+		assert_int_equal(smtp_client_state(&u.client), SMTP_CLIENT_HANDSHAKE);
+		smtp_client_secured(&u.client);
+		dialogue(&u, "", "EHLO mx.example.org\r\n");
+		/* No extension but those named now: one command at a time, no SIZE. */
+		dialogue(&u, "250-far\r\n250 STARTTLS\r\n", "MAIL FROM:<s@near.example>\r\n");
+		assert_true(smtp_client_is_secured(&u.client));
+		assert_int_equal(u.ready, 1);
+	}
+}
+
+/* Case 8: a reply smuggled in clear behind the 220. */
+static void test_case_08_plaintext_behind_the_reply_to_starttls(void **state)
+{
+	(void)state;
+	for (size_t piece = 0; piece < 3; piece++) {
+		struct user u;
+		begin_tls(&u, piece, SMTP_CLIENT_TLS_MUST);
+		dialogue(&u, TLS_REPLY, "STARTTLS\r\n");
+		dialogue(&u, "220 go\r\n250-far\r\n250 SIZE\r\n", "");
+		assert_int_equal(u.ends, 1);
+		assert_int_equal(u.ready, 0);
+		assert_int_equal(smtp_client_state(&u.client), SMTP_CLIENT_ENDED);
+	}
+}
+
+/* Case 9: STARTTLS stripped or refused: in clear only where the policy says `may`. */
+static void test_case_09_starttls_not_offered_or_refused(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin_tls(&u, 0, SMTP_CLIENT_TLS_MUST);
+	dialogue(&u, EHLO_REPLY, "");
+	assert_int_equal(u.ends, 1);
+	assert_int_equal(u.last.code, 454);
+	assert_int_equal(u.last.enhanced[1], 7);
+	begin_tls(&u, 0, SMTP_CLIENT_TLS_MUST);
+	dialogue(&u, "500 what?\r\n", "HELO mx.example.org\r\n");
+	dialogue(&u, "250 far\r\n", "");
+	assert_int_equal(u.ends, 1);
+	begin_tls(&u, 0, SMTP_CLIENT_TLS_MUST);
+	dialogue(&u, TLS_REPLY, "STARTTLS\r\n");
+	dialogue(&u, "454 4.7.0 not now\r\n", "");
+	assert_int_equal(u.ends, 1);
+	begin_tls(&u, 0, SMTP_CLIENT_TLS_MAY);
+	dialogue(&u, EHLO_REPLY, ENVELOPE);
+	begin_tls(&u, 0, SMTP_CLIENT_TLS_MAY);
+	dialogue(&u, "250-far\r\n250 STARTTLS\r\n", "STARTTLS\r\n");
+	dialogue(&u, "454 4.7.0 not now\r\n", "MAIL FROM:<s@near.example>\r\n");
+	begin_tls(&u, 0, SMTP_CLIENT_TLS_NONE);
+	dialogue(&u, "250-far\r\n250 STARTTLS\r\n", "MAIL FROM:<s@near.example>\r\n");
+	assert_false(smtp_client_is_secured(&u.client));
+}
+
+/* ---- LMTP (RFC 2033) ---- */
+
+static void begin_lmtp(struct user *u, size_t piece)
+{
+	begin(u, piece);
+	smtp_client_demand(&u->client, &(struct smtp_client_demand){.lmtp = true});
+	dialogue(u, "220 far LMTP\r\n", "LHLO mx.example.org\r\n");
+}
+
+static void test_lmtp_has_a_reply_for_each_recipient(void **state)
+{
+	(void)state;
+	for (size_t piece = 0; piece < 3; piece++) {
+		struct user u;
+		begin_lmtp(&u, piece);
+		u.rcpts[2] = "c@far.example";
+		u.message.rcpt_count = 3;
+		dialogue(&u, EHLO_REPLY,
+			"MAIL FROM:<s@near.example> SIZE=20\r\nRCPT TO:<a@far.example>\r\n"
+			"RCPT TO:<b@far.example>\r\nRCPT TO:<c@far.example>\r\nDATA\r\n");
+		dialogue(&u, "250 ok\r\n250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go\r\n", CONTENT);
+		dialogue(&u, "452 4.2.2 full\r\n", "");
+		assert_int_equal(u.message_ends, 0);
+		dialogue(&u, "250 2.1.5 kept\r\n", "");
+		assert_int_equal(u.message_ends, 1);
+		assert_int_equal(u.results[0], SMTP_RCPT_DEFER);
+		assert_int_equal(u.results[1], SMTP_RCPT_FAIL);
+		assert_int_equal(u.results[2], SMTP_RCPT_DELIVERED);
+		assert_int_equal(u.ready, 2);
+	}
+}
+
+static void test_lmtp_lost_between_the_replies(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin_lmtp(&u, 0);
+	dialogue(&u, EHLO_REPLY, ENVELOPE);
+	dialogue(&u, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n", CONTENT);
+	dialogue(&u, "250 2.1.5 kept\r\n", "");
+	smtp_client_disconnected(&u.client, "reset");
+	assert_int_equal(u.results[0], SMTP_RCPT_DELIVERED);
+	assert_int_equal(u.results[1], SMTP_RCPT_DEFER);
+	assert_int_equal(u.message_ends, 1);
+}
+
+static void test_lmtp_without_anybody_has_no_content(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin_lmtp(&u, 0);
+	dialogue(&u, EHLO_REPLY, ENVELOPE);
+	dialogue(&u, "250 ok\r\n550 no\r\n550 no\r\n503 5.5.1 nobody\r\n", "RSET\r\n");
+	assert_int_equal(u.message_ends, 1);
+	begin_lmtp(&u, 0);
+	dialogue(&u, EHLO_REPLY, ENVELOPE);
+	dialogue(&u, "250 ok\r\n550 no\r\n550 no\r\n354 go\r\n", "");
+	assert_int_equal(u.ends, 1);
+	/* No way back to HELO. */
+	begin_lmtp(&u, 0);
+	dialogue(&u, "500 what?\r\n", "");
+	assert_int_equal(u.ends, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +619,12 @@ int main(void)
 		cmocka_unit_test(test_endless_banner),
 		cmocka_unit_test(test_connection_lost_at_every_octet),
 		cmocka_unit_test(test_552_to_rcpt_is_temporary),
+		cmocka_unit_test(test_starttls_and_what_was_said_in_clear_is_forgotten),
+		cmocka_unit_test(test_case_08_plaintext_behind_the_reply_to_starttls),
+		cmocka_unit_test(test_case_09_starttls_not_offered_or_refused),
+		cmocka_unit_test(test_lmtp_has_a_reply_for_each_recipient),
+		cmocka_unit_test(test_lmtp_lost_between_the_replies),
+		cmocka_unit_test(test_lmtp_without_anybody_has_no_content),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
