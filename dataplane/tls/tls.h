@@ -29,6 +29,7 @@ struct tls_conf {
 	const struct tls_identity_pem *identities; /* the first one serves unknown names */
 	unsigned identity_count;                   /* 0: a client only */
 	struct bytes ca_bundle;                    /* PEM; empty: nobody is trusted */
+	const struct tls_identity_pem *client;     /* shown to servers that ask; NULL: none */
 	bool ask_client_cert; /* servers ask for one; it is checked against ca_bundle, and told */
 	const char *ciphers;  /* TLS 1.2, OpenSSL's syntax; NULL: ECDHE with AEAD */
 };
@@ -53,8 +54,12 @@ struct tls_tlsa {
 	struct bytes data;
 };
 
+/* What a session with a server can be resumed with (RFC 8446 2.2, RFC 5077). */
+struct tls_ticket;
+
 struct tls_peer {
-	const char *name; /* for SNI and the check; NULL: none (an address) */
+	const struct tls_ticket *ticket; /* of a session with the same trust; NULL: none */
+	const char *name;                /* for SNI and the check; NULL: none (an address) */
 	enum tls_trust trust;
 	const struct tls_tlsa *tlsa;
 	unsigned tlsa_count;
@@ -97,6 +102,11 @@ void tls_get_info(const struct stream *s, struct tls_info *info_r);
 /* Keying material for channel binding, tls-exporter (RFC 9266): 32 octets.  0 or -EOPNOTSUPP (TLS
  * 1.2 without extended master secret). */
 int tls_channel_binding(const struct stream *s, uint8_t out[32]) WARN_UNUSED;
+/* The newest ticket that the server of s has given, the caller's until tls_ticket_free.  NULL: none
+ * since the last call.  Not after the stream's end. */
+struct tls_ticket *tls_ticket_take(struct stream *s);
+/* NULL is accepted.  Sets NULL. */
+void tls_ticket_free(struct tls_ticket **ticket);
 /* Why the last handshake of this core failed: printable, for the log and for the queue.  Valid
  * inside on_close(STREAM_TLS_FAILED). */
 const char *tls_error(const struct tls *tls);

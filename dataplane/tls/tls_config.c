@@ -199,6 +199,19 @@ static int take_any(int ok, X509_STORE_CTX *store)
 	return 1;
 }
 
+static bool use_identity(
+	SSL_CTX *ctx, const struct tls_identity_pem *id, char *error, size_t error_n)
+{
+	if (!use_chain(ctx, id->chain))
+		snprintf(error, error_n, "%s: no certificate in PEM form", id->name);
+	else if (!use_key(ctx, id->key))
+		snprintf(error, error_n, "%s: no unencrypted key that belongs to the certificate",
+			id->name);
+	else
+		return true;
+	return false;
+}
+
 static SSL_CTX *server_context(const struct tls_conf *conf, unsigned i, struct tls_config *config,
 	char *error, size_t error_n)
 {
@@ -209,12 +222,7 @@ static SSL_CTX *server_context(const struct tls_conf *conf, unsigned i, struct t
 		snprintf(error, error_n, "%s: the list of ciphers names none", id->name);
 		return NULL;
 	}
-	if (!use_chain(ctx, id->chain))
-		snprintf(error, error_n, "%s: no certificate in PEM form", id->name);
-	else if (!use_key(ctx, id->key))
-		snprintf(error, error_n, "%s: no unencrypted key that belongs to the certificate",
-			id->name);
-	else {
+	if (use_identity(ctx, id, error, error_n)) {
 		if (conf->ask_client_cert) {
 			use_bundle(SSL_CTX_get_cert_store(ctx), conf->ca_bundle);
 			SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, take_any);
@@ -240,7 +248,8 @@ static SSL_CTX *client_context(const struct tls_conf *conf, char *error, size_t 
 		snprintf(error, error_n, "tls: the list of ciphers names none");
 	} else if (conf->ca_bundle.n && !use_bundle(SSL_CTX_get_cert_store(ctx), conf->ca_bundle)) {
 		snprintf(error, error_n, "tls: the CA bundle has no certificate in PEM form");
-	} else {
+	} else if (!conf->client || use_identity(ctx, conf->client, error, error_n)) {
+		tls_tickets_keep(ctx);
 		return ctx;
 	}
 	SSL_CTX_free(ctx);

@@ -40,8 +40,64 @@ static int trust_dane(SSL *ssl, const struct tls_peer *peer)
 	return usable ? 0 : -EINVAL;
 }
 
+/* ---- tickets ---- */
+
+/* A ticket is an SSL_SESSION of ours under another name: nobody outside this room sees OpenSSL. */
+static SSL_SESSION *session_in(const struct tls_ticket *ticket)
+{
+	return (SSL_SESSION *)(uintptr_t)ticket;
+}
+
+/* Returns 1: the reference is ours. */
+static int on_ticket(SSL *ssl, SSL_SESSION *ticket)
+{
+	struct tls_session *t = SSL_get_app_data(ssl);
+
+	if (!t || !SSL_SESSION_is_resumable(ticket))
+		return 0;
+	SSL_SESSION_free(t->ticket);
+	t->ticket = ticket;
+	return 1;
+}
+
+void tls_tickets_keep(SSL_CTX *ctx)
+{
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, on_ticket);
+}
+
+struct tls_ticket *tls_ticket_take(struct stream *s)
+{
+	struct tls_session *t = tls_session_of(s);
+	struct tls_ticket *ticket = t ? (struct tls_ticket *)t->ticket : NULL;
+
+	if (t)
+		t->ticket = NULL;
+	return ticket;
+}
+
+void tls_ticket_free(struct tls_ticket **ticket)
+{
+	SSL_SESSION_free(session_in(*ticket));
+	*ticket = NULL;
+}
+
+/* A copy, because OpenSSL spoils what was used; the user gives up a ticket when it has a newer one.
+ * One that does not fit is no error: the handshake is a full one then. */
+static void resume(SSL *ssl, const struct tls_ticket *ticket)
+{
+	SSL_SESSION *copy = SSL_SESSION_dup(session_in(ticket));
+
+	if (copy)
+		SSL_set_session(ssl, copy);
+	SSL_SESSION_free(copy);
+	ERR_clear_error();
+}
+
 int tls_peer_apply(SSL *ssl, const struct tls_peer *peer)
 {
+	if (peer->ticket)
+		resume(ssl, peer->ticket);
 	if (peer->name && SSL_set_tlsext_host_name(ssl, peer->name) != 1)
 		return -EINVAL;
 	switch (peer->trust) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Between the files of the room: tls_config.c (what main prepares), tls_bio.c (OpenSSL's octets),
- * tls_session.c (the filter), tls_peer.c (what a client asks of its peer). */
+ * tls_session.c (the filter), tls_peer.c (what a client asks of its peer, and
+ * the tickets it is given). */
 #pragma once
 #include <openssl/ssl.h>
 #include <stdatomic.h>
@@ -54,8 +55,9 @@ struct tls_session {
 	const struct stream_transport *lower; /* TCP's */
 	struct tls_config *config;            /* a reference */
 	SSL *ssl;
-	struct bytes in; /* octets of the upcall under way that OpenSSL has not taken */
-	uint8_t *plain;  /* what the application did not take */
+	SSL_SESSION *ticket; /* a client's: the newest one given, a reference */
+	struct bytes in;     /* octets of the upcall under way that OpenSSL has not taken */
+	uint8_t *plain;      /* what the application did not take */
 	uint32_t plain_at, plain_n;
 	uint8_t *out; /* records that TCP did not take */
 	uint32_t out_at, out_n;
@@ -75,12 +77,17 @@ struct tls {
 /* tls_config.c */
 void tls_config_unref(struct tls_config *config);
 
+/* tls_session.c: the session on s; NULL: there is none. */
+struct tls_session *tls_session_of(const struct stream *s);
+
 /* tls_bio.c: a BIO whose reads come from session.in and whose writes go to TCP. */
 BIO *tls_bio_new(struct tls_session *t);
 /* Give TCP what it did not take before.  Returns false while some is left. */
 bool tls_out_flush(struct tls_session *t);
 
-/* tls_peer.c: name, SNI and trust of a client's session.  0 or -EINVAL. */
+/* tls_peer.c: keep the tickets that servers give to clients of ctx. */
+void tls_tickets_keep(SSL_CTX *ctx);
+/* Name, SNI and trust of a client's session.  0 or -EINVAL. */
 int tls_peer_apply(SSL *ssl, const struct tls_peer *peer) WARN_UNUSED;
 /* Printable reason of a failed handshake; clears OpenSSL's queue of errors. */
 void tls_error_take(const SSL *ssl, int rc, char out[TLS_ERROR_MAX]);

@@ -33,6 +33,7 @@ static void session_free(struct tls_session *t)
 	struct tls *tls = t->tls;
 
 	SSL_free(t->ssl);
+	SSL_SESSION_free(t->ticket);
 	tls_config_unref(t->config);
 	free(t->plain);
 	free(t->out);
@@ -516,6 +517,7 @@ int tls_connect(
 	if (!t)
 		return no_session(tls);
 	SSL_set_connect_state(t->ssl);
+	SSL_set_app_data(t->ssl, t);
 	if (tls_peer_apply(t->ssl, peer) < 0) {
 		session_free(t);
 		ERR_clear_error();
@@ -563,6 +565,11 @@ uint32_t tls_sessions(const struct tls *tls)
 }
 
 /* ---- asking ---- */
+
+struct tls_session *tls_session_of(const struct stream *s)
+{
+	return s->transport == &tls_transport ? session_of(s) : NULL;
+}
 
 bool tls_is_secure(const struct stream *s)
 {

@@ -694,6 +694,81 @@ static void test_tickets_outlive_one_rotation(void **state)
 	}
 }
 
+static void test_a_client_resumes_with_its_ticket(void **state)
+{
+	static struct pair p;
+	struct tls_peer peer = {.name = "mx.example.org", .trust = TLS_TRUST_NAME};
+	struct tls_ticket *ticket = NULL;
+	struct tls_info info;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		pair_init(&p);
+		peer.ticket = ticket;
+		pair_start(&p, &peer);
+		pair_run(&p);
+		assert_true(p.a.secure && p.b.secure);
+		tls_get_info(&p.a.s, &info);
+		assert_int_equal(info.resumed, i > 0);
+		assert_true(info.peer_verified);
+		/* This server gives one to a new session only. */
+		struct tls_ticket *given = tls_ticket_take(&p.a.s);
+		assert_int_equal(given != NULL, i == 0);
+		ticket = given ? given : ticket;
+		assert_null(tls_ticket_take(&p.a.s));
+		stream_close(&p.a.s); /* one that ends without a word cannot be resumed */
+		pair_fini(&p);
+	}
+	/* The server has forgotten its keys: a full handshake. */
+	tls_config_rotate_tickets(config);
+	tls_config_rotate_tickets(config);
+	pair_init(&p);
+	peer.ticket = ticket;
+	pair_start(&p, &peer);
+	pair_run(&p);
+	tls_get_info(&p.a.s, &info);
+	assert_true(p.a.secure && !info.resumed && info.peer_verified);
+	assert_null(tls_ticket_take(&(struct stream){.transport = NULL}));
+	pair_fini(&p);
+	tls_ticket_free(&ticket);
+	tls_ticket_free(&ticket);
+}
+
+static void test_a_client_shows_its_certificate(void **state)
+{
+	static struct pair p;
+	struct tls_identity_pem server = {"tls.one", bytes_str(one.chain), bytes_str(one.key)};
+	struct tls_identity_pem client = {"tls.two", bytes_str(two.chain), bytes_str(two.key)};
+	struct tls_identity_pem wrong = {"tls.bad", bytes_str(two.chain), bytes_str(one.key)};
+	struct tls_conf conf = {.identities = &server,
+		.identity_count = 1,
+		.client = &client,
+		.ask_client_cert = true,
+		.ca_bundle = bytes_str(two.chain)};
+	struct tls_info info;
+	char error[200];
+	uint8_t want[32];
+	unsigned n = sizeof(want);
+
+	(void)state;
+	struct tls_config *c = tls_config_create(&conf, error, sizeof(error));
+	assert_non_null(c);
+	pair_init(&p);
+	assert_int_equal(tls_accept(p.tls, c, &p.b.s), 0);
+	assert_int_equal(tls_connect(p.tls, c, &p.a.s, &anybody), 0);
+	pair_run(&p);
+	assert_true(p.b.secure);
+	tls_get_info(&p.b.s, &info);
+	X509_digest(two.cert, EVP_sha256(), want, &n);
+	assert_memory_equal(info.peer_sha256, want, 32);
+	assert_true(info.peer_verified);
+	pair_fini(&p);
+	tls_config_destroy(&c);
+	conf.client = &wrong;
+	assert_null(tls_config_create(&conf, error, sizeof(error)));
+	assert_non_null(strstr(error, "tls.bad"));
+}
+
 static void test_old_versions_are_refused(void **state)
 {
 	struct raw r = {.ctx = SSL_CTX_new(TLS_client_method())};
@@ -759,6 +834,8 @@ int main(void)
 		cmocka_unit_test(test_a_lap_does_a_few_handshakes),
 		cmocka_unit_test(test_binding_is_the_same_at_both_ends),
 		cmocka_unit_test(test_tickets_outlive_one_rotation),
+		cmocka_unit_test(test_a_client_resumes_with_its_ticket),
+		cmocka_unit_test(test_a_client_shows_its_certificate),
 		cmocka_unit_test(test_old_versions_are_refused),
 		cmocka_unit_test(test_configuration_errors_name_the_key),
 		cmocka_unit_test(test_configuration_is_replaced_under_a_session),
