@@ -27,6 +27,7 @@ GROUPS = [
     ("fuzz", "libFuzzer, seconds each"),
     ("system", "the real bypostd against real clients and servers"),
     ("crash", "kill -9 under load, and the mutant"),
+    ("bench", "the programs that measure, for seconds and without thresholds"),
 ]
 
 

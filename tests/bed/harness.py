@@ -25,7 +25,7 @@ ABSENT = {
     "hugepages": "the kernel has no huge pages to give",
 }
 SKIP_STATUS = 77
-MODULES = {"system": "tests/system/test_*.py", "crash": "tests/crash/test_*.py"}
+MODULES = {group: f"tests/{group}/test_*.py" for group in ("system", "crash", "bench")}
 
 
 class Skip(Exception):
