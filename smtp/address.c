@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "smtp/address.h"
 #include <errno.h>
+#include <idn2.h>
+#include "smtp/utf8.h"
 
 #define LABEL_MAX 63 /* RFC 1035 2.3.4 */
 
@@ -8,6 +10,7 @@
 struct cursor {
 	struct bytes in;
 	size_t at;
+	bool utf8; /* UTF-8 is allowed */
 };
 
 static int peek(const struct cursor *c)
@@ -32,6 +35,36 @@ static bool is_let_dig(int ch)
 static bool is_atext(int ch)
 {
 	return is_let_dig(ch) || (ch > 0 && strchr("!#$%&'*+-/=?^_`{|}~", ch));
+}
+
+/* One character beyond ASCII (RFC 6531 3.3): 1, the cursor is behind it; 0: there is none. */
+static int accept_utf8(struct cursor *c)
+{
+	if (peek(c) < 0x80)
+		return 0;
+	unsigned n = utf8_char(bytes_skip(c->in, c->at));
+	if (n == 0)
+		return -EINVAL;
+	if (!c->utf8)
+		return -EILSEQ;
+	c->at += n;
+	return 1;
+}
+
+/* Letters, digits, hyphens and what is beyond ASCII, with dots between: libidn2 has the rules. */
+static int scan_u_domain(struct cursor *c, struct bytes *domain_r)
+{
+	size_t start = c->at;
+	int err;
+
+	do {
+		while (is_let_dig(peek(c)) || peek(c) == '-' || peek(c) == '.')
+			c->at++;
+	} while ((err = accept_utf8(c)) > 0);
+	*domain_r = bytes_make(c->in.p + start, c->at - start);
+	if (err == 0 && domain_r->n > DOMAIN_MAX)
+		err = -ENAMETOOLONG;
+	return err;
 }
 
 /* Domain = sub-domain *("." sub-domain): leaves the cursor behind the last label. */
@@ -59,6 +92,30 @@ static void put_lower(struct buf *out, struct bytes in)
 		buf_byte(out, ascii_lower(in.p[i]));
 }
 
+/* The A-labels that the name stands for, once more by the strict grammar. */
+static int put_u_domain(struct bytes domain, struct buf *out)
+{
+	char name[DOMAIN_MAX + 1];
+	uint8_t *ascii;
+	struct bytes whole;
+
+	memcpy(name, domain.p, domain.n);
+	name[domain.n] = '\0';
+	int rc = idn2_lookup_u8(
+		(const uint8_t *)name, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+	if (rc != IDN2_OK)
+		return rc == IDN2_TOO_BIG_LABEL || rc == IDN2_TOO_BIG_DOMAIN ? -ENAMETOOLONG
+									     : -EINVAL;
+	struct cursor c = {.in = bytes_str((const char *)ascii)};
+	int err = scan_domain(&c, &whole);
+	if (err == 0 && c.at != c.in.n)
+		err = -EINVAL;
+	if (err == 0)
+		put_lower(out, whole);
+	idn2_free(ascii);
+	return err;
+}
+
 /* "[" IPv4 or "IPv6:" IPv6 "]" (RFC 5321 4.1.3); other tags are not for mail of today. */
 static int parse_literal(struct cursor *c, struct buf *out)
 {
@@ -81,12 +138,20 @@ static int parse_literal(struct cursor *c, struct buf *out)
 
 static int parse_domain(struct cursor *c, struct buf *out, bool *literal_r)
 {
+	struct cursor look = *c;
 	struct bytes domain;
 
 	*literal_r = peek(c) == '[';
 	if (*literal_r)
 		return parse_literal(c, out);
-	int err = scan_domain(c, &domain);
+	int err = scan_u_domain(&look, &domain);
+	if (err < 0)
+		return err;
+	if (utf8_needed(domain)) {
+		c->at = look.at;
+		return put_u_domain(domain, out);
+	}
+	err = scan_domain(c, &domain);
 	if (err == 0)
 		put_lower(out, domain);
 	return err;
@@ -99,8 +164,13 @@ static int parse_dot_string(struct cursor *c, struct buf *out)
 
 	do {
 		size_t atom = c->at;
-		while (is_atext(peek(c)))
-			c->at++;
+		int more;
+		do {
+			while (is_atext(peek(c)))
+				c->at++;
+		} while ((more = accept_utf8(c)) > 0);
+		if (more < 0)
+			return more;
 		if (c->at == atom)
 			return -EINVAL;
 	} while (accept(c, '.'));
@@ -114,7 +184,7 @@ static bool is_dot_string(struct bytes local)
 	bool atom = false;
 
 	for (size_t i = 0; i < local.n; i++) {
-		if (local.p[i] != '.' && !is_atext(local.p[i]))
+		if (local.p[i] != '.' && !is_atext(local.p[i]) && local.p[i] < 0x80)
 			return false;
 		if (local.p[i] == '.' && !atom)
 			return false;
@@ -134,24 +204,39 @@ static void put_quoted(struct buf *out, struct bytes local)
 	buf_byte(out, '"');
 }
 
-/* Quoted-string: qtextSMTP and quoted pairs of printable ASCII. */
+/* One character of a quoted string: qtextSMTP, a quoted pair of printable ASCII, or UTF-8. */
+static int parse_quoted_char(struct cursor *c, struct buf *local)
+{
+	size_t at = c->at;
+	int more = accept_utf8(c);
+
+	if (more < 0)
+		return more;
+	if (more > 0) {
+		buf_put(local, bytes_make(c->in.p + at, c->at - at));
+		return 0;
+	}
+	if (peek(c) == '\\')
+		c->at++;
+	int ch = peek(c);
+	if (ch < ' ' || ch > '~')
+		return -EINVAL;
+	buf_byte(local, (uint8_t)ch);
+	c->at++;
+	return 0;
+}
+
 static int parse_quoted(struct cursor *c, struct buf *out)
 {
 	uint8_t memory[PATH_MAX_OCTETS];
 	struct buf local;
-	int ch;
 
 	buf_init(&local, memory, sizeof(memory));
 	c->at++;
-	while ((ch = peek(c)) != '"') {
-		if (ch == '\\') {
-			c->at++;
-			ch = peek(c);
-		}
-		if (ch < ' ' || ch > '~')
-			return -EINVAL;
-		buf_byte(&local, (uint8_t)ch);
-		c->at++;
+	while (peek(c) != '"') {
+		int err = parse_quoted_char(c, &local);
+		if (err < 0)
+			return err;
 	}
 	c->at++;
 	if (local.overflow)
@@ -198,6 +283,7 @@ static int parse_mailbox(struct cursor *c, struct buf *out, size_t start, struct
 	if (!accept(c, '@'))
 		return -EINVAL;
 	buf_byte(out, '@');
+	a->utf8 = utf8_needed(bytes_make(out->p + start, out->n - start));
 	size_t domain_at = out->n;
 	err = parse_domain(c, out, &a->literal);
 	if (err < 0)
@@ -254,22 +340,23 @@ static int finish(struct buf *out, size_t start, bool overflow, int err, struct 
 	return 0;
 }
 
-int address_parse_path(struct bytes in, enum address_kind kind, struct buf *out,
-	struct address *address_r, size_t *used_r)
+int address_parse_path(
+	struct bytes in, unsigned kind, struct buf *out, struct address *address_r, size_t *used_r)
 {
-	struct cursor c = {.in = in};
+	struct cursor c = {.in = in, .utf8 = kind & ADDRESS_UTF8};
 	size_t start = out->n;
 	bool overflow = out->overflow;
 
 	*address_r = (struct address){0};
-	int err = parse_path(&c, kind, out, start, address_r);
+	int err =
+		parse_path(&c, (enum address_kind)(kind & ADDRESS_FORWARD), out, start, address_r);
 	*used_r = c.at;
 	return finish(out, start, overflow, err, address_r);
 }
 
 int address_parse_mailbox(struct bytes in, struct buf *out, struct address *address_r)
 {
-	struct cursor c = {.in = in};
+	struct cursor c = {.in = in, .utf8 = true};
 	size_t start = out->n;
 	bool overflow = out->overflow;
 
@@ -286,4 +373,17 @@ bool address_domain_valid(struct bytes domain)
 	struct bytes whole;
 
 	return scan_domain(&c, &whole) == 0 && c.at == domain.n;
+}
+
+int address_domain_canonical(struct bytes domain, struct buf *out)
+{
+	struct cursor c = {.in = domain, .utf8 = true};
+	struct address whole = {0};
+	size_t start = out->n;
+	bool overflow = out->overflow;
+	int err = peek(&c) == '[' ? -EINVAL : parse_domain(&c, out, &whole.literal);
+
+	if (err == 0 && c.at != domain.n)
+		err = -EINVAL;
+	return finish(out, start, overflow, err, &whole);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "smtp/command.h"
+#include "smtp/utf8.h"
 
 struct verb {
 	struct bytes name;
@@ -43,7 +44,7 @@ static ptrdiff_t find_crlf(struct bytes in)
 static bool is_clean(struct bytes line)
 {
 	for (size_t i = 0; i < line.n; i++) {
-		if ((line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] > '~')
+		if ((line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f)
 			return false;
 	}
 	return true;
@@ -93,7 +94,8 @@ enum command_verdict command_parse(struct bytes in, struct command *cmd_r, size_
 	cmd_r->verb = verb_find(cmd_r->word);
 	if (*used_r > verbs[cmd_r->verb].limit)
 		return COMMAND_TOO_LONG;
-	if (!is_clean(line))
+	cmd_r->utf8 = utf8_needed(line);
+	if (!is_clean(line) || (cmd_r->utf8 && !utf8_valid(line)))
 		return COMMAND_BAD;
 	if (cmd_r->verb == COMMAND_UNKNOWN && is_foreign(cmd_r->word))
 		return COMMAND_FOREIGN;
@@ -112,7 +114,7 @@ enum command_verdict command_line(struct bytes in, struct bytes *line_r, size_t 
 		return in.n >= SMTP_LINE_MAX ? COMMAND_TOO_LONG : COMMAND_MORE;
 	*used_r = (size_t)n + 2;
 	*line_r = bytes_first(in, (size_t)n);
-	return is_clean(*line_r) ? COMMAND_OK : COMMAND_BAD;
+	return is_clean(*line_r) && !utf8_needed(*line_r) ? COMMAND_OK : COMMAND_BAD;
 }
 
 bool command_looks_like_tls(struct bytes in)

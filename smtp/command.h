@@ -18,12 +18,13 @@ struct command {
 	enum command_verb verb;
 	struct bytes word;     /* the verb as it was written */
 	struct bytes argument; /* behind the space; trailing spaces and tabs cut (RFC 5321 4.1.1) */
+	bool utf8;             /* beyond ASCII, and well formed */
 };
 
 enum command_verdict {
 	COMMAND_MORE,     /* no CRLF yet; nothing consumed */
 	COMMAND_OK,       /* *cmd_r is valid */
-	COMMAND_BAD,      /* the line has control octets, bare CR or LF, or is not ASCII */
+	COMMAND_BAD,      /* the line has control octets, bare CR or LF, or is not UTF-8 */
 	COMMAND_TOO_LONG, /* over the verb's limit, or no CRLF within SMTP_LINE_MAX */
 	COMMAND_FOREIGN,  /* the line of another protocol: HTTP, a header field */
 };

@@ -49,11 +49,21 @@ void data_decoder_init(
 	struct data_decoder *d, enum data_form form, uint64_t size_max, uint32_t received_max)
 {
 	*d = (struct data_decoder){.state = LINE_START,
-		.chunked = form == DATA_CHUNKED,
+		.chunked = form != DATA_DOTTED,
+		.binary = form == DATA_BINARY,
 		.in_header = true,
 		.match = MATCH_EMPTY,
 		.size_max = size_max,
 		.received_max = received_max};
+}
+
+static void octet_fault(struct data_decoder *d, enum data_fault fault)
+{
+	/* A header has lines whatever comes behind it. */
+	if (d->binary && !d->in_header)
+		d->odd |= (uint8_t)fault;
+	else
+		d->faults |= (uint8_t)fault;
 }
 
 /* Octets of content up to p, emitted or not. */
@@ -105,11 +115,11 @@ static void in_line(struct data_decoder *d, struct scan *s)
 		}
 		break;
 	case '\n':
-		d->faults |= DATA_BARE_LF;
+		octet_fault(d, DATA_BARE_LF);
 		d->match = MATCH_NO;
 		break;
 	default:
-		d->faults |= DATA_NUL;
+		octet_fault(d, DATA_NUL);
 		d->match = MATCH_NO;
 	}
 }
@@ -121,7 +131,7 @@ static void behind_cr(struct data_decoder *d, struct scan *s)
 		line_end(d, s);
 		return;
 	}
-	d->faults |= DATA_BARE_CR;
+	octet_fault(d, DATA_BARE_CR);
 	d->match = MATCH_NO;
 	d->state = IN_LINE; /* the octet itself is looked at there */
 }
@@ -200,7 +210,7 @@ enum data_verdict data_decode(
 void data_decoder_end(struct data_decoder *d)
 {
 	if (d->state == BEHIND_CR)
-		d->faults |= DATA_BARE_CR;
+		octet_fault(d, DATA_BARE_CR);
 	if (d->in_header)
 		d->header_bytes = d->size;
 }

@@ -19,9 +19,11 @@ enum data_fault {
 typedef void (*data_sink)(void *ctx, struct bytes run);
 
 struct data_decoder {
-	uint8_t state;     /* enum of data.c */
-	uint8_t faults;    /* enum data_fault */
-	bool chunked;      /* of BDAT: no dots, the end is told by data_decoder_end */
+	uint8_t state;  /* enum of data.c */
+	uint8_t faults; /* enum data_fault */
+	uint8_t odd;    /* DATA_BINARY: what would have been faults */
+	bool chunked;   /* of BDAT: no dots, the end is told by data_decoder_end */
+	bool binary;
 	bool in_header;    /* the empty line has not come */
 	uint8_t match;     /* octets of "received:" the header line agrees with */
 	uint32_t received; /* Received fields */
@@ -34,7 +36,11 @@ struct data_decoder {
 
 enum data_verdict { DATA_MORE, DATA_END };
 
-enum data_form { DATA_DOTTED, DATA_CHUNKED };
+enum data_form {
+	DATA_DOTTED,
+	DATA_CHUNKED,
+	DATA_BINARY /* chunked, and behind the header every octet is good: BODY=BINARYMIME */
+};
 
 /* received_max: fields allowed. */
 void data_decoder_init(
@@ -43,7 +49,7 @@ void data_decoder_init(
  * data.  Emits at most in.n + 1 octets. */
 enum data_verdict data_decode(
 	struct data_decoder *d, struct bytes in, data_sink sink, void *ctx, size_t *used_r);
-/* DATA_CHUNKED: the last octet has come. */
+/* Not DATA_DOTTED: the last octet has come. */
 void data_decoder_end(struct data_decoder *d);
 
 /* Dot-stuffing.  Zero it before each message. */

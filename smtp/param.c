@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "smtp/param.h"
+#include "smtp/utf8.h"
 
-#define SIZE_DIGITS_MAX 20 /* RFC 1870 4 */
+#define SIZE_DIGITS_MAX 20  /* RFC 1870 4 */
+#define AUTH_VALUE_MAX  500 /* octets; RFC 4954 5 */
 
 struct param {
 	struct bytes name;
@@ -24,8 +26,59 @@ static bool parse_size(struct bytes value, struct params *p)
 
 static bool parse_body(struct bytes value, struct params *p)
 {
-	p->body = bytes_ieq(value, BYTES_LIT("8BITMIME")) ? BODY_8BITMIME : BODY_7BIT;
-	return p->body == BODY_8BITMIME || bytes_ieq(value, BYTES_LIT("7BIT"));
+	static const struct bytes names[] = {
+		[BODY_7BIT] = BYTES_LIT("7BIT"),
+		[BODY_8BITMIME] = BYTES_LIT("8BITMIME"),
+		[BODY_BINARYMIME] = BYTES_LIT("BINARYMIME"),
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		if (!bytes_ieq(value, names[i]))
+			continue;
+		p->body = (enum body_type)i;
+		return true;
+	}
+	return false;
+}
+
+static bool parse_flag(struct bytes value, struct params *p)
+{
+	(void)p;
+	return value.n == 0;
+}
+
+static bool parse_ret(struct bytes value, struct params *p)
+{
+	return dsn_ret_parse(value, &p->ret);
+}
+
+static bool parse_envid(struct bytes value, struct params *p)
+{
+	p->envid = value;
+	return dsn_envid_valid(value);
+}
+
+/* RFC 4954 5: who submitted the message first.  Believed of nobody, so only its form counts. */
+static bool parse_auth(struct bytes value, struct params *p)
+{
+	uint8_t memory[AUTH_VALUE_MAX];
+	struct buf text;
+
+	(void)p;
+	buf_init(&text, memory, sizeof(memory));
+	return value.n <= AUTH_VALUE_MAX &&
+	       (bytes_eq(value, BYTES_LIT("<>")) || dsn_xtext_decode(&text, value) == 0);
+}
+
+static bool parse_notify(struct bytes value, struct params *p)
+{
+	return dsn_notify_parse(value, &p->notify);
+}
+
+static bool parse_orcpt(struct bytes value, struct params *p)
+{
+	p->orcpt = value;
+	return dsn_orcpt_valid(value, p->utf8);
 }
 
 static const struct param table[PARAM_N] = {
@@ -44,23 +97,23 @@ static bool is_keyword(struct bytes b)
 	return b.n > 0;
 }
 
-/* esmtp-value: printable ASCII but "=" and space. */
-static bool is_value(struct bytes b)
+/* esmtp-value: printable ASCII but "=" and space; with SMTPUTF8 also UTF-8 (RFC 6531 3.3). */
+static bool is_value(struct bytes b, bool utf8)
 {
 	for (size_t i = 0; i < b.n; i++) {
-		if (b.p[i] <= ' ' || b.p[i] > '~' || b.p[i] == '=')
+		if (b.p[i] <= ' ' || b.p[i] == 0x7f || b.p[i] == '=')
 			return false;
 	}
-	return b.n > 0;
+	return b.n > 0 && (utf8 ? utf8_valid(b) : !utf8_needed(b));
 }
 
-static enum param_verdict apply(struct bytes word, enum params_of of, struct params *p)
+static enum param_verdict apply(struct bytes word, unsigned of, struct params *p)
 {
 	ptrdiff_t eq = bytes_find(word, '=', 0);
 	struct bytes name = eq < 0 ? word : bytes_first(word, (size_t)eq);
 	struct bytes value = eq < 0 ? BYTES_NONE : bytes_skip(word, (size_t)eq + 1);
 
-	if (!is_keyword(name) || (eq >= 0 && !is_value(value)))
+	if (!is_keyword(name) || (eq >= 0 && !is_value(value, p->utf8)))
 		return PARAM_SYNTAX;
 	for (unsigned i = 0; i < PARAM_N; i++) {
 		if (!(table[i].of & of) || !bytes_ieq(name, table[i].name))
@@ -73,9 +126,9 @@ static enum param_verdict apply(struct bytes word, enum params_of of, struct par
 	return PARAM_UNKNOWN;
 }
 
-enum param_verdict params_parse(struct bytes in, enum params_of of, struct params *params_r)
+enum param_verdict params_parse(struct bytes in, unsigned of, struct params *params_r)
 {
-	*params_r = (struct params){0};
+	*params_r = (struct params){.utf8 = of & PARAMS_UTF8};
 	while (in.n) {
 		if (in.p[0] != ' ')
 			return PARAM_SYNTAX;

@@ -4,7 +4,11 @@
 #pragma once
 #include "smtp/envelope.h"
 
-enum params_of { PARAMS_OF_MAIL = 1, PARAMS_OF_RCPT = 2 };
+enum params_of {
+	PARAMS_OF_MAIL = 1,
+	PARAMS_OF_RCPT = 2,
+	PARAMS_UTF8 = 4, /* with one of the others: SMTPUTF8 was said, values may be UTF-8 */
+};
 
 enum param_id {
 #define PARAM(id, of, parse) PARAM_##id,
@@ -23,7 +27,16 @@ struct params {
 	uint32_t given; /* bit per enum param_id */
 	uint64_t size;  /* SIZE=, octets; UINT64_MAX when it exceeds that */
 	enum body_type body;
+	enum dsn_ret ret;
+	uint8_t notify;            /* enum dsn_notify */
+	bool utf8;                 /* PARAMS_UTF8 */
+	struct bytes envid, orcpt; /* views into the input, as they were said */
 };
 
+static inline bool params_have(const struct params *p, enum param_id id)
+{
+	return p->given >> id & 1;
+}
+
 /* in: what follows the path, from the first space on; empty is fine. */
-enum param_verdict params_parse(struct bytes in, enum params_of of, struct params *params_r);
+enum param_verdict params_parse(struct bytes in, unsigned of, struct params *params_r);

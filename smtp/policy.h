@@ -22,11 +22,12 @@ struct smtp_policy {
 	uint32_t relay_from_count;
 	const char *const *relay_domains; /* lower case; accepted from anybody, relayed onward */
 	uint32_t relay_domain_count;
-	uint64_t message_bytes_max;  /* SIZE */
-	uint32_t recipients_max;     /* per message, <= MESSAGE_RCPT_MAX */
-	uint32_t errors_max;         /* 5xx to commands before 421 */
-	uint32_t received_max;       /* Received fields before 554 5.4.6 */
-	uint32_t inflight_max;       /* messages per session awaiting their commit, 1..16 */
-	uint64_t command_timeout_us; /* RFC 5321 4.5.3.2.7 */
-	uint64_t data_timeout_us;    /* RFC 5321 4.5.3.2.5 */
+	uint64_t message_bytes_max;    /* SIZE */
+	uint32_t recipients_max;       /* per message, <= MESSAGE_RCPT_MAX */
+	uint32_t session_messages_max; /* per session; 0: no limit */
+	uint32_t errors_max;           /* 5xx to commands before 421 */
+	uint32_t received_max;         /* Received fields before 554 5.4.6 */
+	uint32_t inflight_max;         /* messages per session awaiting their commit, 1..16 */
+	uint64_t command_timeout_us;   /* RFC 5321 4.5.3.2.7 */
+	uint64_t data_timeout_us;      /* RFC 5321 4.5.3.2.5 */
 };

@@ -41,11 +41,16 @@ static void put_line(enum reply_id id, struct buf *out)
 static void put_ehlo(const struct reply_args *args, struct buf *out)
 {
 	buf_printf(out,
-		"250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
-		"250-CHUNKING\r\n",
-		args->hostname, (unsigned long long)args->size_max);
+		"250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-BINARYMIME\r\n"
+		"250-CHUNKING\r\n250-SMTPUTF8\r\n250-DSN\r\n250-LIMITS RCPTMAX=%u",
+		args->hostname, (unsigned long long)args->size_max, args->rcpt_max);
+	if (args->mail_max)
+		buf_printf(out, " MAILMAX=%u", args->mail_max);
+	buf_str(out, "\r\n");
 	if (args->ehlo & EHLO_STARTTLS)
 		buf_str(out, "250-STARTTLS\r\n");
+	if (args->ehlo & EHLO_REQUIRETLS)
+		buf_str(out, "250-REQUIRETLS\r\n");
 	if (args->ehlo & EHLO_AUTH)
 		buf_str(out, "250-AUTH PLAIN LOGIN\r\n");
 	buf_str(out, "250 ENHANCEDSTATUSCODES\r\n");

@@ -15,18 +15,21 @@ enum reply_id {
 	REPLY_N
 };
 
-#define REPLY_OCTETS_MAX 640 /* the longest: EHLO with a host name of 255 octets */
+#define REPLY_OCTETS_MAX 768 /* the longest: EHLO with a host name of 255 octets */
 
 /* What EHLO announces beside what is always offered. */
 enum reply_ehlo {
 	EHLO_STARTTLS = 1,
 	EHLO_AUTH = 2,
+	EHLO_REQUIRETLS = 4,
 };
 
 /* What the texts that are made need. */
 struct reply_args {
 	const char *hostname;
 	uint64_t size_max; /* EHLO: SIZE */
+	uint32_t rcpt_max; /* EHLO: LIMITS (RFC 9422) */
+	uint32_t mail_max; /* the same; 0: no limit */
 	uint64_t id;       /* QUEUED */
 	unsigned ehlo;     /* enum reply_ehlo */
 };

@@ -61,7 +61,10 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 	m->received_ms = core->now_ms;
 	m->peer = c->stream.peer.ip;
 	m->body_type = (uint8_t)mail->body;
-	if (message_set_sender(m, mail->sender) < 0) {
+	m->smtputf8 = mail->smtputf8;
+	m->requiretls = mail->requiretls;
+	m->ret = (uint8_t)mail->ret;
+	if (message_set_sender(m, mail->sender) < 0 || message_set_envid(m, mail->envid) < 0) {
 		message_unref(m);
 		return REPLY_NO_STORAGE;
 	}
@@ -74,7 +77,8 @@ static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 {
 	struct smtp_conn *c = ctx;
 
-	if (message_add_rcpt(c->message, rcpt->address, rcpt->route, rcpt->account) < 0)
+	if (message_add_rcpt_dsn(
+		    c->message, rcpt->address, rcpt->route, rcpt->account, &rcpt->dsn) < 0)
 		return REPLY_NO_STORAGE;
 	return REPLY_OK;
 }
@@ -100,6 +104,7 @@ static int add_trace(struct smtp_conn *c)
 		.id = m->id,
 		.received_ms = m->received_ms,
 		.esmtp = s->esmtp,
+		.smtputf8 = m->smtputf8,
 		.authenticated = s->account != 0};
 	uint8_t memory[TRACE_OCTETS_MAX];
 	struct buf out;
@@ -142,6 +147,15 @@ static enum reply_id discard(struct smtp_conn *c, unsigned slot)
 	return REPLY_SUBMITTED;
 }
 
+static bool has_mailboxes(const struct message *m)
+{
+	for (uint32_t i = 0; i < m->rcpt_count; i++) {
+		if (message_rcpt(m, i)->route == RCPT_LOCAL)
+			return true;
+	}
+	return false;
+}
+
 static enum reply_id on_end(void *ctx, const struct smtp_content *content)
 {
 	struct smtp_conn *c = ctx;
@@ -151,6 +165,11 @@ static enum reply_id on_end(void *ctx, const struct smtp_content *content)
 	if (c->part_status != HANDOFF_OK)
 		return refuse(
 			c, c->part_status == HANDOFF_FULL ? REPLY_NO_STORAGE : REPLY_LOCAL_ERROR);
+	if (content->binary && has_mailboxes(m))
+		return refuse(c, REPLY_NOT_CONVERTED);
+	/* Announced as binary, but no octet of it is: any hop takes it. */
+	if (m->body_type == BODY_BINARYMIME && !content->binary)
+		m->body_type = BODY_8BITMIME;
 	m->body_crc = content->crc;
 	m->header_bytes = (uint32_t)MIN(content->header_bytes, (uint64_t)UINT32_MAX);
 	if (add_trace(c) < 0)

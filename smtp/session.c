@@ -65,6 +65,13 @@ static unsigned waiting_slot(const struct smtp_session *s)
 	return s->queue[last].slot;
 }
 
+static void transaction_forget(struct smtp_session *s)
+{
+	s->rcpts = 0;
+	s->overshoot = 0;
+	s->rcpt_refused = s->smtputf8 = s->binary = false;
+}
+
 void session_reset(struct smtp_session *s)
 {
 	/* Not submitted yet, and it never will be. */
@@ -76,9 +83,7 @@ void session_reset(struct smtp_session *s)
 	if (s->state > SMTP_READY && s->state != SMTP_CLOSED)
 		session_set_state(s, SMTP_READY);
 	s->stage = STAGE_NONE;
-	s->rcpts = 0;
-	s->overshoot = 0;
-	s->rcpt_refused = false;
+	transaction_forget(s);
 }
 
 void session_close(struct smtp_session *s, enum reply_id reply)
@@ -160,6 +165,7 @@ static void on_mail(struct smtp_session *s, enum reply_id v)
 		session_refuse(s, v);
 		return;
 	}
+	s->mails++;
 	session_queue(s, REPLY_MAIL_OK);
 	session_set_state(s, SMTP_MAIL);
 }
@@ -255,13 +261,13 @@ void session_content_end(struct smtp_session *s)
 		after_message(s);
 		return;
 	}
-	struct smtp_content content = {
-		.size = s->data.size, .header_bytes = s->data.header_bytes, .crc = s->data.crc};
+	struct smtp_content content = {.size = s->data.size,
+		.header_bytes = s->data.header_bytes,
+		.crc = s->data.crc,
+		.binary = s->data.odd};
 	/* From here on the message is the user's: a later reset must not touch it. */
 	session_set_state(s, SMTP_READY);
-	s->rcpts = 0;
-	s->overshoot = 0;
-	s->rcpt_refused = false;
+	transaction_forget(s);
 	content.slot = session_queue_submitted(s);
 	session_decide(s, STAGE_END, s->ops->end(s->ctx, &content));
 }

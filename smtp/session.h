@@ -52,18 +52,23 @@ struct smtp_mail {
 	struct bytes sender; /* canonical; empty: <> */
 	uint64_t size;       /* SIZE=, 0: not given */
 	enum body_type body;
+	enum dsn_ret ret;
+	bool smtputf8, requiretls;
+	struct bytes envid; /* in xtext, checked; empty: not given */
 };
 
 struct smtp_rcpt {
 	struct bytes address; /* canonical, with a domain */
 	enum rcpt_route route;
 	uint32_t account;
+	struct dsn_rcpt dsn;
 };
 
 struct smtp_content {
 	uint64_t size, header_bytes;
 	uint32_t crc;  /* CRC-32C */
 	unsigned slot; /* for smtp_session_committed */
+	bool binary;   /* bare CR, bare LF or NUL is in it: no mailbox holds that */
 };
 
 /* The user's side.  Views are valid during the call.  Verdicts: REPLY_OK to go on, a refusal, or
@@ -120,6 +125,7 @@ struct smtp_session {
 	bool tls;              /* everything is encrypted */
 	bool draining;         /* 421 at the end of the transaction */
 	bool rcpt_refused;     /* in this transaction */
+	bool smtputf8, binary; /* the same */
 	bool chunk_last;       /* the chunk that comes ends the message */
 	uint8_t chunk_refusal; /* enum reply_id: the chunk is dropped and answered so; 0: kept */
 	uint8_t chunk_back;    /* enum smtp_state behind a dropped chunk */
@@ -133,6 +139,7 @@ struct smtp_session {
 	uint32_t account; /* who has authenticated; 0: nobody */
 	uint32_t rcpts;
 	uint32_t overshoot;
+	uint32_t mails; /* transactions begun */
 	uint32_t skipped;
 	struct ip_addr peer;
 	uint64_t progress; /* complete commands, and octets of content: grows when the peer works */

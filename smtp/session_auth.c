@@ -21,6 +21,8 @@ unsigned session_ehlo(const struct smtp_session *s)
 		offer |= EHLO_STARTTLS;
 	if (s->service->auth && auth_allowed(s) && !s->account)
 		offer |= EHLO_AUTH;
+	if (s->tls)
+		offer |= EHLO_REQUIRETLS; /* RFC 8689 4.1: never in clear */
 	return offer;
 }
 

@@ -76,8 +76,8 @@ void session_chunk_begin(struct smtp_session *s, enum reply_id verdict)
 		refuse_chunk(s, verdict);
 		return;
 	}
-	data_decoder_init(
-		&s->data, DATA_CHUNKED, s->policy->message_bytes_max, s->policy->received_max);
+	data_decoder_init(&s->data, s->binary ? DATA_BINARY : DATA_CHUNKED,
+		s->policy->message_bytes_max, s->policy->received_max);
 	if (s->chunk_left == 0)
 		chunk_end(s);
 }

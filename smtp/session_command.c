@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The verbs: which state takes which (command.def), and what each does. */
+#include <errno.h>
 #include "smtp/session_priv.h"
 #include "smtp/param.h"
 #include "smtp/relay.h"
+#include "smtp/utf8.h"
 
 #define IN(state)   (1u << SMTP_##state)
 #define IN_COMMANDS (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(BDAT))
@@ -61,7 +63,7 @@ static bool skip_keyword(struct bytes *argument, struct bytes keyword)
 	return true;
 }
 
-static enum reply_id parse_params(struct bytes in, enum params_of of, struct params *p)
+static enum reply_id parse_params(struct bytes in, unsigned of, struct params *p)
 {
 	switch (params_parse(in, of, p)) {
 	case PARAM_SYNTAX:
@@ -74,6 +76,19 @@ static enum reply_id parse_params(struct bytes in, enum params_of of, struct par
 	return REPLY_OK;
 }
 
+/* Parameters that are for some listeners and some connections only. */
+static bool params_offered(const struct smtp_session *s, const struct params *p)
+{
+	return (s->tls || !params_have(p, PARAM_REQUIRETLS)) &&
+	       (s->service->auth || !params_have(p, PARAM_AUTH));
+}
+
+static enum reply_id path_refusal(int err, enum reply_id otherwise)
+{
+	return err == -EILSEQ ? REPLY_NOT_UTF8_MAIL : otherwise;
+}
+
+/* The path is read with UTF-8 allowed: whether it is, the parameters behind it tell. */
 static enum reply_id parse_mail(
 	struct smtp_session *s, struct bytes argument, struct buf *out, struct smtp_mail *mail)
 {
@@ -83,14 +98,24 @@ static enum reply_id parse_mail(
 
 	if (!skip_keyword(&argument, BYTES_LIT("FROM:")))
 		return REPLY_BAD_ARGUMENT;
-	if (address_parse_path(argument, ADDRESS_REVERSE, out, &a, &used) < 0)
+	if (address_parse_path(argument, ADDRESS_REVERSE | ADDRESS_UTF8, out, &a, &used) < 0)
 		return REPLY_BAD_SENDER;
 	enum reply_id v = parse_params(bytes_skip(argument, used), PARAMS_OF_MAIL, &p);
 	if (v != REPLY_OK)
 		return v;
+	if (!params_offered(s, &p))
+		return REPLY_UNKNOWN_PARAM;
+	if (utf8_needed(bytes_first(argument, used)) && !params_have(&p, PARAM_SMTPUTF8))
+		return REPLY_NOT_UTF8_MAIL;
 	if (p.size > s->policy->message_bytes_max)
 		return REPLY_SIZE_EXCEEDED;
-	*mail = (struct smtp_mail){.sender = a.text, .size = p.size, .body = p.body};
+	*mail = (struct smtp_mail){.sender = a.text,
+		.size = p.size,
+		.body = p.body,
+		.ret = p.ret,
+		.envid = p.envid,
+		.smtputf8 = params_have(&p, PARAM_SMTPUTF8),
+		.requiretls = params_have(&p, PARAM_REQUIRETLS)};
 	return REPLY_OK;
 }
 
@@ -102,6 +127,9 @@ static void command_mail(struct smtp_session *s, const struct command *cmd)
 
 	buf_init(&out, memory, sizeof(memory));
 	enum reply_id v = session_auth_needed(s);
+	if (v == REPLY_OK && s->policy->session_messages_max &&
+		s->mails >= s->policy->session_messages_max)
+		v = REPLY_TOO_MANY_MESSAGES;
 	if (v == REPLY_OK)
 		v = parse_mail(s, cmd->argument, &out, &mail);
 	if (v == REPLY_OK && s->service->submission && s->account &&
@@ -111,6 +139,8 @@ static void command_mail(struct smtp_session *s, const struct command *cmd)
 		session_refuse(s, v);
 		return;
 	}
+	s->smtputf8 = mail.smtputf8;
+	s->binary = mail.body == BODY_BINARYMIME;
 	session_decide(s, STAGE_MAIL, s->ops->mail(s->ctx, &mail));
 }
 
@@ -124,9 +154,12 @@ static enum reply_id parse_rcpt(
 
 	if (!skip_keyword(&argument, BYTES_LIT("TO:")))
 		return REPLY_BAD_ARGUMENT;
-	if (address_parse_path(argument, ADDRESS_FORWARD, out, &a, &used) < 0)
-		return REPLY_BAD_RCPT;
-	enum reply_id v = parse_params(bytes_skip(argument, used), PARAMS_OF_RCPT, &p);
+	int err = address_parse_path(
+		argument, ADDRESS_FORWARD | (s->smtputf8 ? ADDRESS_UTF8 : 0), out, &a, &used);
+	if (err < 0)
+		return path_refusal(err, REPLY_BAD_RCPT);
+	enum reply_id v = parse_params(
+		bytes_skip(argument, used), PARAMS_OF_RCPT | (s->smtputf8 ? PARAMS_UTF8 : 0), &p);
 	if (v != REPLY_OK)
 		return v;
 	if (a.domain_at == a.text.n) {
@@ -138,7 +171,12 @@ static enum reply_id parse_rcpt(
 			return REPLY_UNKNOWN_USER;
 	}
 	v = relay_check(s->policy, &s->peer, s->account != 0, &a, &where);
-	*rcpt = (struct smtp_rcpt){a.text, where.route, where.account};
+	*rcpt = (struct smtp_rcpt){
+		.address = a.text,
+		.route = where.route,
+		.account = where.account,
+		.dsn = {.notify = p.notify, .orcpt = p.orcpt}
+        };
 	return v;
 }
 
@@ -175,6 +213,11 @@ static void command_data(struct smtp_session *s, const struct command *cmd)
 	s->sync = true;
 	if (s->rcpts == 0) {
 		session_refuse(s, s->rcpt_refused ? REPLY_NO_VALID_RCPTS : REPLY_RCPT_FIRST);
+		return;
+	}
+	if (s->binary) {
+		/* RFC 3030 3: only BDAT can carry it. */
+		session_refuse(s, REPLY_BINARY_NEEDS_BDAT);
 		return;
 	}
 	session_decide(s, STAGE_DATA, s->ops->data(s->ctx));
@@ -262,11 +305,17 @@ static enum reply_id wrong_state(const struct smtp_session *s, enum command_verb
 	return s->state == SMTP_READY ? REPLY_MAIL_FIRST : REPLY_SEQUENCE;
 }
 
+/* RFC 6531 3.1 */
+static bool takes_utf8(enum command_verb verb)
+{
+	return verb == COMMAND_MAIL || verb == COMMAND_RCPT || verb == COMMAND_VRFY;
+}
+
 void session_command(struct smtp_session *s, const struct command *cmd)
 {
 	const struct verb_rule *rule = &rules[cmd->verb];
 
-	if (cmd->verb == COMMAND_UNKNOWN) {
+	if (cmd->verb == COMMAND_UNKNOWN || (cmd->utf8 && !takes_utf8(cmd->verb))) {
 		session_refuse(s, REPLY_BAD_LINE);
 		return;
 	}

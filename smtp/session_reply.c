@@ -58,6 +58,8 @@ void smtp_session_output(struct smtp_session *s, struct buf *out)
 			break;
 		struct reply_args args = {.hostname = s->policy->hostname,
 			.size_max = s->policy->message_bytes_max,
+			.rcpt_max = s->policy->recipients_max,
+			.mail_max = s->policy->session_messages_max,
 			.ehlo = ehlo,
 			.id = e->slot == SMTP_NO_SLOT ? 0 : s->slot_id[e->slot]};
 		struct buf one;

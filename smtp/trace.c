@@ -19,15 +19,16 @@ void trace_date(struct buf *out, uint64_t wall_ms)
 		months[month - 1], (long long)year, left / 3600, left / 60 % 60, left % 60);
 }
 
-/* RFC 3848. */
-static const char *protocol(const struct trace *t)
+/* RFC 3848, RFC 6531 4.3. */
+static void put_protocol(struct buf *out, const struct trace *t)
 {
-	static const char *const names[2][2] = {
-		{"ESMTP",  "ESMTPA" },
-                {"ESMTPS", "ESMTPSA"}
-        };
-
-	return t->esmtp ? names[t->tls_version != NULL][t->authenticated] : "SMTP";
+	buf_str(out, t->smtputf8 ? "UTF8SMTP" : t->esmtp ? "ESMTP" : "SMTP");
+	if (!t->esmtp)
+		return; /* plain SMTP has no further words */
+	if (t->tls_version)
+		buf_str(out, "S");
+	if (t->authenticated)
+		buf_str(out, "A");
 }
 
 void trace_received(struct buf *out, const struct trace *t)
@@ -36,9 +37,9 @@ void trace_received(struct buf *out, const struct trace *t)
 
 	buf_str(out, "Received: from ");
 	buf_put(out, t->helo);
-	buf_printf(out, " ([%s%s])\r\n\tby %s with %s",
-		ip_is_v4(&t->peer) ? "" : "IPv6:", ip_format(&t->peer, ip), t->hostname,
-		protocol(t));
+	buf_printf(out, " ([%s%s])\r\n\tby %s with ",
+		ip_is_v4(&t->peer) ? "" : "IPv6:", ip_format(&t->peer, ip), t->hostname);
+	put_protocol(out, t);
 	if (t->tls_version)
 		buf_printf(out, " (%s %s)\r\n\t", t->tls_version, t->tls_cipher);
 	else

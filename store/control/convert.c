@@ -91,6 +91,7 @@ void config_to_policy(
 		.relay_domain_count = c->root.relay.domains.n,
 		.message_bytes_max = l->message_size,
 		.recipients_max = (uint32_t)l->recipients,
+		.session_messages_max = (uint32_t)l->session_messages,
 		.errors_max = (uint32_t)l->errors,
 		.received_max = (uint32_t)l->received,
 		.inflight_max = (uint32_t)l->inflight,

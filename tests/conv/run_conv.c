@@ -15,6 +15,8 @@
  *   @park STAGE      verdicts of connect, helo, mail, rcpt, data, end are pending until @verdict
  *   @verdict NNN     0: go on, else the first reply of that code
  *   @messages N      accepted so far     @sender TEXT    @rcpt TEXT    @body TEXT
+ *   @mail TEXT       the parameters of the last MAIL    @dsn TEXT   those of the last RCPT
+ *   @messages_max N  of this session, at most
  *   @closed          the session is finished
  */
 #include "tests/conv/smtp_fake.h"
@@ -249,6 +251,12 @@ static void directive(struct run *r, const char *name, const char *arg)
 		check_text(r, "sender", bytes_str(f->sender), arg);
 	else if (strcmp(name, "rcpt") == 0)
 		check_text(r, "rcpt", bytes_str(f->rcpt), arg);
+	else if (strcmp(name, "mail") == 0)
+		check_text(r, "mail", bytes_str(f->mail_says), arg);
+	else if (strcmp(name, "dsn") == 0)
+		check_text(r, "dsn", bytes_str(f->dsn_says), arg);
+	else if (strcmp(name, "messages_max") == 0)
+		f->policy.session_messages_max = (uint32_t)atoi(arg);
 	else if (strcmp(name, "body") == 0)
 		check_text(r, "body", bytes_make(f->body, f->body_n), arg);
 	else if (strcmp(name, "service") == 0)

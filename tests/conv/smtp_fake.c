@@ -77,6 +77,9 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 	f->rcpts = 0;
 	f->body_n = 0;
 	copy_text(f->sender, mail->sender);
+	snprintf(f->mail_says, sizeof(f->mail_says), "ret=%d envid=%.*s body=%d utf8=%d tls=%d",
+		mail->ret, (int)mail->envid.n, mail->envid.p, mail->body, mail->smtputf8,
+		mail->requiretls);
 	return verdict(f, STAGE_MAIL);
 }
 
@@ -88,6 +91,8 @@ static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 	f->rcpts++;
 	f->route = rcpt->route;
 	copy_text(f->rcpt, rcpt->address);
+	snprintf(f->dsn_says, sizeof(f->dsn_says), "notify=%d orcpt=%.*s", rcpt->dsn.notify,
+		(int)rcpt->dsn.orcpt.n, rcpt->dsn.orcpt.p);
 	return verdict(f, STAGE_RCPT);
 }
 

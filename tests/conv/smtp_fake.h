@@ -27,6 +27,8 @@ struct smtp_fake {
 	uint64_t ids;
 	char sender[ADDRESS_MAX + 1];
 	char rcpt[ADDRESS_MAX + 1]; /* the last one */
+	char mail_says[200],
+		dsn_says[DSN_ORCPT_MAX + 40]; /* parameters of MAIL and of the last RCPT */
 	enum rcpt_route route;
 	struct smtp_content content;
 	uint8_t body[FAKE_BODY_MAX];

@@ -29,6 +29,7 @@ static void check_line(struct bytes in)
 	struct params p;
 	(void)params_parse(cmd.argument, PARAMS_OF_MAIL, &p);
 	(void)params_parse(cmd.argument, PARAMS_OF_RCPT, &p);
+	(void)params_parse(cmd.argument, PARAMS_OF_RCPT | PARAMS_UTF8, &p);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

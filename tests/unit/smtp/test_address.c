@@ -46,7 +46,7 @@ static const struct {
 	{"<@>",		   -EINVAL},
 };
 
-static int parse(struct bytes in, enum address_kind kind, struct buf *out, struct address *a)
+static int parse(struct bytes in, unsigned kind, struct buf *out, struct address *a)
 {
 	size_t used;
 	/* Exact size: a sanitizer sees every overread. */
@@ -220,9 +220,87 @@ static void test_domain_names(void **state)
 	assert_false(address_domain_valid(BYTES_LIT("b\0.example")));
 }
 
+/* RFC 6531: labels in ASCII, the local part as it came; whole and at every cut. */
+static void test_utf8(void **state)
+{
+	static const struct {
+		const char *in, *canonical; /* NULL: refused */
+	} cases[] = {
+		{"<\xc3\xa4@b\xc3\xbc"
+		 "cher.example>", "\xc3\xa4@xn--bcher-kva.example"},
+		{"<a@B\xc3\x9c"
+		 "CHER.example>", "a@xn--bcher-kva.example"       },
+		{"<a@bu\xcc\x88"
+		 "cher.example>", "a@xn--bcher-kva.example"       },
+		{"<a@fa\xc3\x9f.example>",         "a@xn--fa-hia.example"          },
+		{"<a\xcc\x88@b.example>",          "a\xcc\x88@b.example"           },
+		{"<\"\xc3\xa4 b\"@b.example>",     "\"\xc3\xa4 b\"@b.example"      },
+		{"<\"\xc3\xa4\"@b.example>",       "\xc3\xa4@b.example"            },
+		{"<a@\xe4\xbe\x8b\xe3\x80\x82"
+		 "example>",      "a@xn--fsq.example"             },
+		{"<a@\xc3.example>",               NULL                            },
+		{"<\xc3@b.example>",               NULL                            },
+		{"<\xed\xa0\x80@b.example>",       NULL                            },
+		{"<a@\xe2\x80\x8b.example>",       NULL                            },
+		{"<a@-\xc3\xa4.example>",          NULL                            },
+		{"<a@\xc3\xa4 .example>",          NULL                            },
+		{"<a@\xc3\xa4..example>",          NULL                            },
+	};
+	uint8_t memory[ADDRESS_MAX];
+	struct address a;
+	struct buf out;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		struct bytes whole = bytes_str(cases[i].in);
+		buf_init(&out, memory, sizeof(memory));
+		int err = parse(whole, ADDRESS_FORWARD | ADDRESS_UTF8, &out, &a);
+		assert_int_equal(err, cases[i].canonical ? 0 : -EINVAL);
+		if (err == 0)
+			assert_bytes_equal(a.text, bytes_str(cases[i].canonical));
+		for (size_t n = 0; n < whole.n; n++) {
+			buf_init(&out, memory, sizeof(memory));
+			assert_true(parse(bytes_first(whole, n), ADDRESS_UTF8, &out, &a) < 0);
+		}
+	}
+	buf_init(&out, memory, sizeof(memory));
+	assert_int_equal(parse(BYTES_LIT("<\xc3\xa4@b>"), ADDRESS_FORWARD, &out, &a), -EILSEQ);
+	assert_int_equal(parse(BYTES_LIT("<a@\xc3\xa4>"), ADDRESS_REVERSE, &out, &a), -EILSEQ);
+	assert_int_equal(parse(BYTES_LIT("<a@b>"), ADDRESS_UTF8, &out, &a), 0);
+	assert_false(a.utf8);
+}
+
+static void test_canonical_domains(void **state)
+{
+	uint8_t memory[DOMAIN_MAX + 1], long_one[260];
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, memory, sizeof(memory));
+	assert_int_equal(address_domain_canonical(BYTES_LIT("B\xc3\xbc"
+							    "cher.Example"),
+				 &out),
+		0);
+	assert_bytes_equal(buf_view(&out), BYTES_LIT("xn--bcher-kva.example"));
+	buf_init(&out, memory, sizeof(memory));
+	assert_int_equal(address_domain_canonical(BYTES_LIT("[198.18.0.1]"), &out), -EINVAL);
+	assert_int_equal(address_domain_canonical(BYTES_LIT("a b"), &out), -EINVAL);
+	assert_int_equal(address_domain_canonical(BYTES_NONE, &out), -EINVAL);
+	assert_int_equal(out.n, 0);
+	/* 64 letters of two octets: too long a label in both forms. */
+	for (unsigned i = 0; i < 128; i += 2)
+		memcpy(long_one + i, "\xc3\xa4", 2);
+	assert_true(address_domain_canonical(bytes_make(long_one, 128), &out) < 0);
+	memset(long_one, 'a', sizeof(long_one));
+	memcpy(long_one + 258, "\xc3\xa4", 2);
+	assert_int_equal(address_domain_canonical(bytes_make(long_one, 260), &out), -ENAMETOOLONG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_canonical_domains),
 		cmocka_unit_test(test_canonical_form),
 		cmocka_unit_test(test_canonical_form_is_stable),
 		cmocka_unit_test(test_every_prefix_of_a_path_is_none),

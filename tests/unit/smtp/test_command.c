@@ -69,12 +69,12 @@ static void test_length_limits(void **state)
 	(void)state;
 	memset(line, 'x', sizeof(line));
 	memcpy(line, "MAIL ", 5);
-	memcpy(line + 553, "\r\n", 2);
-	assert_int_equal(parse(bytes_make(line, 555), &cmd, &used), COMMAND_OK);
-	memset(line + 553, 'x', 2);
-	memcpy(line + 554, "\r\n", 2);
-	assert_int_equal(parse(bytes_make(line, 556), &cmd, &used), COMMAND_TOO_LONG);
-	assert_int_equal(used, 556);
+	memcpy(line + 1198, "\r\n", 2);
+	assert_int_equal(parse(bytes_make(line, 1200), &cmd, &used), COMMAND_OK);
+	memset(line + 1198, 'x', 2);
+	memcpy(line + 1199, "\r\n", 2);
+	assert_int_equal(parse(bytes_make(line, 1201), &cmd, &used), COMMAND_TOO_LONG);
+	assert_int_equal(used, 1201);
 	memset(line, 'x', sizeof(line));
 	assert_int_equal(parse(bytes_make(line, SMTP_LINE_MAX - 1), &cmd, &used), COMMAND_MORE);
 	assert_int_equal(parse(bytes_make(line, SMTP_LINE_MAX), &cmd, &used), COMMAND_TOO_LONG);
@@ -97,25 +97,32 @@ static void test_other_protocols(void **state)
 
 static const struct {
 	const char *in;
-	enum params_of of;
+	unsigned of;
 	enum param_verdict want;
 } params[] = {
-	{"",			    PARAMS_OF_MAIL, PARAM_OK     },
-	{" ",			   PARAMS_OF_MAIL, PARAM_OK     },
-	{" SIZE=1",		     PARAMS_OF_MAIL, PARAM_OK     },
-	{" size=1  body=7bit ",         PARAMS_OF_MAIL, PARAM_OK     },
-	{" SIZE=1",		     PARAMS_OF_RCPT, PARAM_UNKNOWN},
-	{"SIZE=1",		      PARAMS_OF_MAIL, PARAM_SYNTAX },
-	{" SIZE=",		      PARAMS_OF_MAIL, PARAM_SYNTAX },
-	{" SIZE",		       PARAMS_OF_MAIL, PARAM_SYNTAX },
-	{" SIZE=1x",                    PARAMS_OF_MAIL, PARAM_SYNTAX },
-	{" SIZE=1 SIZE=1",              PARAMS_OF_MAIL, PARAM_SYNTAX },
-	{" SIZE=000000000000000000001", PARAMS_OF_MAIL, PARAM_SYNTAX },
-	{" BODY=8BITMIME",              PARAMS_OF_MAIL, PARAM_OK     },
-	{" BODY=BINARYMIME",            PARAMS_OF_MAIL, PARAM_SYNTAX },
-	{" NOTIFY=NEVER",               PARAMS_OF_RCPT, PARAM_UNKNOWN},
-	{" =",			  PARAMS_OF_RCPT, PARAM_SYNTAX },
-	{" A=\x80",		     PARAMS_OF_RCPT, PARAM_SYNTAX },
+	{"",			    PARAMS_OF_MAIL,               PARAM_OK     },
+	{" ",			   PARAMS_OF_MAIL,               PARAM_OK     },
+	{" SIZE=1",		     PARAMS_OF_MAIL,               PARAM_OK     },
+	{" size=1  body=7bit ",         PARAMS_OF_MAIL,               PARAM_OK     },
+	{" SIZE=1",		     PARAMS_OF_RCPT,               PARAM_UNKNOWN},
+	{"SIZE=1",		      PARAMS_OF_MAIL,               PARAM_SYNTAX },
+	{" SIZE=",		      PARAMS_OF_MAIL,               PARAM_SYNTAX },
+	{" SIZE",		       PARAMS_OF_MAIL,               PARAM_SYNTAX },
+	{" SIZE=1x",                    PARAMS_OF_MAIL,               PARAM_SYNTAX },
+	{" SIZE=1 SIZE=1",              PARAMS_OF_MAIL,               PARAM_SYNTAX },
+	{" SIZE=000000000000000000001", PARAMS_OF_MAIL,               PARAM_SYNTAX },
+	{" BODY=8BITMIME",              PARAMS_OF_MAIL,               PARAM_OK     },
+	{" BODY=BINARYMIME",            PARAMS_OF_MAIL,               PARAM_OK     },
+	{" BODY=BINARY",                PARAMS_OF_MAIL,               PARAM_SYNTAX },
+	{" NOTIFY=NEVER",               PARAMS_OF_RCPT,               PARAM_OK     },
+	{" NOTIFY=NEVER",               PARAMS_OF_MAIL,               PARAM_UNKNOWN},
+	{" SMTPUTF8",                   PARAMS_OF_MAIL,               PARAM_OK     },
+	{" SMTPUTF8=x",                 PARAMS_OF_MAIL,               PARAM_SYNTAX },
+	{" ORCPT=utf-8;\xc3\xa4",       PARAMS_OF_RCPT,               PARAM_SYNTAX },
+	{" ORCPT=utf-8;\xc3\xa4",       PARAMS_OF_RCPT | PARAMS_UTF8, PARAM_OK     },
+	{" ORCPT=utf-8;\xc3",           PARAMS_OF_RCPT | PARAMS_UTF8, PARAM_SYNTAX },
+	{" =",			  PARAMS_OF_RCPT,               PARAM_SYNTAX },
+	{" A=\x80",		     PARAMS_OF_RCPT,               PARAM_SYNTAX },
 };
 
 static void test_parameters(void **state)
