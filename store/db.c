@@ -3,6 +3,7 @@
 #include "store/db.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,6 +25,18 @@ static int error_text(char *error, size_t n, int err, const char *path, const ch
 	return err;
 }
 
+/* LMDB syncs what is in its file, but not that there is one: without this a store whose first hours
+ * were answered with 250 could be gone with its name. */
+static int directory_sync(const char *path, char *error, size_t error_n)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return err < 0 ? error_text(error, error_n, err, path, "cannot sync the directory") : 0;
+}
+
 static int directory_prepare(const char *path, char *error, size_t error_n)
 {
 	struct stat st;
@@ -31,7 +44,12 @@ static int directory_prepare(const char *path, char *error, size_t error_n)
 	if (strlen(path) >= DB_PATH_MAX - 32) {
 		return error_text(error, error_n, -ENAMETOOLONG, path, "name too long");
 	}
-	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+	if (mkdir(path, 0700) == 0) {
+		char parent[DB_PATH_MAX];
+		snprintf(parent, sizeof(parent), "%s", path);
+		return directory_sync(dirname(parent), error, error_n);
+	}
+	if (errno != EEXIST) {
 		int err = -errno;
 		snprintf(error, error_n, "store.path %s: cannot create directory: %s", path,
 			strerror(-err));
@@ -227,6 +245,8 @@ int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, c
 	err = lock_take(db, error, error_n);
 	if (!err)
 		err = contents_open(db, error, error_n);
+	if (!err)
+		err = directory_sync(path, error, error_n);
 	if (err < 0)
 		db_close(db);
 	return err;
@@ -267,27 +287,41 @@ uint64_t db_used_bytes(const struct db *db)
 	return ((uint64_t)info.me_last_pgno + 1) * st.ms_psize;
 }
 
+static uint64_t tree_pages(const MDB_stat *st)
+{
+	return st->ms_branch_pages + st->ms_leaf_pages + st->ms_overflow_pages;
+}
+
+/* Sub-database 0 is LMDB's own list: transaction -> number of pages, pages. */
+static int free_pages(MDB_txn *txn, uint64_t enough, uint64_t *pages_r)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	size_t n;
+	int rc = mdb_cursor_open(txn, 0, &cursor);
+
+	*pages_r = 0;
+	if (rc)
+		return rc;
+	while (*pages_r < enough && !(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) {
+		if (value.mv_size < sizeof(n))
+			break;
+		memcpy(&n, value.mv_data, sizeof(n));
+		*pages_r += n;
+	}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 uint64_t db_free_bytes(const struct db *db, uint64_t enough)
 {
 	MDB_txn *txn;
-	MDB_cursor *cursor;
-	MDB_val key, value;
 	uint64_t pages = 0;
-	size_t n;
 
 	if (!db->env || db_begin(db, false, &txn))
 		return 0;
-	/* Sub-database 0 is LMDB's own list: transaction -> number of pages, pages. */
-	if (mdb_cursor_open(txn, 0, &cursor) == 0) {
-		while (pages * 4096 < enough &&
-			mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-			if (value.mv_size < sizeof(n))
-				break;
-			memcpy(&n, value.mv_data, sizeof(n));
-			pages += n;
-		}
-		mdb_cursor_close(cursor);
-	}
+	if (free_pages(txn, (enough + 4095) / 4096, &pages))
+		pages = 0;
 	db_abort(txn);
 	return pages * 4096;
 }
@@ -299,6 +333,30 @@ uint64_t db_file_bytes(const struct db *db)
 
 	snprintf(name, sizeof(name), "%s/data.mdb", db->path);
 	return stat(name, &st) < 0 ? 0 : (uint64_t)st.st_size;
+}
+
+int db_pages(MDB_txn *txn, const struct db *db, uint64_t *used_r, uint64_t *file_r)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+	int rc = free_pages(txn, UINT64_MAX, used_r);
+
+	*used_r += 2; /* the meta pages */
+	/* 0 and 1: the free list, and the table of the sub-databases. */
+	for (MDB_dbi i = 0; !rc && i < 2; i++) {
+		rc = mdb_stat(txn, i, &st);
+		*used_r += rc ? 0 : tree_pages(&st);
+	}
+	for (int i = 0; !rc && i < DB_N; i++) {
+		rc = mdb_stat(txn, db->dbi[i], &st);
+		*used_r += rc ? 0 : tree_pages(&st);
+	}
+	if (rc)
+		return rc;
+	rc = mdb_env_info(db->env, &info);
+	bool newest = !rc && info.me_last_txnid == mdb_txn_id(txn);
+	*file_r = newest ? info.me_last_pgno + 1 : 0;
+	return rc;
 }
 
 uint64_t db_entries(MDB_txn *txn, const struct db *db, enum db_id id)
