@@ -32,6 +32,9 @@ struct body_head {
 /* MDB_NOTFOUND; EIO: corrupt. */
 int body_head_read(
 	MDB_txn *txn, const struct db *db, uint64_t blob, struct body_head *h) WARN_UNUSED;
+/* Chunk n, a view into the map.  EIO: missing, or not what its CRC says. */
+int body_chunk_read(MDB_txn *txn, const struct db *db, uint64_t blob, const struct body_head *h,
+	uint32_t n, struct bytes *data_r) WARN_UNUSED;
 /* Appends up to op->max octets of the view to op->out and sets op->total.  MDB_NOTFOUND; EIO: a
  * checksum does not fit; ENOBUFS: chunk pool empty. */
 int body_read(MDB_txn *txn, const struct db *db, struct body_read_op *op) WARN_UNUSED;

@@ -31,6 +31,9 @@ uint64_t db_used_bytes(const struct db *db);
 /* Octets in free pages; stops counting at enough. */
 uint64_t db_free_bytes(const struct db *db, uint64_t enough);
 uint64_t db_file_bytes(const struct db *db);
+/* Pages that trees and the free list account for, and pages of the file; *file_r is 0 when another
+ * transaction has been committed since txn began. */
+int db_pages(MDB_txn *txn, const struct db *db, uint64_t *used_r, uint64_t *file_r) WARN_UNUSED;
 uint64_t db_entries(MDB_txn *txn, const struct db *db, enum db_id id);
 
 /* ---- access within a transaction ---- */

@@ -57,8 +57,7 @@ static int chunk_crc(MDB_txn *txn, const struct db *db, uint64_t blob, const str
 	return 0;
 }
 
-/* A chunk, checked. */
-static int chunk_read(MDB_txn *txn, const struct db *db, uint64_t blob, const struct body_head *h,
+int body_chunk_read(MDB_txn *txn, const struct db *db, uint64_t blob, const struct body_head *h,
 	uint32_t n, struct bytes *data_r)
 {
 	uint64_t begin = (uint64_t)n * CHUNK_DATA;
@@ -87,7 +86,7 @@ static int range_read(MDB_txn *txn, const struct db *db, uint64_t blob, const st
 {
 	while (n) {
 		struct bytes data;
-		int rc = chunk_read(txn, db, blob, h, (uint32_t)(offset / CHUNK_DATA), &data);
+		int rc = body_chunk_read(txn, db, blob, h, (uint32_t)(offset / CHUNK_DATA), &data);
 		if (rc)
 			return rc;
 		data = bytes_first(bytes_skip(data, offset % CHUNK_DATA), n);

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The queue: envelope, recipients and schedule agree. */
+#include <errno.h>
+#include "store/check_priv.h"
+
+static const char *queue_name(uint64_t id, char out[64])
+{
+	snprintf(out, 64, "queue %016llx", (unsigned long long)id);
+	return out;
+}
+
+static bool recipient_read(struct bytes v, struct qr_rec *r)
+{
+	return rec_read(v, r, sizeof(*r)) && v.n == sizeof(*r) + r->address_n + r->reason_n &&
+	       r->address_n <= ADDRESS_MAX && r->reason_n <= STORE_REASON_MAX &&
+	       r->domain_at <= r->address_n;
+}
+
+/* The row of the schedule that a recipient must have. */
+static struct bytes schedule_row(
+	const struct qr_rec *r, struct bytes v, uint8_t out[sizeof(struct qt_rec) + ADDRESS_MAX])
+{
+	struct bytes address = bytes_first(bytes_skip(v, sizeof(*r)), r->address_n);
+	struct bytes domain = bytes_first(bytes_skip(address, r->domain_at), DOMAIN_MAX);
+	struct qt_rec t = {.attempts = (uint16_t)MIN(r->attempts, (uint32_t)UINT16_MAX),
+		.state = r->state,
+		.domain_n = (uint8_t)domain.n};
+
+	memcpy(out, &t, sizeof(t));
+	if (domain.n)
+		memcpy(out + sizeof(t), domain.p, domain.n);
+	return bytes_make(out, sizeof(t) + domain.n);
+}
+
+static int recipient_look(struct check *c, uint64_t id, uint32_t rcpt, struct bytes v)
+{
+	uint8_t want_octets[sizeof(struct qt_rec) + ADDRESS_MAX];
+	struct qr_rec r;
+	struct bytes have;
+	char name[64];
+	struct key k;
+
+	if (!recipient_read(v, &r)) {
+		if (!check_problem(c, "recipient-row", true, true, queue_name(id, name),
+			    "recipient %u cannot be read", rcpt))
+			return 0;
+		return db_del(c->txn, c->db, DB_QR, key_id_n(&k, id, rcpt));
+	}
+	struct bytes want = schedule_row(&r, v, want_octets);
+	int rc = db_get(c->txn, c->db, DB_QT, key_qt(&k, r.next_ms, id, rcpt), &have);
+	if (rc == 0 && bytes_eq(have, want))
+		return 0;
+	if (rc && rc != MDB_NOTFOUND)
+		return rc;
+	if (!check_problem(c, "recipient-schedule", true, false, queue_name(id, name),
+		    "recipient %u is %s in the schedule", rcpt, rc ? "not" : "another"))
+		return 0;
+	return db_put(c->txn, c->db, DB_QT, key_view(&k), want);
+}
+
+/* Row of a recipient of id at or after rcpt; copied, because looking may write. */
+static int recipient_next(struct check *c, uint64_t id, uint32_t from, uint32_t *rcpt_r,
+	uint8_t row[KEY_MAX + STORE_REASON_MAX + ADDRESS_MAX], struct bytes *row_r)
+{
+	struct db_cursor cursor;
+	struct key k;
+	int rc = db_cursor_open(c->txn, c->db, DB_QR, &cursor);
+
+	if (rc)
+		return rc;
+	rc = db_cursor_seek(&cursor, key_id_n(&k, id, from));
+	if (!rc && (cursor.key.n != 12 || key_get_u64(cursor.key, 0) != id))
+		rc = MDB_NOTFOUND;
+	if (!rc) {
+		struct bytes v =
+			bytes_first(cursor.value, KEY_MAX + STORE_REASON_MAX + ADDRESS_MAX);
+		*rcpt_r = key_get_u32(cursor.key, 8);
+		memcpy(row, v.p, v.n);
+		*row_r = bytes_make(row, v.n);
+	}
+	db_cursor_close(&cursor);
+	return rc;
+}
+
+/* All recipients of one message: in one transaction, so live as well. */
+static int recipients_look(struct check *c, uint64_t id, uint32_t *count_r)
+{
+	uint8_t octets[KEY_MAX + STORE_REASON_MAX + ADDRESS_MAX];
+	struct bytes row;
+	uint32_t rcpt;
+	int rc = 0;
+
+	*count_r = 0;
+	for (uint32_t from = 0; from < UINT32_MAX; from = rcpt + 1) {
+		struct qr_rec r;
+		rc = recipient_next(c, id, from, &rcpt, octets, &row);
+		if (rc)
+			break;
+		rc = recipient_look(c, id, rcpt, row);
+		if (rc)
+			return rc;
+		*count_r += recipient_read(row, &r);
+	}
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* What is left when the body or the envelope cannot be read: nothing that could be sent. */
+static int message_remove(struct check *c, uint64_t id)
+{
+	uint8_t octets[KEY_MAX + STORE_REASON_MAX + ADDRESS_MAX];
+	struct bytes row;
+	struct key k;
+	uint32_t rcpt;
+	int rc;
+
+	while (!(rc = recipient_next(c, id, 0, &rcpt, octets, &row))) {
+		rc = db_del(c->txn, c->db, DB_QR, key_id_n(&k, id, rcpt));
+		if (rc)
+			return rc;
+	}
+	if (rc == MDB_NOTFOUND)
+		rc = db_del(c->txn, c->db, DB_Q, key_id(&k, id));
+	return rc;
+}
+
+static int pending_set(struct check *c, uint64_t id, uint32_t pending)
+{
+	uint8_t row[sizeof(struct q_rec) + ADDRESS_MAX];
+	struct q_rec q;
+	struct bytes v;
+	struct key k;
+	int rc = db_get(c->txn, c->db, DB_Q, key_id(&k, id), &v);
+
+	if (rc)
+		return rc;
+	if (v.n > sizeof(row) || !rec_read(v, &q, sizeof(q)))
+		return EIO;
+	q.pending = pending;
+	memcpy(row, v.p, v.n);
+	memcpy(row, &q, sizeof(q));
+	return db_put(c->txn, c->db, DB_Q, key_id(&k, id), bytes_make(row, v.n));
+}
+
+static int message_look(struct check *c, uint64_t id, uint32_t pending)
+{
+	uint32_t count;
+	char name[64];
+	struct key k;
+	int rc = recipients_look(c, id, &count);
+
+	if (rc)
+		return rc;
+	if (!c->quiet)
+		c->totals.recipients += count;
+	if (count == 0) {
+		/* Its body loses the reference when references are counted. */
+		if (check_problem(c, "queue-empty", true, false, queue_name(id, name),
+			    "no recipients, %u expected", pending))
+			return db_del(c->txn, c->db, DB_Q, key_id(&k, id));
+		return 0;
+	}
+	check_count(c, id);
+	if (count != pending && check_problem(c, "queue-pending", true, false, queue_name(id, name),
+					"%u, found %u", pending, count))
+		return pending_set(c, id, count);
+	return 0;
+}
+
+int check_step_queue(struct check *c)
+{
+	char name[64];
+	struct q_rec q;
+	struct bytes v;
+	struct key k;
+	int rc = check_next(c, DB_Q, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 8)
+		return EIO;
+	uint64_t id = key_get_u64(key_view(&k), 0);
+	if (!c->quiet)
+		c->totals.queued++;
+	bool readable = rec_read(v, &q, sizeof(q)) && v.n == sizeof(q) + q.sender_n &&
+			q.sender_n <= ADDRESS_MAX;
+	if (!readable) {
+		return check_problem(c, "queue-row", true, true, queue_name(id, name),
+			       "the envelope cannot be read")
+			       ? message_remove(c, id)
+			       : 0;
+	}
+	if (!check_has(c, DB_BLOB, key_view(&k), &rc)) {
+		if (rc)
+			return rc;
+		return check_problem(c, "queue-body", true, true, queue_name(id, name),
+			       "there is no body, %u recipients", q.pending)
+			       ? message_remove(c, id)
+			       : 0;
+	}
+	return message_look(c, id, q.pending);
+}
+
+/* Recipients without a message. */
+int check_step_recipient(struct check *c)
+{
+	char name[64];
+	struct bytes v;
+	struct key k, q;
+	int rc = check_next(c, DB_QR, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 12)
+		return EIO;
+	uint64_t id = key_get_u64(key_view(&k), 0);
+	if (check_has(c, DB_Q, key_id(&q, id), &rc)) {
+		check_go_on(c, key_id_n(&q, id, UINT32_MAX));
+		return 0;
+	}
+	if (rc || !check_problem(c, "recipient-orphan", true, true, queue_name(id, name),
+			  "recipient %u has no envelope", key_get_u32(key_view(&k), 8)))
+		return rc;
+	return db_del(c->txn, c->db, DB_QR, key_view(&k));
+}
+
+/* Rows of the schedule without a recipient at that time. */
+int check_step_schedule(struct check *c)
+{
+	char name[64];
+	struct qr_rec r;
+	struct bytes v;
+	struct key k, q;
+	int rc = check_next(c, DB_QT, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 20)
+		return EIO;
+	uint64_t next_ms = key_get_u64(key_view(&k), 0), id = key_get_u64(key_view(&k), 8);
+	uint32_t rcpt = key_get_u32(key_view(&k), 16);
+	rc = db_get(c->txn, c->db, DB_QR, key_id_n(&q, id, rcpt), &v);
+	if (rc == 0 && rec_read(v, &r, sizeof(r)) && r.next_ms == next_ms)
+		return 0;
+	if (rc && rc != MDB_NOTFOUND)
+		return rc;
+	if (!check_problem(c, "schedule-orphan", true, false, queue_name(id, name),
+		    "recipient %u at %llu", rcpt, (unsigned long long)next_ms))
+		return 0;
+	return db_del(c->txn, c->db, DB_QT, key_view(&k));
+}
