@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * ICMP for IPv4 (RFC 792): echo is answered; errors about a SYN of ours end the attempt. */
+ * ICMP for IPv4 (RFC 792): echo is answered; errors go where both families' do. */
 #include <rte_icmp.h>
 #include <rte_ether.h>
 #include "dataplane/csum.h"
 #include "dataplane/stack_priv.h"
 
-#define ICMP_DEST_UNREACHABLE 3
-#define ICMP_FRAG_NEEDED      4 /* code */
-#define ICMP_ERROR_HEADER     8 /* octets before the embedded packet */
-#define ICMP_EMBEDDED_L4      8 /* octets of TCP that an error carries at least */
+#define ICMP_ERROR_HEADER 8 /* octets before the packet quoted */
+#define ICMP_MTU_AT       6 /* RFC 1191 4 */
 
 /* The request becomes the reply: a receive mbuf lent to the driver, so no pool can run dry. */
 static void echo_reply(
@@ -24,24 +22,12 @@ static void echo_reply(
 	ip_output(st, port, &pkt->to, &pkt->from, IPPROTO_ICMP, pkt->ecn, m);
 }
 
-/* RFC 5927: believed only for a segment that is in flight; tcp_unreachable checks that. */
 static void error_input(struct stack *st, struct bytes in)
 {
-	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)in.p;
+	enum icmp_error error = icmp4_error_of(in.p[0], in.p[1]);
+	uint32_t mtu = (uint32_t)in.p[ICMP_MTU_AT] << 8 | in.p[ICMP_MTU_AT + 1];
 
-	if (in.n < sizeof(*ip) || ip->version_ihl >> 4 != 4 || ip->next_proto_id != IPPROTO_TCP)
-		return;
-	size_t header = rte_ipv4_hdr_len(ip);
-	if (header < sizeof(*ip) || in.n < header + ICMP_EMBEDDED_L4)
-		return;
-	const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(in.p + header);
-	struct tcp_key key = {
-		.local = ip_from_v4(ip->src_addr),
-		.peer = ip_from_v4(ip->dst_addr),
-		.local_port = rte_be_to_cpu_16(tcp->src_port),
-		.peer_port = rte_be_to_cpu_16(tcp->dst_port),
-	};
-	tcp_unreachable(st, &key, rte_be_to_cpu_32(tcp->sent_seq), false);
+	icmp_error_input(st, error, mtu, bytes_skip(in, ICMP_ERROR_HEADER));
 }
 
 void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt)
@@ -59,7 +45,6 @@ void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struc
 		echo_reply(st, port, m, pkt);
 		return;
 	}
-	if (icmp->icmp_type == ICMP_DEST_UNREACHABLE && icmp->icmp_code != ICMP_FRAG_NEEDED)
-		error_input(st, bytes_skip(bytes_make(icmp, m->data_len), ICMP_ERROR_HEADER));
+	error_input(st, bytes_make(icmp, m->data_len));
 	rte_pktmbuf_free(m);
 }

@@ -90,7 +90,10 @@ uint16_t ip_path_mtu(struct stack *st, const struct ip_addr *to)
 {
 	struct ip_route route;
 
-	return ip_route(st, to, &route) ? st->conf.ports[route.port].mtu : IP_MTU_MIN;
+	if (!ip_route(st, to, &route))
+		return IP_MTU_MIN;
+	uint16_t mtu = st->conf.ports[route.port].mtu, path = ip_pmtu_get(st, to);
+	return path ? MIN(mtu, path) : mtu;
 }
 
 /* The next hop of a packet that leaves by port. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * IPv4 (RFC 791, RFC 1122 3).  Fragments are counted and dropped: TCP peers do not make them while
- * we advertise our MSS and send with DF. */
+ * IPv4 (RFC 791, RFC 1122 3). */
 #include <rte_ether.h>
 #include "dataplane/csum.h"
 #include "dataplane/stack_priv.h"
@@ -21,7 +20,7 @@ static void checksum_fill(const struct stack_port *p, struct rte_ipv4_hdr *ip, s
 
 	m->ol_flags &= ~(RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK);
 	if (p->tx_csum_ip || (p->tx_csum_tcp && tcp)) {
-		m->l2_len = sizeof(struct rte_ether_hdr);
+		m->l2_len = p->vlan && !p->tx_vlan ? ETH_HEADER_MAX : RTE_ETHER_HDR_LEN;
 		m->l3_len = sizeof(*ip);
 		m->ol_flags |= RTE_MBUF_F_TX_IPV4;
 	}
@@ -81,6 +80,33 @@ static bool is_fragment(const struct rte_ipv4_hdr *ip)
 	       rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK);
 }
 
+static void fragment_input(
+	struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt)
+{
+	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+	uint16_t field = rte_be_to_cpu_16(ip->fragment_offset);
+	struct ip_fragment f = {
+		.from = pkt->from,
+		.to = pkt->to,
+		.id = ip->packet_id,
+		.offset =
+			(uint16_t)((field & RTE_IPV4_HDR_OFFSET_MASK) * RTE_IPV4_HDR_OFFSET_UNITS),
+		.header_n = rte_ipv4_hdr_len(ip),
+		.protocol = pkt->protocol,
+		.ecn = pkt->ecn,
+		.more = field & RTE_IPV4_HDR_MF_FLAG,
+	};
+
+	ip_reass_input(st, port, m, &f);
+}
+
+/* Nobody takes it (RFC 1122 3.2.2.1). */
+static void refuse(struct stack *st, unsigned port, struct rte_mbuf *m, uint8_t protocol)
+{
+	icmp_error_send(st, port, protocol == IPPROTO_UDP ? ICMP_SEND_PORT : ICMP_SEND_PROTOCOL,
+		bytes_make(rte_pktmbuf_mtod(m, const void *), m->data_len), 0);
+}
+
 void ipv4_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 {
 	if (!header_ok(&st->conf.ports[port], m)) {
@@ -96,13 +122,12 @@ void ipv4_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 		.ecn = ip->type_of_service & IP_ECN_MASK,
 		.hop_limit = ip->time_to_live,
 	};
-	enum counter dropped = CTR_IP_RX_NOT_OURS;
-
 	if (!ip_is_ours(st, &pkt.to) || !ipv4_unicast_ok(ip->src_addr) ||
 		ip_is_ours(st, &pkt.from)) {
 		/* not for us, or from nobody who could get an answer */
 	} else if (is_fragment(ip)) {
-		dropped = CTR_IP_RX_FRAGMENTS;
+		fragment_input(st, port, m, &pkt);
+		return;
 	} else if (pkt.protocol == IPPROTO_TCP) {
 		rte_pktmbuf_adj(m, rte_ipv4_hdr_len(ip));
 		tcp_input(st, port, m, &pkt);
@@ -111,7 +136,9 @@ void ipv4_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 		rte_pktmbuf_adj(m, rte_ipv4_hdr_len(ip));
 		icmp_input(st, port, m, &pkt);
 		return;
+	} else {
+		refuse(st, port, m, pkt.protocol);
 	}
-	counter_inc(dropped);
+	counter_inc(CTR_IP_RX_NOT_OURS);
 	rte_pktmbuf_free(m);
 }

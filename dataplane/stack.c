@@ -61,6 +61,7 @@ static void tables_free(struct stack *st)
 {
 	tcp_syn_fini(st);
 	tcp_source_fini(st);
+	ip_reass_fini(st);
 	rte_free(st->table.slots);
 	rte_free(st->tws);
 	rte_free(st->cold);
@@ -91,7 +92,8 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 		"tcp_cold", conf->connections_max * sizeof(struct tcp_cold), CACHE_LINE, socket);
 	st->tws = rte_zmalloc_socket("tcp_tw", tw_max * sizeof(struct tcp_tw), CACHE_LINE, socket);
 	st->table.slots = rte_malloc_socket("tcp_table", tcp_table_bytes(refs), CACHE_LINE, socket);
-	bool syn_ok = tcp_syn_init(st, socket) && tcp_source_init(st, socket);
+	bool syn_ok = tcp_syn_init(st, socket) && tcp_source_init(st, socket) &&
+		      ip_reass_init(st, socket);
 	if (!st->conns || !st->cold || !st->tws || !st->table.slots || !syn_ok) {
 		tables_free(st);
 		return NULL;
@@ -100,6 +102,8 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 	tcp_cookie_init(st);
 	lists_init(st);
 	neigh_table_init(st);
+	ip_pmtu_init(st);
+	icmp_limits_init(st);
 	return st;
 }
 

@@ -29,6 +29,8 @@ struct stack_port {
 	bool rx_csum; /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
 	struct rte_mempool *rx_pool; /* where received frames come from; NULL: not watched */
 	uint32_t rx_kept;            /* mbufs of it that are always with the driver */
+	uint16_t vlan;               /* ID of IEEE 802.1Q; 0: frames have no tag */
+	bool tx_vlan;                /* the port inserts it: set mbuf ol_flags */
 	bool trust_rx_csum;          /* do not verify at all (af_packet, peers on the same host) */
 };
 
@@ -43,6 +45,11 @@ struct stack_env {
 	/* A neighbour was learned on this core: tell the others (NULL: there are none). */
 	void (*neigh_learned)(
 		void *ctx, unsigned port, const struct ip_addr *ip, const uint8_t mac[6]);
+	/* A packet was put together from fragments: give the frame to the core that owns its flow.
+	 * Returns false, and m stays the stack's, when that is this one (NULL: there are no
+	 * others).
+	 */
+	bool (*whole)(void *ctx, unsigned port, struct rte_mbuf *m);
 	/* Do frames from peer to local come in on a queue of this core?  NULL: any port is as good
 	 * as another.  For choosing local ports. */
 	bool (*comes_back)(void *ctx, unsigned port, const struct endpoint *local,

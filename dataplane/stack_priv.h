@@ -3,7 +3,10 @@
 #pragma once
 #include <rte_mbuf.h>
 #include "dataplane/base/counters.h"
+#include "dataplane/icmp.h"
 #include "dataplane/ip.h"
+#include "dataplane/ip_pmtu.h"
+#include "dataplane/ip_reass.h"
 #include "dataplane/neigh.h"
 #include "dataplane/stack.h"
 #include "dataplane/tcp_priv.h"
@@ -67,6 +70,9 @@ struct stack {
 	uint32_t pressure_at;             /* connection that is looked at next */
 	struct tcp_conn *pressure_victim; /* idle longest of those seen */
 	struct neigh_table neigh;
+	struct ip_reass reass;
+	struct ip_pmtu pmtu;
+	struct icmp_limits icmp;
 };
 
 static inline uint32_t stack_ms(const struct stack *st)
@@ -104,10 +110,14 @@ static inline uint32_t stack_buffer(struct stack *st, uint32_t size)
 }
 
 /* eth.c */
+#define ETH_HEADER_MAX 18u /* octets, with a VLAN tag (IEEE 802.1Q) */
 void eth_input(struct stack *st, unsigned port, struct rte_mbuf *m);
 /* Prepend the header and transmit.  Takes m. */
 void eth_output(
 	struct stack *st, unsigned port, const uint8_t mac[6], uint16_t type, struct rte_mbuf *m);
+/* Only the header, with the port's VLAN tag in it if it has one. */
+void eth_header_push(const struct stack_port *p, const uint8_t to[6], const uint8_t from[6],
+	uint16_t type, struct rte_mbuf *m);
 
 /* ipv4.c */
 /* m starts at the IPv4 header; takes m. */

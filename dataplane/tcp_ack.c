@@ -120,6 +120,8 @@ static uint32_t ack_delivered(
 		tcp_rtt_sample(c, rtt_us);
 		c->backoff = 0; /* RFC 6298 5: not before the RTT is known again */
 	}
+	if (unlikely(acked->probe_len))
+		tcp_mtu_probe_acked(c, acked->probe_len);
 	if (acked->delivered_us > c->rack_us ||
 		(acked->delivered_us == c->rack_us && acked->delivered_us &&
 			seq_lt(c->rack_end, acked->delivered_end))) {
@@ -148,7 +150,7 @@ void tcp_reorder_timeout(struct tcp_conn *c)
 {
 	uint64_t until = loss_detect(c);
 
-	if (c->lost && !(c->flags & (CF_RECOVERY | CF_LOSS)))
+	if (c->lost && !(c->flags & (CF_RECOVERY | CF_LOSS)) && !tcp_mtu_only_probe_lost(c))
 		recovery_enter(c);
 	tcp_timer_rto(c);
 	reorder_wait(c, until);
@@ -165,7 +167,7 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 		tcp_sendq_sack(c, &seg->opt, &acked);
 	uint32_t rtt_us = ack_delivered(c, seg, &acked);
 	c->retries = 0;
-	c->flags &= ~(uint32_t)CF_TLP_SENT;
+	c->flags &= ~(uint32_t)(CF_TLP_SENT | CF_UNREACHABLE);
 	uint64_t until = loss_detect(c);
 	if (c->flags & CF_RECOVERY) {
 		if (seq_le(c->recover, seg->ack)) {
@@ -179,7 +181,7 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 			c->flags &= ~(uint32_t)CF_LOSS;
 		c->dup_acks = 0;
 		cc_grow(c, acked.bytes, flight, rtt_us);
-		if (c->lost && !(c->flags & CF_LOSS))
+		if (c->lost && !(c->flags & CF_LOSS) && !tcp_mtu_only_probe_lost(c))
 			recovery_enter(c);
 	}
 	if (c->flags & CF_ORPHAN)
@@ -207,7 +209,8 @@ static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, boo
 		c->dup_acks++;
 	uint64_t until = loss_detect(c);
 	if (!(c->flags & (CF_RECOVERY | CF_LOSS)) &&
-		(c->lost || (c->dup_acks >= TCP_DUP_ACKS && !c->sacked_segs && c->sendq)))
+		(c->lost || (c->dup_acks >= TCP_DUP_ACKS && !c->sacked_segs && c->sendq)) &&
+		!tcp_mtu_only_probe_lost(c))
 		recovery_enter(c);
 	reorder_wait(c, until);
 	tcp_conn_dirty(c);

@@ -70,8 +70,8 @@ uint16_t tcp_mss_ours(const struct stack *st, unsigned port, const struct ip_add
 void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt)
 {
 	struct stack *st = c->stack;
-	uint32_t ours = ip_path_mtu(st, &c->key.peer) - ip_header_bytes(&c->key.peer) -
-			(uint32_t)sizeof(struct rte_tcp_hdr);
+	uint32_t ours = tcp_mss_ours(st, c->port, &c->key.peer),
+		 path = ip_path_mtu(st, &c->key.peer);
 	uint32_t room = rte_pktmbuf_data_room_size(st->env.tx_pool) - RTE_PKTMBUF_HEADROOM;
 	uint32_t theirs = opt->mss ? opt->mss : TCP_MSS_DEFAULT;
 
@@ -79,7 +79,11 @@ void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt)
 		tcp_ts_begin(c, opt);
 	/* The peer's figure is for a segment without options (RFC 6691). */
 	uint32_t options = c->flags & CF_TS ? TCP_TS_OCTETS : 0;
-	c->mss = (uint16_t)MAX(MIN(MIN(theirs, ours) - MIN(options, theirs), room), TCP_MSS_MIN);
+	uint16_t mss =
+		(uint16_t)MAX(MIN(MIN(theirs, ours) - MIN(options, theirs), room), TCP_MSS_MIN);
+	path -= ip_header_bytes(&c->key.peer) + (uint32_t)sizeof(struct rte_tcp_hdr) + options;
+	c->mss = (uint16_t)MIN(mss, path);
+	tcp_mtu_begin(c, mss);
 	/* RFC 7323 2.2: both or none */
 	if (opt->has_wscale)
 		c->flags |= CF_WSCALE;

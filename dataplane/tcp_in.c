@@ -361,15 +361,20 @@ void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct
 	rte_pktmbuf_free(seg.m); /* unless the receive queue took it */
 }
 
-void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq, bool hard)
+bool tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq, bool hard)
 {
 	struct tcp_conn *c = tcp_conn_lookup(st, key);
 	struct tcp_syn *half_open = c ? NULL : tcp_syn_lookup(st, key);
 
 	if (half_open)
-		tcp_syn_unreachable(st, half_open, seq, hard);
+		return tcp_syn_unreachable(st, half_open, seq, hard);
+	if (!c || (c->flags & CF_SYN_DUE) || !tcp_in_flight(c, seq))
+		return false;
 	/* RFC 5461, RFC 5927 5.2: a connection being opened ends; an established one goes on
-	 * trying, whatever the error says */
-	if (c && c->state == TCP_SYN_SENT && seq == c->iss && !(c->flags & CF_SYN_DUE))
+	 * trying, whatever the error says, and remembers it as a reason should it fail */
+	if (c->state == TCP_SYN_SENT)
 		tcp_conn_end(c, STREAM_UNREACHABLE);
+	else
+		c->flags |= CF_UNREACHABLE;
+	return true;
 }

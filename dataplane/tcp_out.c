@@ -310,6 +310,20 @@ static struct rte_mbuf *txseg_mbuf(struct tcp_conn *c, struct rte_mbuf *m)
 	return out;
 }
 
+/* The path takes less than it did when the segment was made: it is cut.  One that is tried for its
+ * size goes out whole, once.  Returns false: no memory. */
+static bool txseg_fit(struct tcp_conn *c, struct rte_mbuf *m, bool again)
+{
+	struct tcp_txseg *seg = tcp_txseg_of(m);
+
+	if (likely(seg->len <= c->mss))
+		return true;
+	if (!again && (seg->flags & TXS_PROBE) && tcp_cold(c)->mss_probe)
+		return true;
+	seg->flags &= (uint8_t)~TXS_PROBE;
+	return tcp_sendq_split(c, m, c->mss) == 0;
+}
+
 /* Returns false when there was no memory. */
 static bool txseg_send(struct tcp_conn *c, struct rte_mbuf *m, bool again)
 {
@@ -349,6 +363,8 @@ static bool output_lost(struct tcp_conn *c)
 
 	while ((m = tcp_sendq_first_lost(c))) {
 		struct tcp_txseg *seg = tcp_txseg_of(m);
+		if (!txseg_fit(c, m, true))
+			return false;
 		if (!(c->flags & CF_FORCE_RETX) && tcp_pipe(c) + seg->len > c->cc.cwnd &&
 			tcp_pipe(c) > 0)
 			return false;
@@ -387,6 +403,8 @@ static void output_fresh(struct tcp_conn *c)
 	while (c->unsent) {
 		struct rte_mbuf *m = c->unsent;
 		uint32_t pipe = tcp_pipe(c);
+		if (!txseg_fit(c, m, false))
+			return;
 		if (pipe && pipe + tcp_txseg_of(m)->len > c->cc.cwnd)
 			return;
 		if (!window_allows(c, m))
@@ -406,13 +424,17 @@ void tcp_send_probe(struct tcp_conn *c)
 {
 	struct rte_mbuf *fresh = c->unsent, *last = c->sendq;
 
-	if (fresh && window_allows(c, fresh)) {
+	if (fresh && txseg_fit(c, fresh, false) && window_allows(c, fresh)) {
 		if (txseg_send(c, fresh, false))
 			c->unsent = tcp_txseg_of(fresh)->next;
 		return;
 	}
 	while (last && tcp_txseg_of(last)->next != c->unsent)
 		last = tcp_txseg_of(last)->next;
+	for (; last && tcp_txseg_of(last)->len > c->mss; last = tcp_txseg_of(last)->next) {
+		if (!txseg_fit(c, last, true))
+			return;
+	}
 	if (last)
 		txseg_send(c, last, true);
 }

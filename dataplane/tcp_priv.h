@@ -8,6 +8,7 @@
  *   tcp_source.c limits for each source
  *   tcp_syn.c    half-open passive connections         tcp_cookie.c when there is no room for them
  *   tcp_conn.c   life of a connection, upcalls         tcp_stream.c calls of the application
+ *   tcp_mtu.c    how large segments may be
  *
  * OWNER of everything: the core whose stack it is. */
 #pragma once
@@ -39,7 +40,7 @@
 #define TCP_SACK_BLOCKS        3
 #define TCP_TS_OCTETS          12  /* of a segment: the option and two NOPs (RFC 7323 A) */
 #define TCP_OOO_BUFFERS_MAX    192 /* chosen: out-of-order buffers of one connection */
-#define TCP_HEADERS_MAX        114 /* Ethernet 14, IPv4 20, TCP 20, options 40, VLAN to come */
+#define TCP_HEADERS_MAX        118 /* Ethernet 14, VLAN 4, IPv6 40, TCP 20, options 40 */
 
 enum tcp_state {
 	TCP_CLOSED,
@@ -79,6 +80,8 @@ enum tcp_flag {
 	CF_TLP_SENT = 1 << 22,      /* a probe is out, and nothing new acknowledged since */
 	CF_REORDER = 1 << 23,       /* rto_at is the reordering timer of RFC 8985 */
 	CF_TS = 1 << 24,            /* both ends send timestamps (RFC 7323) */
+	CF_UNREACHABLE = 1 << 29,   /* ICMP said so, and nothing has been acknowledged since */
+	CF_MTU_BELOW = 1 << 30,     /* mss is less than the ends would take */
 	CF_SYN_DUE = 1 << 19, /* SYN goes out in the next flush; life_at is still an interval */
 };
 
@@ -170,12 +173,18 @@ struct tcp_cold {
 	uint8_t reo_mult;       /* quarters of min_rtt_us, beyond the first */
 	uint8_t reo_persist;    /* recoveries for which it stays */
 	uint16_t flags;         /* enum tcp_cold_flag */
+	/* path MTU, as octets of payload */
+	uint16_t mss_max;   /* what both ends and our link take */
+	uint16_t mss_high;  /* does not pass, as far as is known; beyond mss_max: nothing known */
+	uint16_t mss_probe; /* size of a larger segment under way; 0: none */
+	uint16_t mtu_probe_at; /* when one may be tried; about seconds */
 };
 static_assert(sizeof(struct tcp_cold) <= 64, "with the TCB at most 448 octets");
 
 enum tcp_cold_flag {
 	COLD_REORDERING = 1,  /* segments have overtaken each other on this path */
 	COLD_TLP_RETRANS = 2, /* the probe was a segment sent again */
+	COLD_BLACK_HOLE = 4,  /* full segments have timed out, smaller ones were tried */
 };
 
 /* A segment of the retransmission queue, in the private area of its mbuf.  The driver may hold the
@@ -195,6 +204,7 @@ enum tcp_txseg_flag {
 	TXS_LOST = 2,   /* to be sent again */
 	TXS_RETX = 4,   /* was sent more than once: no RTT sample (Karn) */
 	TXS_FIN = 8,    /* was sent with FIN */
+	TXS_PROBE = 16, /* larger than mss, to find out whether it passes */
 };
 
 struct tcp_options {
@@ -309,6 +319,10 @@ static inline uint32_t tcp_flight(const struct tcp_conn *c)
 {
 	return c->snd_nxt - c->snd_una;
 }
+static inline bool tcp_in_flight(const struct tcp_conn *c, uint32_t seq)
+{
+	return seq_le(c->snd_una, seq) && seq_lt(seq, c->snd_nxt);
+}
 static inline struct conn_id tcp_conn_id(const struct tcp_conn *c, uint32_t index)
 {
 	return (struct conn_id){.index = index, .generation = c->generation};
@@ -336,10 +350,24 @@ void tcp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct
 /* RFC 9293 3.10.7.4, first check: is any of seg in the window from next up to edge? */
 bool tcp_window_takes(uint32_t next, uint32_t edge, const struct tcp_segment *seg);
 /* A next hop did not answer, or ICMP says so, for a segment of ours (seq) with this key.  hard: the
- * other end or an administrator refuses; it is not a state of the network that may pass. */
-void tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq, bool hard);
-/* ICMP says that a segment of ours (seq) was too big; mtu: octets of IP packet that will pass. */
-void tcp_packet_too_big(struct stack *st, const struct tcp_key *key, uint32_t seq, uint16_t mtu);
+ * other end or an administrator refuses; it is not a state of the network that may pass.  Returns
+ * false: no such segment is in flight (RFC 5927 4.1). */
+bool tcp_unreachable(struct stack *st, const struct tcp_key *key, uint32_t seq, bool hard);
+
+/* tcp_mtu.c */
+/* ICMP says that a segment of ours (seq) was too big; mtu: octets of IP packet that will pass.
+ * Returns false: no such segment is in flight. */
+bool tcp_packet_too_big(struct stack *st, const struct tcp_key *key, uint32_t seq, uint16_t mtu);
+/* After the handshake; mss_max: octets of payload that both ends and our link take. */
+void tcp_mtu_begin(struct tcp_conn *c, uint16_t mss_max);
+/* The retransmission timer expired. */
+void tcp_mtu_timeout(struct tcp_conn *c);
+/* Size of a larger segment to be tried, now that there are data_n octets to send; 0: none. */
+uint16_t tcp_mtu_probe_size(struct tcp_conn *c, size_t data_n);
+void tcp_mtu_probe_acked(struct tcp_conn *c, uint16_t len);
+void tcp_mtu_probe_failed(struct tcp_conn *c);
+/* Nothing but a segment that was tried for its size is lost: no congestion. */
+bool tcp_mtu_only_probe_lost(struct tcp_conn *c);
 
 /* tcp_ack.c */
 /* Returns false when the segment must not be processed further. */
@@ -354,7 +382,7 @@ uint32_t tcp_pipe(const struct tcp_conn *c);
 struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m);
 /* Copy into the queue, full segments; returns octets taken (fewer: buffer or pool full). */
 size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data);
-/* Cut an mbuf of the queue that nobody else holds after len octets.  Returns 0 or -ENOBUFS. */
+/* Cut a segment of the queue after len octets.  Returns 0 or -ENOBUFS. */
 int tcp_sendq_split(struct tcp_conn *c, struct rte_mbuf *m, uint16_t len) WARN_UNUSED;
 /* What an ACK told. */
 struct tcp_acked {
@@ -363,6 +391,7 @@ struct tcp_acked {
 	uint64_t resent_us;    /* of the oldest last transmission of others; 0: none */
 	uint64_t delivered_us; /* of the youngest transmission known to have arrived */
 	uint32_t delivered_end;
+	uint16_t probe_len; /* a segment tried for its size has arrived: its octets */
 };
 void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked);
 /* Mark what the blocks cover; returns octets newly covered. */
@@ -372,6 +401,8 @@ uint32_t tcp_sendq_sack(struct tcp_conn *c, const struct tcp_options *opt, struc
 uint64_t tcp_sendq_mark_lost(struct tcp_conn *c);
 /* The oldest segment that the peer does not have counts as lost. */
 void tcp_sendq_mark_head_lost(struct tcp_conn *c);
+/* So does all that is in flight and longer than len octets. */
+void tcp_sendq_mark_longer_lost(struct tcp_conn *c, uint16_t len);
 /* Timeout: all that is in flight counts as lost. */
 void tcp_sendq_mark_all_lost(struct tcp_conn *c);
 struct rte_mbuf *tcp_sendq_first_lost(const struct tcp_conn *c);
@@ -478,7 +509,7 @@ struct tcp_conn *tcp_syn_input(struct stack *st, struct tcp_syn *e, const struct
 /* The connection, in SYN_RCVD; NULL: none free. */
 struct tcp_conn *tcp_syn_conn(struct stack *st, const struct tcp_syn *e, struct listener *l);
 /* As tcp_unreachable. */
-void tcp_syn_unreachable(struct stack *st, struct tcp_syn *e, uint32_t seq, bool hard);
+bool tcp_syn_unreachable(struct stack *st, struct tcp_syn *e, uint32_t seq, bool hard);
 /* The window that SYN-ACKs tell. */
 uint32_t tcp_syn_window(const struct stack *st);
 

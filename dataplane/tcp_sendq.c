@@ -20,19 +20,26 @@ static size_t append_to_tail(struct tcp_conn *c, struct bytes data)
 	if (!c->unsent)
 		return 0;
 	struct tcp_txseg *seg = tcp_txseg_of(c->sendq_tail);
-	if (seg->len >= c->mss)
+	size_t most = c->mss;
+	if (unlikely(seg->flags & TXS_PROBE))
+		most = MAX(c->mss, tcp_cold(c)->mss_probe);
+	if (seg->len >= most)
 		return 0;
 	size_t room = (size_t)c->sendq_tail->buf_len - seg->payload_off - seg->len;
-	size_t n = MIN(MIN(data.n, (size_t)(c->mss - seg->len)), room);
+	size_t n = MIN(MIN(data.n, most - seg->len), room);
 	memcpy(payload_of(c->sendq_tail) + seg->len, data.p, n);
 	seg->len = (uint16_t)(seg->len + n);
 	c->snd_end += (uint32_t)n;
 	return n;
 }
 
-static void sendq_push(struct tcp_conn *c, struct rte_mbuf *m)
+/* For data_n octets, as many as fit. */
+static void sendq_push(struct tcp_conn *c, struct rte_mbuf *m, size_t data_n)
 {
-	*tcp_txseg_of(m) = (struct tcp_txseg){.seq = c->snd_end, .payload_off = m->data_off};
+	bool probe = unlikely(c->flags & CF_MTU_BELOW) && tcp_mtu_probe_size(c, data_n);
+
+	*tcp_txseg_of(m) = (struct tcp_txseg){
+		.seq = c->snd_end, .payload_off = m->data_off, .flags = probe ? TXS_PROBE : 0};
 	if (c->sendq_tail)
 		tcp_txseg_of(c->sendq_tail)->next = m;
 	else
@@ -56,7 +63,7 @@ size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data)
 				c->flags |= CF_POOL_WAIT;
 				break;
 			}
-			sendq_push(c, m);
+			sendq_push(c, m, data.n);
 			continue;
 		}
 		done += n;
@@ -80,10 +87,12 @@ int tcp_sendq_split(struct tcp_conn *c, struct rte_mbuf *m, uint16_t len)
 		.len = (uint16_t)(seg->len - len),
 		.payload_off = rest->data_off,
 		.sent_us = seg->sent_us,
-		.flags = seg->flags,
+		.flags = seg->flags & (uint8_t)~TXS_PROBE,
 	};
 	memcpy(payload_of(rest), payload_of(m) + len, tail->len);
 	seg->len = len;
+	if (seg->flags & TXS_SACKED)
+		c->sacked_segs++;
 	seg->next = rest;
 	if (c->sendq_tail == m)
 		c->sendq_tail = rest;
@@ -114,6 +123,8 @@ static void seg_mark_lost(struct tcp_conn *c, struct tcp_txseg *seg)
 static void seg_delivered(
 	const struct tcp_conn *c, const struct tcp_txseg *seg, struct tcp_acked *acked)
 {
+	if (unlikely(seg->flags & TXS_PROBE))
+		acked->probe_len = seg->len;
 	if (!(seg->flags & TXS_RETX)) {
 		acked->sent_us = MAX(acked->sent_us, seg->sent_us);
 	} else {
@@ -230,6 +241,14 @@ void tcp_sendq_mark_head_lost(struct tcp_conn *c)
 			seg_mark_lost(c, tcp_txseg_of(m));
 			return;
 		}
+	}
+}
+
+void tcp_sendq_mark_longer_lost(struct tcp_conn *c, uint16_t len)
+{
+	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent; m = tcp_txseg_of(m)->next) {
+		if (tcp_txseg_of(m)->len > len)
+			seg_mark_lost(c, tcp_txseg_of(m));
 	}
 }
 

@@ -365,11 +365,14 @@ struct tcp_conn *tcp_syn_input(struct stack *st, struct tcp_syn *e, const struct
 	return NULL;
 }
 
-void tcp_syn_unreachable(struct stack *st, struct tcp_syn *e, uint32_t seq, bool hard)
+bool tcp_syn_unreachable(struct stack *st, struct tcp_syn *e, uint32_t seq, bool hard)
 {
+	if (seq != e->iss)
+		return false;
 	/* RFC 5461 4.1: no connection is there yet that could suffer */
-	if (!hard || seq != e->iss)
-		return;
-	counter_inc(CTR_TCP_ATTEMPT_FAILS);
-	syn_remove(st, e);
+	if (hard) {
+		counter_inc(CTR_TCP_ATTEMPT_FAILS);
+		syn_remove(st, e);
+	}
+	return true;
 }

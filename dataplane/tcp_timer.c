@@ -110,9 +110,10 @@ static void retransmit_timeout(struct tcp_conn *c)
 	counter_inc(CTR_TCP_RTO_EXPIRED);
 	if (c->retries >= max) {
 		tcp_send_rst(c);
-		tcp_conn_end(c, STREAM_TIMEOUT);
+		tcp_conn_end(c, c->flags & CF_UNREACHABLE ? STREAM_UNREACHABLE : STREAM_TIMEOUT);
 		return;
 	}
+	tcp_mtu_timeout(c);
 	if (c->snd_wnd == 0)
 		counter_inc(CTR_TCP_ZERO_WINDOW_PROBES);
 	else
