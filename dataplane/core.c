@@ -137,8 +137,10 @@ static void note_long_lap(struct core *c, const uint64_t stamp[CORE_STAGE_N + 1]
 	}
 	counter_inc(CTR_CORE_LONG_LAPS);
 	atomic_fetch_add_explicit(&c->long_laps[worst], 1, memory_order_relaxed);
-	if (us > atomic_load_explicit(&c->worst_lap_us, memory_order_relaxed))
+	if (us > atomic_load_explicit(&c->worst_lap_us, memory_order_relaxed)) {
 		atomic_store_explicit(&c->worst_lap_us, us, memory_order_relaxed);
+		atomic_store_explicit(&c->worst_lap_stage, worst, memory_order_relaxed);
+	}
 	log_debug("core", "long-lap core=%u us=%llu stage=%s", c->index, (unsigned long long)us,
 		core_stage_text(worst));
 }

@@ -68,6 +68,7 @@ struct core {
 	struct waker waker; /* who has something for this core kicks it */
 	alignas(CACHE_LINE) _Atomic uint64_t lap_at_us; /* main's watchdog reads it */
 	_Atomic uint64_t worst_lap_us;                  /* since start, without sleeps */
+	_Atomic uint32_t worst_lap_stage;               /* enum core_stage: most of it */
 	_Atomic uint64_t long_laps[CORE_STAGE_N];       /* laps over CORE_LONG_LAP_US, by stage */
 	atomic_bool stop;
 };

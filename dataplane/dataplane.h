@@ -50,6 +50,9 @@ struct stream_ops {
 	void (*on_close)(struct stream *s, enum stream_reason reason);
 	/* The stream is protected by TLS from now on (dataplane/tls/tls.h). */
 	void (*on_secure)(struct stream *s);
+	/* For people: who this is and what it does, "smtp in: DATA, 3 messages", printable, with a
+	 * NUL, at most cap octets.  Changes nothing.  NULL: nothing to say. */
+	void (*describe)(const struct stream *s, char *out, size_t cap);
 };
 
 /* What a layer offers to the one above: TCP, or TLS over TCP. */
@@ -149,5 +152,6 @@ struct stack_info {
 	uint32_t time_wait;
 	uint32_t connections_max;
 	uint32_t neighbours;
+	uint32_t states[16]; /* connections, by enum stack_state (inspect.h) */
 };
 void stack_get_info(const struct stack *st, struct stack_info *info_r);

@@ -34,7 +34,11 @@ static int rings_of_pair(struct net *net, unsigned from, unsigned to, unsigned s
 	net->frames[from][to] = ring_new("frames", from, to, size, socket);
 	net->neighs[from][to] = rte_ring_create_elem(
 		name, sizeof(struct neigh_msg), MIN(size, NEIGH_RING_SIZE), socket, RING_FLAGS);
-	return net->frames[from][to] && net->neighs[from][to] ? 0 : -ENOMEM;
+	if (!net->frames[from][to] || !net->neighs[from][to])
+		return -ENOMEM;
+	ring_watch_add(&net->frames_watch[from][to], net->frames[from][to], RING_PACKET);
+	ring_watch_add(&net->neighs_watch[from][to], net->neighs[from][to], RING_PACKET);
+	return 0;
 }
 
 int dispatch_init(struct net *net, uint32_t ring_size)
@@ -53,15 +57,24 @@ int dispatch_init(struct net *net, uint32_t ring_size)
 				ring_new("sends", from, p, size, net->ports[p].socket);
 			if (!net->sends[from][p])
 				return -ENOMEM;
+			ring_watch_add(
+				&net->sends_watch[from][p], net->sends[from][p], RING_PACKET);
 		}
 	}
 	return 0;
 }
 
-static void ring_drain(struct rte_ring *r)
+static void ring_unwatch(struct ring_watch *w)
+{
+	if (w->ring)
+		ring_watch_remove(w);
+}
+
+static void ring_drain(struct rte_ring *r, struct ring_watch *w)
 {
 	void *m;
 
+	ring_unwatch(w);
 	while (r && rte_ring_sc_dequeue(r, &m) == 0)
 		rte_pktmbuf_free(m);
 	rte_ring_free(r);
@@ -71,15 +84,29 @@ void dispatch_fini(struct net *net)
 {
 	for (unsigned from = 0; from < CORES_MAX; from++) {
 		for (unsigned to = 0; to < CORES_MAX; to++) {
-			ring_drain(net->frames[from][to]);
+			ring_drain(net->frames[from][to], &net->frames_watch[from][to]);
+			ring_unwatch(&net->neighs_watch[from][to]);
 			rte_ring_free(net->neighs[from][to]);
 		}
 		for (unsigned p = 0; p < PORTS_MAX; p++)
-			ring_drain(net->sends[from][p]);
+			ring_drain(net->sends[from][p], &net->sends_watch[from][p]);
 	}
 	memset(net->frames, 0, sizeof(net->frames));
 	memset(net->neighs, 0, sizeof(net->neighs));
 	memset(net->sends, 0, sizeof(net->sends));
+}
+
+/* One frame or message into a ring between cores.  False: no room. */
+static bool ring_put(struct rte_ring *r, struct ring_watch *w, void *element)
+{
+	unsigned room;
+	bool put = rte_ring_sp_enqueue_bulk(r, &element, 1, &room) == 1;
+
+	if (put)
+		ring_watch_depth(w, rte_ring_get_capacity(r) - room);
+	else
+		ring_watch_drop(w, 1);
+	return put;
 }
 
 static bool is_arp_reply(const struct rte_mbuf *m)
@@ -105,7 +132,7 @@ static void copy_to_others(struct core_io *io, unsigned port, const struct rte_m
 			rte_pktmbuf_copy(m, net->ports[port].rx_pool, 0, UINT32_MAX);
 		if (copy)
 			copy->port = (uint16_t)port;
-		if (copy && rte_ring_sp_enqueue(net->frames[here][to], copy) == 0) {
+		if (copy && ring_put(net->frames[here][to], &net->frames_watch[here][to], copy)) {
 			waker_kick(&net->cores[to].waker);
 		} else {
 			rte_pktmbuf_free(copy);
@@ -149,7 +176,7 @@ unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **fr
 			continue;
 		}
 		frames[i]->port = (uint16_t)port;
-		if (rte_ring_sp_enqueue(net->frames[here][to], frames[i]) == 0) {
+		if (ring_put(net->frames[here][to], &net->frames_watch[here][to], frames[i])) {
 			away++;
 			kick[to] = true;
 		} else {
@@ -237,11 +264,14 @@ unsigned dispatch_receive(struct core_io *io, uint64_t now_us)
 unsigned dispatch_send(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n)
 {
 	struct net *net = io->net;
-	unsigned done = rte_ring_sp_enqueue_burst(
-		net->sends[io->core->index][port], (void **)frames, n, NULL);
+	unsigned here = io->core->index, room;
+	struct rte_ring *ring = net->sends[here][port];
+	unsigned done = rte_ring_sp_enqueue_burst(ring, (void **)frames, n, &room);
 
+	/* What did not go stays in the backlog and is not lost yet. */
+	ring_watch_depth(&net->sends_watch[here][port], rte_ring_get_capacity(ring) - room);
 	if (done)
-		waker_kick(&net->cores[net->ports[port].via[io->core->index]].waker);
+		waker_kick(&net->cores[net->ports[port].via[here]].waker);
 	return done;
 }
 
@@ -252,12 +282,15 @@ void dispatch_neigh(
 	struct neigh_msg m = {.ip = *ip, .port = (uint16_t)port};
 
 	memcpy(m.mac, mac, sizeof(m.mac));
+	unsigned here = io->core->index;
 	for (unsigned to = 0; to < net->core_count; to++) {
-		if (to == io->core->index)
+		if (to == here)
 			continue;
-		if (rte_ring_sp_enqueue_elem(net->neighs[io->core->index][to], &m, sizeof(m)) == 0)
+		if (rte_ring_sp_enqueue_elem(net->neighs[here][to], &m, sizeof(m)) == 0) {
 			waker_kick(&net->cores[to].waker);
-		else
+		} else {
+			ring_watch_drop(&net->neighs_watch[here][to], 1);
 			counter_inc(CTR_STEER_DROPPED);
+		}
 	}
 }

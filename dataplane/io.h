@@ -6,6 +6,7 @@
  * queue of a port sends through a ring to one that has; a neighbour learned on one core goes to all
  * the others.  All these rings are SP/SC and may drop, which is counted: TCP repairs it. */
 #pragma once
+#include "dataplane/base/rt/ring_watch.h"
 #include "dataplane/port.h"
 #include "dataplane/rss.h"
 #include "dataplane/stack.h"
@@ -65,6 +66,8 @@ struct net {
 	struct rte_ring *frames[CORES_MAX][CORES_MAX]; /* [from][to]: received, steered */
 	struct rte_ring *sends[CORES_MAX][PORTS_MAX];  /* [from]: to a core with a queue */
 	struct rte_ring *neighs[CORES_MAX][CORES_MAX]; /* [from][to]: struct neigh_msg */
+	struct ring_watch frames_watch[CORES_MAX][CORES_MAX], neighs_watch[CORES_MAX][CORES_MAX];
+	struct ring_watch sends_watch[CORES_MAX][PORTS_MAX];
 };
 
 /* One core's side.  OWNER: that core. */

@@ -65,6 +65,7 @@ static void tables_free(struct stack *st)
 	rte_free(st->table.slots);
 	rte_free(st->tws);
 	rte_free(st->cold);
+	rte_free(st->notes);
 	rte_free(st->conns);
 	rte_free(st);
 }
@@ -88,13 +89,15 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 		st->conf.snd_buffer_bytes = STACK_BUFFER_DEFAULT;
 	st->conns = rte_zmalloc_socket(
 		"tcp_conns", conf->connections_max * sizeof(struct tcp_conn), CACHE_LINE, socket);
+	st->notes = rte_zmalloc_socket(
+		"tcp_notes", conf->connections_max * sizeof(struct tcp_note), CACHE_LINE, socket);
 	st->cold = rte_zmalloc_socket(
 		"tcp_cold", conf->connections_max * sizeof(struct tcp_cold), CACHE_LINE, socket);
 	st->tws = rte_zmalloc_socket("tcp_tw", tw_max * sizeof(struct tcp_tw), CACHE_LINE, socket);
 	st->table.slots = rte_malloc_socket("tcp_table", tcp_table_bytes(refs), CACHE_LINE, socket);
 	bool syn_ok = tcp_syn_init(st, socket) && tcp_source_init(st, socket) &&
 		      ip_reass_init(st, socket);
-	if (!st->conns || !st->cold || !st->tws || !st->table.slots || !syn_ok) {
+	if (!st->conns || !st->cold || !st->notes || !st->tws || !st->table.slots || !syn_ok) {
 		tables_free(st);
 		return NULL;
 	}
@@ -252,47 +255,13 @@ void stack_get_info(const struct stack *st, struct stack_info *info_r)
 	*info_r = (struct stack_info){
 		.connections = st->connections + st->syn.used + st->tw_count,
 		.half_open = st->syn.used,
-		.established = st->established,
+		.established = st->states[TCP_ESTABLISHED],
 		.time_wait = st->tw_count,
 		.connections_max = st->conf.connections_max,
 		.neighbours = st->neigh.count,
 	};
-}
-
-static const char *const state_names[TCP_STATE_N] = {
-	[TCP_CLOSED] = "closed",
-	[TCP_SYN_SENT] = "syn-sent",
-	[TCP_SYN_RCVD] = "syn-received",
-	[TCP_ESTABLISHED] = "established",
-	[TCP_FIN_WAIT_1] = "fin-wait-1",
-	[TCP_FIN_WAIT_2] = "fin-wait-2",
-	[TCP_CLOSE_WAIT] = "close-wait",
-	[TCP_CLOSING] = "closing",
-	[TCP_LAST_ACK] = "last-ack",
-};
-
-unsigned stack_list(
-	const struct stack *st, uint32_t *from_r, struct stack_conn_info *out, unsigned max)
-{
-	unsigned n = 0;
-	uint32_t i = *from_r;
-
-	for (; i < st->conf.connections_max && n < max; i++) {
-		const struct tcp_conn *c = &st->conns[i];
-		if (c->state == TCP_CLOSED)
-			continue;
-		out[n++] = (struct stack_conn_info){
-			.id = tcp_conn_id(c, i),
-			.local = {c->key.local, c->key.local_port},
-			.peer = {c->key.peer,  c->key.peer_port },
-			.state = state_names[c->state],
-			.cwnd = c->cc.cwnd,
-			.srtt_us = c->srtt_us,
-			.retransmits = c->retransmits,
-			.snd_queued = c->snd_end - c->snd_una,
-			.rcv_queued = c->unread_bytes,
-		};
-	}
-	*from_r = i;
-	return n;
+	for (unsigned i = TCP_SYN_SENT; i < TCP_STATE_N; i++)
+		info_r->states[i] = st->states[i];
+	info_r->states[TCP_SYN_RCVD] += st->syn.used;
+	info_r->states[TCP_STATE_N] = st->tw_count; /* STACK_STATE_TIME_WAIT */
 }

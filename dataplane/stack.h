@@ -135,14 +135,3 @@ struct steer_table {
 /* Returns the owner's core index; `here` for everything that is handled where it arrives (ARP, ICMP
  * echo, malformed frames, unknown ports). */
 unsigned steer_owner(const struct steer_table *t, const struct rte_mbuf *frame, unsigned here);
-
-/* A human line per connection, for `tcp list`; returns connections visited from index *from_r on.
- */
-struct stack_conn_info {
-	struct conn_id id;
-	struct endpoint local, peer;
-	const char *state;
-	uint32_t cwnd, srtt_us, retransmits, snd_queued, rcv_queued;
-};
-unsigned stack_list(
-	const struct stack *st, uint32_t *from_r, struct stack_conn_info *out, unsigned max);

@@ -35,7 +35,8 @@ struct stack {
 	struct tcp_table
 		table; /* references: connections, then TIME_WAIT from connections_max on */
 	struct tcp_conn *conns;
-	struct tcp_cold *cold; /* of conns, by index */
+	struct tcp_cold *cold;  /* of conns, by index */
+	struct tcp_note *notes; /* the same */
 	struct tcp_tw *tws;
 	uint32_t tw_max;
 	struct list conn_unused; /* free slots, oldest first */
@@ -51,7 +52,8 @@ struct stack {
 		uint64_t until_us;
 		uint32_t left;
 	} challenges;
-	uint32_t connections, established, tw_count;
+	uint32_t connections, tw_count;
+	uint32_t states[TCP_STATE_N]; /* connections, by state; CLOSED means nothing */
 	uint32_t ephemeral_next;
 	struct {
 		uint16_t port; /* 0: free */
@@ -87,6 +89,11 @@ static inline uint32_t stack_conn_index(const struct stack *st, const struct tcp
 static inline struct tcp_cold *tcp_cold(const struct tcp_conn *c)
 {
 	return &c->stack->cold[stack_conn_index(c->stack, c)];
+}
+
+static inline struct tcp_note *tcp_note(const struct tcp_conn *c)
+{
+	return &c->stack->notes[stack_conn_index(c->stack, c)];
 }
 
 /* stack.c */

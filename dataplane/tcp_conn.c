@@ -42,6 +42,7 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	list_remove(&c->lap);
 	memset(c, 0, sizeof(*c));
 	memset(&st->cold[index], 0, sizeof(struct tcp_cold));
+	st->notes[index] = (struct tcp_note){.began_s = (uint32_t)(st->now_us / US_PER_SEC)};
 	c->key = *key;
 	c->in_table = true;
 	c->generation = generation ? generation : 1;
@@ -101,8 +102,8 @@ void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state)
 {
 	struct stack *st = c->stack;
 
-	st->established -= c->state == TCP_ESTABLISHED;
-	st->established += state == TCP_ESTABLISHED;
+	st->states[c->state]--;
+	st->states[state]++;
 	c->state = (uint8_t)state;
 }
 

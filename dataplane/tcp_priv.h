@@ -181,6 +181,12 @@ struct tcp_cold {
 };
 static_assert(sizeof(struct tcp_cold) <= 64, "with the TCB at most 448 octets");
 
+/* What only who looks on wants to know; the third array. */
+struct tcp_note {
+	uint32_t began_s; /* when the connection was made, in seconds of the stack's clock */
+	uint16_t in_wraps, out_wraps; /* times that rcv_nxt and snd_una went through 0 */
+};
+
 enum tcp_cold_flag {
 	COLD_REORDERING = 1,  /* segments have overtaken each other on this path */
 	COLD_TLP_RETRANS = 2, /* the probe was a segment sent again */

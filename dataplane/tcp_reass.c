@@ -91,6 +91,13 @@ static bool give(struct tcp_conn *c, struct rte_mbuf *m, uint16_t *left_r)
 	return false;
 }
 
+static void received(struct tcp_conn *c, uint32_t n)
+{
+	if (unlikely(c->rcv_nxt + n < c->rcv_nxt))
+		tcp_note(c)->in_wraps++;
+	c->rcv_nxt += n;
+}
+
 /* In-order octets at rcv_nxt.  Returns false when they could not be kept. */
 static bool accept_in_order(struct tcp_conn *c, struct rte_mbuf *m)
 {
@@ -99,7 +106,7 @@ static bool accept_in_order(struct tcp_conn *c, struct rte_mbuf *m)
 
 	m->next = NULL;
 	if (!c->stream) { /* closed by the application: acknowledged and discarded */
-		c->rcv_nxt += m->data_len;
+		received(c, m->data_len);
 		rte_pktmbuf_free(m);
 		return true;
 	}
@@ -108,7 +115,7 @@ static bool accept_in_order(struct tcp_conn *c, struct rte_mbuf *m)
 		rte_pktmbuf_free(m);
 		return false;
 	}
-	c->rcv_nxt += m->data_len;
+	received(c, m->data_len);
 	if (hold) {
 		unread_push(c, m);
 		return true;

@@ -166,6 +166,8 @@ void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked)
 			c->sendq_tail = NULL;
 		rte_pktmbuf_free(m);
 	}
+	if (unlikely(ack < c->snd_una))
+		tcp_note(c)->out_wraps++;
 	c->snd_una = ack;
 }
 

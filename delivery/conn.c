@@ -344,7 +344,29 @@ static void on_close(struct stream *s, enum stream_reason reason)
 	conn_over(c);
 }
 
+static void describe(const struct stream *s, char *out, size_t cap)
+{
+	static const char *const states[] = {
+		[CONN_CONNECTING] = "connecting",
+		[CONN_READY] = "idle",
+		[CONN_BUSY] = "sending",
+		[CONN_LEAVING] = "QUIT",
+		[CONN_CLOSED] = "closed",
+	};
+	const struct conn *c = container_of(s, const struct conn, stream);
+	struct buf b;
+
+	buf_init(&b, out, cap);
+	buf_printf(&b, "delivery to %.48s: %s", c->host,
+		c->state < ARRAY_LEN(states) && states[c->state] ? states[c->state] : "?");
+	if (c->report)
+		buf_printf(&b, " %016lx", c->report->job->id);
+	buf_printf(&b, ", %u messages", c->messages);
+	out[MIN(b.n, cap - 1)] = '\0';
+}
+
 static const struct stream_ops stream_ops = {
+	.describe = describe,
 	.on_open = on_open,
 	.on_data = on_data,
 	.on_eof = on_eof,

@@ -280,7 +280,54 @@ static void on_close(struct stream *st, enum stream_reason reason)
 	conn_free(conn_of(st));
 }
 
+/* What keeps the peer waiting, or what the peer is expected to do. */
+static const char *doing(const struct smtp_conn *c)
+{
+	static const char *const waits[] = {
+		[WAIT_MEMORY] = "waits for body memory",
+		[WAIT_CREDIT] = "waits for the store's ring",
+		[WAIT_PARTS] = "waits for parts to be stored",
+	};
+	static const char *const states[] = {
+		[SMTP_CONNECT] = "not greeted yet",
+		[SMTP_START] = "before HELO",
+		[SMTP_READY] = "idle",
+		[SMTP_MAIL] = "MAIL",
+		[SMTP_RCPT] = "RCPT",
+		[SMTP_BDAT] = "BDAT",
+		[SMTP_DATA] = "DATA",
+		[SMTP_CHUNK] = "BDAT",
+		[SMTP_AUTH] = "AUTH",
+		[SMTP_TLS] = "STARTTLS",
+		[SMTP_CLOSED] = "closing",
+	};
+
+	if (c->wait != WAIT_NONE && c->wait < ARRAY_LEN(waits))
+		return waits[c->wait];
+	if (c->session.stage != STAGE_NONE)
+		return "waits for a verdict";
+	return c->session.state < ARRAY_LEN(states) ? states[c->session.state] : "?";
+}
+
+static void describe(const struct stream *st, char *out, size_t cap)
+{
+	const struct smtp_conn *c = container_of(st, const struct smtp_conn, stream);
+	const struct smtp_session *s = &c->session;
+	struct buf b;
+
+	buf_init(&b, out, cap);
+	buf_printf(&b, "smtp in: %s", doing(c));
+	if (s->rcpts)
+		buf_printf(&b, ", %u recipients", s->rcpts);
+	if (smtp_session_inflight(s))
+		buf_printf(&b, ", %u commits awaited", smtp_session_inflight(s));
+	if (c->charged)
+		buf_printf(&b, ", %u kB held", c->charged * CHUNK_DATA / 1024);
+	out[MIN(b.n, cap - 1)] = '\0';
+}
+
 static const struct stream_ops conn_ops = {
+	.describe = describe,
 	.on_data = on_data,
 	.on_eof = on_eof,
 	.on_writable = on_writable,

@@ -404,7 +404,18 @@ static void on_close(struct stream *s, enum stream_reason reason)
 		s->ops->on_close(s, reason);
 }
 
+static void describe(const struct stream *s, char *out, size_t cap)
+{
+	const struct tls_session *t = session_of(s);
+	size_t n =
+		(size_t)snprintf(out, cap, "%s, ", t->flags & TLSF_OPEN ? "TLS" : "TLS handshake");
+
+	if (t->ops->describe && n < cap)
+		t->ops->describe(s, out + n, cap - n);
+}
+
 static const struct stream_ops tls_ops = {
+	.describe = describe,
 	.on_data = on_data,
 	.on_eof = on_eof,
 	.on_writable = on_writable,

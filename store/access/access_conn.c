@@ -309,7 +309,23 @@ static void on_close(struct stream *s, enum stream_reason reason)
 	access_conn_service(c);
 }
 
+static void describe(const struct stream *s, char *out, size_t cap)
+{
+	const struct access_conn *c = container_of(s, const struct access_conn, stream);
+	const struct access_engine *e = c->engine;
+	struct buf b;
+
+	buf_init(&b, out, cap);
+	buf_printf(&b, "%s: ", c->server->proto->name);
+	if (e->ops->describe)
+		e->ops->describe(e, &b);
+	if (e->busy)
+		buf_str(&b, ", waits for the store");
+	out[MIN(b.n, cap - 1)] = '\0';
+}
+
 const struct stream_ops access_conn_stream_ops = {
+	.describe = describe,
 	.on_data = on_data,
 	.on_eof = on_eof,
 	.on_writable = on_writable,

@@ -70,6 +70,9 @@ struct access_engine_ops {
 	/* The connection is gone: no output matters any more.  busy may stay until an op is done.
 	 */
 	void (*hangup)(struct access_engine *e);
+	/* For people: appends the state, "account 5, INBOX selected, IDLE".  NULL: nothing to say.
+	 */
+	void (*describe)(const struct access_engine *e, struct buf *out);
 };
 
 struct access_engine {

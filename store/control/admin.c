@@ -17,18 +17,24 @@
 #define IDLE_S 600 /* chosen: a client that is silent that long is gone */
 
 static const struct admin_command commands[] = {
-	{"status",        admin_status       },
-	{"counters",      admin_counters     },
-	{"queue list",    admin_queue_list   },
-	{"queue show",    admin_queue_show   },
-	{"queue retry",   admin_queue_retry  },
-	{"queue delete",  admin_queue_delete },
-	{"queue hold",    admin_queue_hold   },
-	{"queue release", admin_queue_release},
-	{"user add",      admin_user_add     },
-	{"user passwd",   admin_user_passwd  },
-	{"user delete",   admin_user_delete  },
-	{"user list",     admin_user_list    },
+	{"status",         admin_status        },
+	{"counters",       admin_counters      },
+	{"queue list",     admin_queue_list    },
+	{"queue show",     admin_queue_show    },
+	{"queue retry",    admin_queue_retry   },
+	{"queue delete",   admin_queue_delete  },
+	{"queue hold",     admin_queue_hold    },
+	{"queue release",  admin_queue_release },
+	{"user add",       admin_user_add      },
+	{"user passwd",    admin_user_passwd   },
+	{"user delete",    admin_user_delete   },
+	{"user list",      admin_user_list     },
+	{"net",            admin_net           },
+	{"net neighbours", admin_net_neighbours},
+	{"net routes",     admin_net_routes    },
+	{"tcp",            admin_tcp           },
+	{"tcp list",       admin_tcp_list      },
+	{"tcp show",       admin_tcp_show      },
 };
 
 /* ---- answers ---- */
@@ -64,6 +70,8 @@ static void client_release(struct admin_client *c)
 static void finish(struct admin_client *c, json_t *last)
 {
 	admin_send(c, last);
+	free(c->owned);
+	c->owned = NULL;
 	memset(&c->work, 0, sizeof(c->work));
 	c->resume = NULL;
 	c->busy = false;
@@ -350,6 +358,12 @@ static int socket_open(struct admin *a, const struct privileges *p, char *error,
 	return err;
 }
 
+static void channel_attach(struct admin *a, struct channel *ch)
+{
+	ch->on_credit = on_credit;
+	ch->ctx = a;
+}
+
 int admin_create(struct daemon *d, const struct privileges *p, struct admin **admin_r, char *error,
 	size_t error_n)
 {
@@ -366,10 +380,10 @@ int admin_create(struct daemon *d, const struct privileges *p, struct admin **ad
 	list_init(&a->clients);
 	list_init(&a->waiting);
 	snprintf(a->path, sizeof(a->path), "%s", d->config->root.admin.socket);
-	for (size_t i = 0; i < ARRAY_LEN(channels); i++) {
-		channels[i]->on_credit = on_credit;
-		channels[i]->ctx = a;
-	}
+	for (size_t i = 0; i < ARRAY_LEN(channels); i++)
+		channel_attach(a, channels[i]);
+	for (unsigned i = 0; i < d->core_count; i++)
+		channel_attach(a, &d->rooms[i].questions);
 	return socket_open(a, p, error, error_n);
 }
 
@@ -384,6 +398,7 @@ void admin_destroy(struct admin **admin)
 		struct admin_client *c = list_entry(it, struct admin_client, node);
 		if (c->bev)
 			bufferevent_free(c->bev);
+		free(c->owned);
 		free(c);
 	}
 	if (a->listener) {

@@ -4,12 +4,14 @@
 #include <jansson.h>
 #include "dataplane/base/list.h"
 #include "store/control/admin.h"
+#include "store/control/agent.h"
 
 #define ADMIN_CLIENTS_MAX 16            /* chosen: operators and their scripts */
 #define ADMIN_REQUEST_MAX 65536         /* octets of a request line; chosen */
 #define ADMIN_OUTPUT_HIGH (256u * 1024) /* octets not read by the client: the command waits */
 #define ADMIN_BATCH       64            /* messages per slice of the queue */
 #define ADMIN_LIST_LIMIT  100           /* lines of a list unless asked for more */
+#define ADMIN_SORTED_MAX  10000         /* rows that are kept to be sorted; chosen: 4 MiB */
 
 struct admin_client;
 struct bufferevent;
@@ -45,6 +47,53 @@ struct user_work {
 	uint64_t listed;
 };
 
+enum tcp_sort {
+	TCP_SORT_NONE,
+	TCP_SORT_CWND,
+	TCP_SORT_SRTT,
+	TCP_SORT_RETRANSMITS,
+	TCP_SORT_BYTES_IN,
+	TCP_SORT_BYTES_OUT,
+	TCP_SORT_UNSENT,
+	TCP_SORT_UNREAD,
+	TCP_SORT_AGE,
+	TCP_SORT_N
+};
+
+/* What `tcp list` asks for. */
+struct tcp_request {
+	struct stack_filter filter;
+	enum tcp_sort sort;
+	uint32_t limit;
+};
+
+struct tcp_sorted {
+	uint64_t value;
+	uint32_t core;
+	struct stack_conn_info row;
+};
+
+/* A walk over the connections of all cores. */
+struct tcp_work {
+	struct tcp_request request;
+	uint32_t core;
+	uint64_t found;
+	struct tcp_sorted *heap; /* with a sort: the rows that come first; the client's `owned` */
+	uint32_t kept;
+	union {
+		struct tcp_list_op list;
+		struct tcp_show_op show;
+	} u;
+};
+
+/* Neighbours or routes. */
+struct net_work {
+	struct net_op op;
+	bool routes;
+	uint32_t core;
+	uint64_t sent;
+};
+
 /* One request at a time per client; its memory stays until the op under way is done. */
 struct admin_client {
 	struct list node;
@@ -60,7 +109,10 @@ struct admin_client {
 		struct queue_walk walk;
 		struct queue_show show;
 		struct user_work user;
+		struct tcp_work tcp;
+		struct net_work net;
 	} work;
+	void *owned; /* heap memory of the command under way */
 };
 
 struct admin {
@@ -82,6 +134,17 @@ void admin_fail(struct admin_client *c, const char *format, ...) PRINTF(2, 3);
 void admin_not_found(struct admin_client *c, const char *format, ...) PRINTF(2, 3);
 /* The text for a status of the store's ops. */
 const char *admin_store_error(int status);
+
+/* An unsigned number as a member. */
+static inline void admin_put(json_t *object, const char *key, uint64_t v)
+{
+	json_object_set_new(object, key, json_integer((json_int_t)v));
+}
+/* Parts of `status` and `net`; the caller's references. */
+json_t *admin_cores_json(const struct daemon *d);
+json_t *admin_ports_json(void);
+json_t *admin_pools_json(void);
+json_t *admin_tcp_json(const struct daemon *d);
 
 /* Parse the objects of a chain of JSON lines as the store's readers make them, and empty it.  line
  * borrows the object; false ends the walk. */
@@ -109,6 +172,11 @@ const char *admin_text(const json_t *request, const char *key, size_t max, bool 
 uint64_t admin_number(
 	const json_t *request, const char *key, uint64_t def, uint64_t max, bool *ok_r);
 
+/* NULL: it is good, and *r is what it asks for; else what is wrong. */
+const char *admin_tcp_request(const json_t *request, struct tcp_request *r);
+/* "core.index.generation"; NULL is none. */
+bool admin_conn_id(const char *text, uint32_t *core_r, struct conn_id *id_r);
+
 void admin_status(struct admin_client *c, const json_t *request);
 void admin_counters(struct admin_client *c, const json_t *request);
 void admin_queue_list(struct admin_client *c, const json_t *request);
@@ -121,3 +189,9 @@ void admin_user_add(struct admin_client *c, const json_t *request);
 void admin_user_passwd(struct admin_client *c, const json_t *request);
 void admin_user_delete(struct admin_client *c, const json_t *request);
 void admin_user_list(struct admin_client *c, const json_t *request);
+void admin_net(struct admin_client *c, const json_t *request);
+void admin_net_neighbours(struct admin_client *c, const json_t *request);
+void admin_net_routes(struct admin_client *c, const json_t *request);
+void admin_tcp(struct admin_client *c, const json_t *request);
+void admin_tcp_list(struct admin_client *c, const json_t *request);
+void admin_tcp_show(struct admin_client *c, const json_t *request);

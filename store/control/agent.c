@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Main's agent on each core.  Sessions, schedule and stack belong to the core's thread: what main
  * wants done there, or to know from there, goes through this poller. */
-#include "store/control/daemon.h"
+#include "store/control/agent.h"
 
 #define PUBLISH_US 100000 /* chosen: `status` lags that much at most, beside main's own 250 ms */
 
@@ -42,6 +42,8 @@ static void publish_stack(struct core_rooms *r)
 	gauge(&r->gauges.connections, info.connections);
 	gauge(&r->gauges.established, info.established);
 	gauge(&r->gauges.time_wait, info.time_wait);
+	for (unsigned i = 0; i < STACK_STATE_N; i++)
+		gauge(&r->gauges.states[i], info.states[i]);
 }
 
 static void publish_channels(struct core_rooms *r)
@@ -79,6 +81,7 @@ static unsigned agent_poll(void *ctx, uint64_t now_us)
 		drain(r);
 		work = 1;
 	}
+	work += agent_answer(r);
 	if (unlikely(now_us - r->published_us >= (draining ? PUBLISH_US / 10 : PUBLISH_US))) {
 		r->published_us = now_us;
 		publish_sessions(r);

@@ -3,6 +3,7 @@
  * says otherwise. */
 #pragma once
 #include "dataplane/base/counters.h"
+#include "dataplane/inspect.h"
 #include "dataplane/port.h"
 #include "delivery/delivery.h"
 #include "smtp/server.h"
@@ -24,6 +25,7 @@ struct privileges;
 struct core_gauges {
 	_Atomic uint32_t smtp, pop3, imap;                    /* sessions */
 	_Atomic uint32_t connections, established, time_wait; /* TCP */
+	_Atomic uint32_t states[STACK_STATE_N];               /* connections by state */
 	_Atomic uint32_t scheduled, active, out_connections, domains, delivery_busy;
 	atomic_bool loading;
 	_Atomic uint32_t in_flight, credits; /* of all channels of the core */
@@ -37,6 +39,7 @@ struct core_rooms {
 	struct channel auth_readers[STORE_READERS_MAX], auth_passwords;
 	struct channel delivery_readers[STORE_READERS_MAX], access_readers[STORE_READERS_MAX];
 	struct hints ready, events;
+	struct channel questions;     /* main asks the core's agent (agent.h) */
 	struct access access, logins; /* of the mailbox servers; of SMTP */
 	struct tls *tls;
 	struct tls_config *tls_config;
@@ -55,8 +58,8 @@ struct core_rooms {
 /* One look at the counters; twice makes a rate. */
 struct sample {
 	uint64_t at_us;
-	uint64_t messages_in, messages_out;
-	uint64_t busy_us[CORES_MAX], idle_us[CORES_MAX];
+	uint64_t sum[COUNTER_N];
+	uint64_t core[CORES_MAX][COUNTER_N];
 };
 #define SAMPLES 8 /* chosen: two seconds of 250 ms */
 
@@ -120,6 +123,10 @@ void sample_take(struct daemon *d);
 bool sample_window(
 	const struct daemon *d, const struct sample **old_r, const struct sample **new_r);
 uint64_t core_counter(unsigned core, enum counter c);
+/* Per second over the window; 0 while there is none.  core < 0: of all threads. */
+double sample_rate(const struct daemon *d, int core, enum counter c);
+/* Share of a core's time in laps that found work, over the window: 0..1. */
+double sample_busy(const struct daemon *d, unsigned core);
 
 /* logfile.c: open log.file, owned by the user we become; 0 or -errno. */
 int logfile_open(

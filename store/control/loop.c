@@ -21,7 +21,11 @@ struct loop {
 
 static unsigned poll_channels(struct daemon *d)
 {
-	return channel_poll(&d->writer) + channel_poll(&d->reader) + channel_poll(&d->hasher);
+	unsigned n = channel_poll(&d->writer) + channel_poll(&d->reader) + channel_poll(&d->hasher);
+
+	for (unsigned i = 0; i < d->core_count; i++)
+		n += channel_poll(&d->rooms[i].questions);
+	return n;
 }
 
 /* Main is asleep for its producers whenever it is not here: they write the eventfd. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The composition of one core: a channel to each thread that each of its roles asks, the roles
  * themselves, their listeners. */
+#include "store/control/agent.h"
 #include "store/control/convert.h"
-#include "store/control/daemon.h"
 #include "store/control/certificates.h"
 #include <errno.h>
 
@@ -223,10 +223,22 @@ static int make_imap(struct making *m)
 	return err < 0 ? fail(m, err, "the IMAP listener (key listen.imap)") : 0;
 }
 
+/* Main's questions. */
+static int make_agent(struct making *m)
+{
+	struct core *core = m->r->core;
+	char name[20];
+
+	snprintf(name, sizeof(name), "main.c%u", core->index);
+	int err = channel_init(
+		&m->r->questions, name, AGENT_CREDITS, &m->d->waker, &core->waker, core->socket);
+	return err < 0 ? fail(m, err, name) : agent_add(m->r);
+}
+
 static int make_core(struct making *m, unsigned *worker, unsigned workers)
 {
 	struct core *core = m->r->core;
-	int err = agent_add(m->r);
+	int err = make_agent(m);
 
 	ids_init(&core->ids, core->index, store_last_id(m->d->store));
 	if (err == 0)
@@ -294,6 +306,7 @@ int rooms_create(struct daemon *d, char *error, size_t error_n)
 
 static void channels_fini(struct core_rooms *r)
 {
+	channel_fini(&r->questions);
 	channel_fini(&r->smtp_writer);
 	channel_fini(&r->delivery_writer);
 	channel_fini(&r->access_writer);

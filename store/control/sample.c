@@ -27,11 +27,13 @@ void sample_take(struct daemon *d)
 	struct sample *s = &d->samples[d->sample_count++ % SAMPLES];
 
 	s->at_us = clock_mono_us();
-	s->messages_in = counters_sum(CTR_SMTP_MESSAGES_IN);
-	s->messages_out = counters_sum(CTR_DELIVERY_DELIVERED);
+	for (unsigned i = 0; i < COUNTER_N; i++)
+		s->sum[i] = counters_sum((enum counter)i);
 	for (unsigned i = 0; i < d->core_count; i++) {
-		s->busy_us[i] = core_counter(i, CTR_CORE_BUSY_US);
-		s->idle_us[i] = core_counter(i, CTR_CORE_IDLE_US);
+		const struct counters *block = core_counters(i);
+		for (unsigned k = 0; block && k < COUNTER_N; k++)
+			s->core[i][k] =
+				atomic_load_explicit(&block->value[k], memory_order_relaxed);
 	}
 }
 
@@ -44,4 +46,23 @@ bool sample_window(const struct daemon *d, const struct sample **old_r, const st
 	*new_r = &d->samples[(d->sample_count - 1) % SAMPLES];
 	*old_r = &d->samples[(d->sample_count - n) % SAMPLES];
 	return true;
+}
+
+double sample_rate(const struct daemon *d, int core, enum counter c)
+{
+	const struct sample *a, *b;
+
+	if (!sample_window(d, &a, &b) || b->at_us <= a->at_us)
+		return 0.0;
+	uint64_t from = core < 0 ? a->sum[c] : a->core[core][c];
+	uint64_t to = core < 0 ? b->sum[c] : b->core[core][c];
+	return (double)(to - from) * 1e6 / (double)(b->at_us - a->at_us);
+}
+
+double sample_busy(const struct daemon *d, unsigned core)
+{
+	double busy = sample_rate(d, (int)core, CTR_CORE_BUSY_US);
+	double idle = sample_rate(d, (int)core, CTR_CORE_IDLE_US);
+
+	return busy + idle > 0 ? busy / (busy + idle) : 0.0;
 }

@@ -19,14 +19,18 @@ enum ctl_option {
 	CTL_OPT_ALL = 1 << 4,
 	CTL_OPT_YES = 1 << 5,
 	CTL_OPT_THREADS = 1 << 6,
+	CTL_OPT_STATE = 1 << 7,
+	CTL_OPT_PEER = 1 << 8,
+	CTL_OPT_PORT = 1 << 9,
+	CTL_OPT_SORT = 1 << 10,
 };
 
 struct ctl {
 	const char *socket;
 	bool json;
 	uint32_t given; /* enum ctl_option */
-	const char *domain, *sender, *from;
-	uint64_t limit;
+	const char *domain, *sender, *from, *state, *peer, *sort;
+	uint64_t limit, port;
 	/* connection */
 	int fd;
 	char *line;
@@ -63,9 +67,10 @@ uint64_t ctl_number(const json_t *object, const char *key);
 double ctl_real(const json_t *object, const char *key);
 /* The following write into out and return it. */
 const char *format_safe(const char *text, char *out, size_t cap);
-const char *format_bytes(uint64_t n, char out[16]);     /* "12.3M" */
-const char *format_duration(uint64_t ms, char out[16]); /* "4m", "2d3h" */
-const char *format_count(uint64_t n, char out[16]);     /* "1234", "12.3k" above 100,000 */
+const char *format_bytes(uint64_t n, char out[16]);                  /* "12.3M" */
+const char *format_duration(uint64_t ms, char out[16]);              /* "4m", "2d3h" */
+const char *format_list(const json_t *array, char *out, size_t cap); /* "a,b": of texts */
+const char *format_count(uint64_t n, char out[16]); /* "1234", "12.3k" above 100,000 */
 
 /* ---- commands ---- */
 
@@ -77,6 +82,16 @@ int ctl_queue_retry(struct ctl *c, char **args, int n);
 int ctl_queue_delete(struct ctl *c, char **args, int n);
 int ctl_queue_hold(struct ctl *c, char **args, int n);
 int ctl_queue_release(struct ctl *c, char **args, int n);
+int ctl_net(struct ctl *c, char **args, int n);
+int ctl_net_ports(struct ctl *c, char **args, int n);
+int ctl_net_cores(struct ctl *c, char **args, int n);
+int ctl_net_rings(struct ctl *c, char **args, int n);
+int ctl_net_pools(struct ctl *c, char **args, int n);
+int ctl_net_neighbours(struct ctl *c, char **args, int n);
+int ctl_net_routes(struct ctl *c, char **args, int n);
+int ctl_tcp(struct ctl *c, char **args, int n);
+int ctl_tcp_list(struct ctl *c, char **args, int n);
+int ctl_tcp_show(struct ctl *c, char **args, int n);
 int ctl_user_add(struct ctl *c, char **args, int n);
 int ctl_user_passwd(struct ctl *c, char **args, int n);
 int ctl_user_delete(struct ctl *c, char **args, int n);

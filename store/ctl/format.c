@@ -79,3 +79,17 @@ const char *format_duration(uint64_t ms, char out[16])
 			MIN(s / 86400, 99999ull), s % 86400 / 3600);
 	return out;
 }
+
+const char *format_list(const json_t *array, char *out, size_t cap)
+{
+	const json_t *word;
+	size_t i, n = 0;
+
+	out[0] = '\0';
+	json_array_foreach(array, i, word)
+	{
+		int w = snprintf(out + n, cap - n, "%s%s", i ? "," : "", json_string_value(word));
+		n = MIN(n + (size_t)MAX(w, 0), cap - 1);
+	}
+	return out;
+}

@@ -3,8 +3,9 @@
 #include <getopt.h>
 #include "store/ctl/ctl.h"
 
-#define FILTER  (CTL_OPT_DOMAIN | CTL_OPT_SENDER)
-#define MATCHES (FILTER | CTL_OPT_ALL | CTL_OPT_YES)
+#define FILTER     (CTL_OPT_DOMAIN | CTL_OPT_SENDER)
+#define TCP_FILTER (CTL_OPT_STATE | CTL_OPT_PEER | CTL_OPT_PORT)
+#define MATCHES    (FILTER | CTL_OPT_ALL | CTL_OPT_YES)
 
 /* clang-format off */
 static const struct ctl_command commands[] = {
@@ -30,6 +31,26 @@ static const struct ctl_command commands[] = {
 		1, 1, 0, ctl_user_passwd},
 	{"user", "delete", "ADDRESS --yes", "remove a mailbox and its mail",
 		1, 1, CTL_OPT_YES, ctl_user_delete},
+	{"net", NULL, "", "ports, cores, rings and pools on one screen",
+		0, 0, 0, ctl_net},
+	{"net", "ports", "", "the ports and what went through them",
+		0, 0, 0, ctl_net_ports},
+	{"net", "cores", "", "polling cores: laps, load, longest lap and its stage",
+		0, 0, 0, ctl_net_cores},
+	{"net", "rings", "", "rings between threads: depth, most ever, drops",
+		0, 0, 0, ctl_net_rings},
+	{"net", "pools", "", "memory pools",
+		0, 0, 0, ctl_net_pools},
+	{"net", "neighbours", "", "ARP and NDP entries of each core",
+		0, 0, 0, ctl_net_neighbours},
+	{"net", "routes", "", "networks and routers",
+		0, 0, 0, ctl_net_routes},
+	{"tcp", NULL, "", "the stack's counters, states and rates",
+		0, 0, 0, ctl_tcp},
+	{"tcp", "list", "[--state S] [--peer NET] [--port N] [--sort KEY] [--limit N]", "connections",
+		0, 0, TCP_FILTER | CTL_OPT_SORT | CTL_OPT_LIMIT, ctl_tcp_list},
+	{"tcp", "show", "ID", "everything about one connection",
+		1, 1, 0, ctl_tcp_show},
 	{"user", "list", "", "mailboxes with their size",
 		0, 0, 0, ctl_user_list},
 };
@@ -49,6 +70,10 @@ static const struct option options[] = {
 	{"all",     no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_ALL    },
 	{"yes",     no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_YES    },
 	{"threads", no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_THREADS},
+	{"state",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_STATE  },
+	{"peer",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PEER   },
+	{"port",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PORT   },
+	{"sort",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SORT   },
 	{NULL,      0,                 NULL, 0			       },
 };
 
@@ -92,6 +117,27 @@ static const char *word_find(const char *noun, const char *word, bool *several_r
 	return *several_r ? NULL : found;
 }
 
+/* verb NULL: the noun alone. */
+static const struct ctl_command *command_get(const char *noun, const char *verb)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		const struct ctl_command *c = &commands[i];
+		if (strcmp(c->noun, noun) == 0 &&
+			(verb ? c->verb && strcmp(c->verb, verb) == 0 : !c->verb))
+			return c;
+	}
+	return NULL;
+}
+
+static bool has_verbs(const char *noun)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].noun, noun) == 0 && commands[i].verb)
+			return true;
+	}
+	return false;
+}
+
 static const struct ctl_command *command_find(char **words, int n, int *used_r)
 {
 	const char *noun = NULL, *verb = NULL, *wrong = n ? words[0] : NULL;
@@ -99,21 +145,17 @@ static const struct ctl_command *command_find(char **words, int n, int *used_r)
 
 	if (n > 0)
 		noun = word_find(NULL, words[0], &several);
-	for (size_t i = 0; noun && i < ARRAY_LEN(commands); i++) {
-		if (strcmp(commands[i].noun, noun) == 0 && !commands[i].verb) {
-			*used_r = 1;
-			return &commands[i];
-		}
-	}
+	const struct ctl_command *whole = noun ? command_get(noun, NULL) : NULL;
+	*used_r = 1;
+	if (whole && (n == 1 || !has_verbs(noun)))
+		return whole;
 	if (noun && n > 1) {
 		wrong = words[1];
 		verb = word_find(noun, words[1], &several);
 	}
 	*used_r = 2;
-	for (size_t i = 0; verb && i < ARRAY_LEN(commands); i++) {
-		if (strcmp(commands[i].noun, noun) == 0 && strcmp(commands[i].verb, verb) == 0)
-			return &commands[i];
-	}
+	if (verb)
+		return command_get(noun, verb);
 	if (noun && n == 1)
 		fprintf(stderr, "bypostctl: %s needs a verb\n\n", noun);
 	else if (wrong)
@@ -123,11 +165,12 @@ static const struct ctl_command *command_find(char **words, int n, int *used_r)
 	return NULL;
 }
 
-static bool set_limit(struct ctl *c, const char *text)
+static bool set_number(const char *option, const char *text, uint64_t max, uint64_t *out)
 {
-	if (bytes_to_u64(bytes_str(text), &c->limit) == 0 && c->limit > 0 && c->limit <= UINT32_MAX)
+	if (bytes_to_u64(bytes_str(text), out) == 0 && *out > 0 && *out <= max)
 		return true;
-	fprintf(stderr, "bypostctl: --limit must be a number from 1 to %u\n", UINT32_MAX);
+	fprintf(stderr, "bypostctl: --%s must be a number from 1 to %llu\n", option,
+		(unsigned long long)max);
 	return false;
 }
 
@@ -145,7 +188,18 @@ static bool set_option(struct ctl *c, uint32_t option)
 		c->from = optarg;
 		return true;
 	case CTL_OPT_LIMIT:
-		return set_limit(c, optarg);
+		return set_number("limit", optarg, UINT32_MAX, &c->limit);
+	case CTL_OPT_STATE:
+		c->state = optarg;
+		return true;
+	case CTL_OPT_PEER:
+		c->peer = optarg;
+		return true;
+	case CTL_OPT_SORT:
+		c->sort = optarg;
+		return true;
+	case CTL_OPT_PORT:
+		return set_number("port", optarg, UINT16_MAX, &c->port);
 	default:
 		return true;
 	}

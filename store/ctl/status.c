@@ -78,19 +78,6 @@ static void connections(const json_t *c)
 	}
 }
 
-static void roles_text(const json_t *core, char *out, size_t cap)
-{
-	const json_t *role;
-	size_t i, n = 0;
-
-	out[0] = '\0';
-	json_array_foreach(part(core, "roles"), i, role)
-	{
-		int w = snprintf(out + n, cap - n, "%s%s", i ? "," : "", json_string_value(role));
-		n = MIN(n + (size_t)MAX(w, 0), cap - 1);
-	}
-}
-
 static void cores(const json_t *all)
 {
 	const json_t *c;
@@ -100,7 +87,7 @@ static void cores(const json_t *all)
 	printf("\ncore   busy       laps  long  worst lap  conns  ops      roles\n");
 	json_array_foreach(all, i, c)
 	{
-		roles_text(c, roles, sizeof(roles));
+		format_list(part(c, "roles"), roles, sizeof(roles));
 		printf("%-4llu %5.1f%% %10s %5llu %8.1fms %6llu  %-8llu %s\n",
 			(unsigned long long)ctl_number(c, "core"), ctl_real(c, "busy") * 100.0,
 			format_count(ctl_number(c, "laps"), laps),

@@ -267,7 +267,22 @@ static void drain(struct access_engine *e)
 	e->ended = true;
 }
 
+static void describe(const struct access_engine *e, struct buf *out)
+{
+	const struct imap_session *s = (const struct imap_session *)(const void *)e;
+
+	if (s->state == IMAP_NOT_AUTHENTICATED) {
+		buf_str(out, "not logged in");
+		return;
+	}
+	buf_printf(out, "account %u, ", s->account);
+	if (s->state == IMAP_SELECTED)
+		buf_printf(out, "mailbox %u with %u messages, ", s->box, s->announced);
+	buf_str(out, s->idling ? "IDLE" : s->append.message ? "APPEND" : s->step ? "busy" : "idle");
+}
+
 static const struct access_engine_ops imap_engine_ops = {
+	.describe = describe,
 	.start = start,
 	.input = input,
 	.wants_input = wants_input,

@@ -412,7 +412,22 @@ static void hangup(struct access_engine *e)
 	s->uids = NULL;
 }
 
+static void describe(const struct access_engine *e, struct buf *out)
+{
+	const struct pop3_session *s = (const struct pop3_session *)(const void *)e;
+
+	if (s->state == POP3_IN_AUTH)
+		buf_str(out, "not logged in");
+	else
+		buf_printf(out, "account %u, %u messages, %s", s->account, s->rows.n,
+			s->state == POP3_ENDED ? "ending"
+			: s->blob              ? "retrieving"
+			: s->step              ? "busy"
+					       : "idle");
+}
+
 static const struct access_engine_ops pop3_engine_ops = {
+	.describe = describe,
 	.start = start,
 	.input = input,
 	.wants_input = wants_input,

@@ -16,6 +16,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		admin_text(r, keys[i], 16, &ok);
 		admin_number(r, keys[i], 0, UINT32_MAX, &ok);
 	}
+	if (r) {
+		struct tcp_request tcp;
+		struct conn_id id;
+		uint32_t core;
+		const char *wrong = admin_tcp_request(r, &tcp);
+		BUG_ON(!wrong && (tcp.limit == 0 || tcp.sort >= TCP_SORT_N));
+		admin_conn_id(admin_text(r, "id", 40, &ok), &core, &id);
+	}
 	json_decref(r);
 	return 0;
 }

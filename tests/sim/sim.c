@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The simulator: who does what when, what goes over the wire, and what must hold at the end. */
 #include "tests/sim/sim.h"
+#include "dataplane/inspect.h"
 
 #define SIM_TIME_MAX   (4 * 3600 * US_PER_SEC)
 #define SIM_LAPS_MAX   2000000u
@@ -178,11 +179,13 @@ static void dump(const struct sim *sim)
 	for (unsigned h = 0; h < sim->conf.hosts_n; h++) {
 		struct stack_conn_info info[16];
 		uint32_t from = 0;
-		unsigned n = stack_list(sim->host[h].stack, &from, info, ARRAY_LEN(info));
+		unsigned n = stack_list(sim->host[h].stack, &(struct stack_filter){0}, &from,
+			UINT32_MAX, info, ARRAY_LEN(info));
 		for (unsigned i = 0; i < n; i++)
 			fprintf(stderr, "%c port %u/%u %s cwnd %u queued %u unread %u\n", "ABC"[h],
-				info[i].local.port, info[i].peer.port, info[i].state, info[i].cwnd,
-				info[i].snd_queued, info[i].rcv_queued);
+				info[i].local.port, info[i].peer.port,
+				stack_state_text(info[i].state), info[i].cwnd,
+				info[i].flight + info[i].unsent, info[i].unread);
 	}
 	for (unsigned i = 0; i < sim->conf.conns_n; i++) {
 		for (unsigned end = 0; end < 2; end++) {

@@ -24,14 +24,18 @@ int channel_init(struct channel *c, const char *name, uint32_t capacity, struct 
 		.server = server};
 	c->requests = ring_create(name, "rq", capacity, socket);
 	c->completions = ring_create(name, "cp", capacity, socket);
-	if (c->requests && c->completions)
+	if (c->requests && c->completions) {
+		ring_watch_add(&c->watch, c->requests, RING_REQUEST);
 		return 0;
+	}
 	channel_fini(c);
 	return -ENOMEM;
 }
 
 void channel_fini(struct channel *c)
 {
+	if (c->watch.ring)
+		ring_watch_remove(&c->watch);
 	rte_ring_free(c->requests);
 	rte_ring_free(c->completions);
 	c->requests = c->completions = NULL;
@@ -41,9 +45,11 @@ int channel_submit(struct channel *c, struct op *op)
 {
 	if (c->credits == 0) {
 		c->starved = true;
+		ring_watch_drop(&c->watch, 1);
 		return -EAGAIN;
 	}
 	c->credits--;
+	ring_watch_depth(&c->watch, c->credits_max - c->credits);
 	op->channel = c;
 	int err = rte_ring_sp_enqueue(c->requests, op);
 	BUG_ON(err); /* as many slots as credits */
@@ -149,20 +155,28 @@ int hints_init(
 	h->consumer = consumer;
 	atomic_init(&h->overflow, UINT64_MAX);
 	h->ring = ring_create(name, "hi", capacity, socket);
+	if (h->ring)
+		ring_watch_add(&h->watch, h->ring, RING_HINT);
 	return h->ring ? 0 : -ENOMEM;
 }
 
 void hints_fini(struct hints *h)
 {
+	if (h->watch.ring)
+		ring_watch_remove(&h->watch);
 	rte_ring_free(h->ring);
 	h->ring = NULL;
 }
 
 bool hints_put(struct hints *h, void *value, uint64_t rank)
 {
-	bool put = rte_ring_sp_enqueue(h->ring, value) == 0;
+	unsigned room;
+	bool put = rte_ring_sp_enqueue_bulk(h->ring, &value, 1, &room) == 1;
 
-	if (!put) {
+	if (put) {
+		ring_watch_depth(&h->watch, rte_ring_get_capacity(h->ring) - room);
+	} else {
+		ring_watch_drop(&h->watch, 1);
 		uint64_t low = atomic_load_explicit(&h->overflow, memory_order_relaxed);
 		while (rank < low && !atomic_compare_exchange_weak(&h->overflow, &low, rank)) {
 		}

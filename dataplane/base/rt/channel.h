@@ -13,6 +13,7 @@
  * A struct op is embedded in memory of the requester, which must not touch it between submit and
  * its done().  The server must not touch it after channel_complete(). */
 #pragma once
+#include "dataplane/base/rt/ring_watch.h"
 #include "dataplane/base/rt/waker.h"
 
 struct rte_ring;
@@ -35,6 +36,7 @@ struct channel {
 	bool starved; /* a submit was refused; on_credit is due */
 	void (*on_credit)(void *ctx);
 	void *ctx;
+	struct ring_watch watch; /* requests under way; refused ones */
 	/* read-only after creation */
 	alignas(CACHE_LINE) struct rte_ring *requests;
 	struct rte_ring *completions;
@@ -91,6 +93,7 @@ static inline bool service_stopping(const struct service *s)
 struct hints {
 	struct rte_ring *ring;
 	struct waker *consumer;
+	struct ring_watch watch;                       /* producer's */
 	alignas(CACHE_LINE) _Atomic uint64_t overflow; /* lowest value dropped; UINT64_MAX: none */
 };
 

@@ -3,6 +3,7 @@
 #include "tests/unit/base/unit.h"
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include "dataplane/base/clock.h"
 #include "dataplane/base/rt/channel.h"
 #include "dataplane/base/rt/eal.h"
@@ -282,9 +283,61 @@ static void test_a_kick_ends_the_sleep(void **state)
 	waker_fini(&w);
 }
 
+static bool ring_find(const char *name, struct ring_info *out)
+{
+	for (unsigned i = 0; ring_watch_get(i, out); i++) {
+		if (strcmp(out->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void test_rings_tell_how_full_they_were(void **state)
+{
+	struct waker a, b;
+	struct channel c;
+	struct hints h;
+	struct op ops[3] = {0}, *taken[3];
+	struct ring_info info;
+
+	(void)state;
+	assert_int_equal(waker_init(&a) | waker_init(&b), 0);
+	assert_int_equal(channel_init(&c, "watched", 2, &a, &b, -1), 0);
+	assert_int_equal(hints_init(&h, "hinted", 2, &a, -1), 0);
+	assert_int_equal(channel_submit(&c, &ops[0]), 0);
+	assert_int_equal(channel_submit(&c, &ops[1]), 0);
+	assert_int_equal(channel_submit(&c, &ops[2]), -EAGAIN);
+	assert_true(ring_find("watched.rq", &info));
+	assert_int_equal(info.kind, RING_REQUEST);
+	assert_int_equal(info.size, 2);
+	assert_int_equal(info.depth, 2);
+	assert_int_equal(info.high, 2);
+	assert_int_equal(info.drops, 1);
+	assert_int_equal(channel_take(&c, taken, 3), 2);
+	assert_true(ring_find("watched.rq", &info));
+	assert_int_equal(info.depth, 0);
+	assert_int_equal(info.high, 2);
+	assert_true(hints_put(&h, &a, 1));
+	assert_true(ring_find("hinted.hi", &info));
+	assert_int_equal(info.high, 1);
+	assert_true(hints_put(&h, &a, 1));
+	assert_false(hints_put(&h, &a, 1));
+	assert_true(ring_find("hinted.hi", &info));
+	assert_int_equal(info.kind, RING_HINT);
+	assert_int_equal(info.high, 2);
+	assert_int_equal(info.drops, 1);
+	channel_fini(&c);
+	hints_fini(&h);
+	assert_false(ring_find("watched.rq", &info));
+	assert_false(ring_find("hinted.hi", &info));
+	waker_fini(&a);
+	waker_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rings_tell_how_full_they_were),
 		cmocka_unit_test(test_every_request_is_answered_at_capacity_1),
 		cmocka_unit_test(test_every_request_is_answered_at_capacity_2),
 		cmocka_unit_test(test_every_request_is_answered_at_capacity_100),

@@ -98,6 +98,61 @@ static void test_text_with_a_nul_is_refused(void **state)
 	}
 }
 
+static const char *tcp_wrong(const char *line, struct tcp_request *t)
+{
+	const char *command;
+	json_t *r = parse(line, &command);
+
+	assert_non_null(r);
+	const char *wrong = admin_tcp_request(r, t);
+	json_decref(r);
+	return wrong;
+}
+
+static void test_requests_for_connections(void **state)
+{
+	struct tcp_request t;
+
+	(void)state;
+	assert_null(tcp_wrong("{\"command\":\"tcp list\"}", &t));
+	assert_int_equal(t.limit, ADMIN_LIST_LIMIT);
+	assert_int_equal(t.sort, TCP_SORT_NONE);
+	assert_null(tcp_wrong("{\"command\":\"tcp list\",\"state\":\"time-wait\",\"port\":25,"
+			      "\"peer\":\"198.18.0.0/15\",\"sort\":\"srtt\",\"limit\":3}",
+		&t));
+	assert_int_equal(t.filter.states, 1u << STACK_STATE_TIME_WAIT);
+	assert_int_equal(t.filter.port, 25);
+	assert_true(t.filter.has_peer);
+	assert_int_equal(t.sort, TCP_SORT_SRTT);
+	assert_int_equal(t.limit, 3);
+	static const char *const bad[] = {"\"state\":\"open\"", "\"state\":3", "\"port\":65536",
+		"\"port\":\"smtp\"", "\"peer\":\"198.18.0.1/15\"", "\"peer\":\"example.org\"",
+		"\"sort\":\"colour\"", "\"limit\":0", "\"limit\":-1",
+		"\"sort\":\"age\",\"limit\":10001"};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		char line[128];
+		snprintf(line, sizeof(line), "{\"command\":\"tcp list\",%s}", bad[i]);
+		assert_non_null(tcp_wrong(line, &t));
+	}
+}
+
+static void test_names_of_connections(void **state)
+{
+	static const char *const bad[] = {"", ".", "1", "1.2", "1.2.", "1.2.3.", "1.2.3.4", "a.2.3",
+		"1.2.-3", "1.2.4294967296", " 1.2.3", "1..3"};
+	struct conn_id id;
+	uint32_t core;
+
+	(void)state;
+	assert_true(admin_conn_id("1.23.4294967295", &core, &id));
+	assert_int_equal(core, 1);
+	assert_int_equal(id.index, 23);
+	assert_int_equal(id.generation, UINT32_MAX);
+	assert_false(admin_conn_id(NULL, &core, &id));
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_false(admin_conn_id(bad[i], &core, &id));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -106,6 +161,8 @@ int main(void)
 		cmocka_unit_test(test_deep_and_long_requests),
 		cmocka_unit_test(test_negative_and_huge_numbers),
 		cmocka_unit_test(test_text_with_a_nul_is_refused),
+		cmocka_unit_test(test_requests_for_connections),
+		cmocka_unit_test(test_names_of_connections),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

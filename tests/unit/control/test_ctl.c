@@ -217,6 +217,48 @@ static void test_password_comes_from_standard_input(void **state)
 	assert_int_equal(RUN(NULL, "", "user", "add", "a@b.example").status, 1);
 }
 
+static void test_tcp_list(void **state)
+{
+	static const char answer[] =
+		"{\"id\":\"0.1.2\",\"core\":0,\"local\":\"198.18.0.2:25\",\"peer\":\"198.18.0.1:"
+		"9\","
+		"\"state\":\"established\",\"owner\":\"smtp in: D\\u001b[2JATA\",\"cwnd\":14480,"
+		"\"srtt_us\":1500,\"rto_us\":201000,\"bytes_in\":2048}\n"
+		"{\"ok\":true,\"connections\":1,\"more\":true}\n";
+	struct result r = RUN(answer, "", "tcp", "list", "--state", "established", "--port", "25",
+		"--limit", "1");
+
+	(void)state;
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.request, "{\"command\":\"tcp list\",\"state\":\"established\","
+				       "\"port\":25,\"limit\":1}\n");
+	assert_non_null(strstr(r.out, "198.18.0.1:9"));
+	assert_non_null(strstr(r.out, "1.5ms"));
+	assert_non_null(strstr(r.out, "smtp in: D?[2JATA"));
+	assert_non_null(strstr(r.out, "More"));
+	r = RUN("{\"ok\":true,\"connections\":0}\n", "", "tcp", "list", "--peer", "198.18.0.9");
+	assert_int_equal(r.status, 3);
+	assert_int_equal(RUN(NULL, "", "tcp", "list", "--port", "70000").status, 2);
+	assert_int_equal(RUN(NULL, "", "tcp", "show").status, 2);
+}
+
+static void test_a_noun_with_and_without_a_verb(void **state)
+{
+	struct result r =
+		RUN("{\"rings\":[{\"name\":\"main.wr.rq\",\"kind\":\"request\","
+		    "\"size\":512,\"depth\":1,\"high\":300,\"drops\":7}]}\n{\"ok\":true}\n",
+			"", "net");
+
+	(void)state;
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.request, "{\"command\":\"net\"}\n");
+	assert_non_null(strstr(r.out, "main.wr.rq"));
+	r = RUN("{\"rows\":0,\"ok\":true}\n", "", "net", "neigh");
+	assert_string_equal(r.request, "{\"command\":\"net neighbours\"}\n");
+	assert_int_equal(RUN(NULL, "", "net", "nonsense").status, 2);
+	assert_int_equal(RUN(NULL, "", "status", "nonsense").status, 2);
+}
+
 static int make_directory(void **state)
 {
 	(void)state;
@@ -243,6 +285,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_errors_of_the_daemon),
 		cmocka_unit_test(test_queue_list),
 		cmocka_unit_test(test_password_comes_from_standard_input),
+		cmocka_unit_test(test_tcp_list),
+		cmocka_unit_test(test_a_noun_with_and_without_a_verb),
 	};
 
 	if (argc != 2)

@@ -16,6 +16,7 @@ static struct host_pools pools;
 static struct rte_mempool *roomy; /* with room to merge, as receive pools have */
 static struct stack stack;
 static struct tcp_conn conn;
+static struct tcp_note note;
 static struct stream stream;
 static uint8_t content[STREAM];
 static size_t got;
@@ -35,7 +36,7 @@ static const struct stream_ops ops = {.on_data = on_data};
 
 static void begin(uint32_t isn, uint32_t window)
 {
-	stack = (struct stack){.conf.rcv_buffer_bytes = window};
+	stack = (struct stack){.conf.rcv_buffer_bytes = window, .conns = &conn, .notes = &note};
 	list_init(&stack.dirty);
 	conn = (struct tcp_conn){.stack = &stack, .stream = &stream, .state = TCP_ESTABLISHED};
 	conn.rcv_nxt = isn;
