@@ -14,7 +14,8 @@ bool ipv4_unicast_ok(uint32_t be)
 	return a >> 24 != 0 && a >> 24 != 127 && a >> 24 < 224;
 }
 
-static void checksum_fill(const struct stack_port *p, struct rte_ipv4_hdr *ip, struct rte_mbuf *m)
+static void checksum_fill(const struct stack_port *p, const struct ip_addr *from,
+	const struct ip_addr *to, struct rte_ipv4_hdr *ip, struct rte_mbuf *m)
 {
 	struct rte_tcp_hdr *tcp = ip->next_proto_id == IPPROTO_TCP ? (void *)(ip + 1) : NULL;
 
@@ -29,12 +30,12 @@ static void checksum_fill(const struct stack_port *p, struct rte_ipv4_hdr *ip, s
 		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
 		tcp->cksum = rte_ipv4_phdr_cksum(ip, m->ol_flags);
 	} else if (tcp) {
-		tcp->cksum = rte_ipv4_udptcp_cksum(ip, tcp);
+		tcp->cksum = csum_l4(from, to, IPPROTO_TCP, tcp, m->data_len - sizeof(*ip));
 	}
 	if (p->tx_csum_ip)
 		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
 	else
-		ip->hdr_checksum = rte_ipv4_cksum(ip);
+		ip->hdr_checksum = csum_fold(ip, sizeof(*ip));
 }
 
 void ipv4_header_push(const struct stack_port *p, const struct ip_addr *from,
@@ -54,7 +55,7 @@ void ipv4_header_push(const struct stack_port *p, const struct ip_addr *from,
 		.src_addr = ip_to_v4(from),
 		.dst_addr = ip_to_v4(to),
 	};
-	checksum_fill(p, ip, m);
+	checksum_fill(p, from, to, ip, m);
 }
 
 /* Lengths agree with the octets there are, and the header's checksum is right.  Cuts padding. */

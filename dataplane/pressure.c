@@ -54,10 +54,8 @@ static enum stack_pressure pressure_measure(const struct stack *st)
 	return level;
 }
 
-enum stack_pressure stack_pressure(struct stack *st)
+enum stack_pressure stack_pressure_look(struct stack *st)
 {
-	if (st->pressure_known)
-		return st->pressure;
 	enum stack_pressure now = pressure_measure(st);
 	for (unsigned i = st->pressure + 1; i <= now; i++)
 		counter_inc(levels[i].entered);

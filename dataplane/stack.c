@@ -82,6 +82,7 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 	st->env = *env;
 	st->conf = *conf;
 	st->now_us = env->now_us;
+	st->memo = st->memos;
 	st->tw_max = tw_max;
 	if (!st->conf.rcv_buffer_bytes)
 		st->conf.rcv_buffer_bytes = STACK_BUFFER_DEFAULT;
@@ -170,8 +171,14 @@ void stack_input(
 	struct stack *st, unsigned port, struct rte_mbuf **frames, unsigned n, uint64_t now_us)
 {
 	lap_begin(st, now_us);
-	for (unsigned i = 0; i < n; i++)
-		eth_input(st, port, frames[i]);
+	for (unsigned first = 0; first < n; first += STACK_AHEAD) {
+		unsigned some = MIN(n - first, (unsigned)STACK_AHEAD);
+		stack_look_ahead(st, frames + first, some);
+		for (unsigned i = 0; i < some; i++) {
+			st->memo = &st->memos[i];
+			eth_input(st, port, frames[first + i]);
+		}
+	}
 }
 
 /* Upcalls that calls of the application asked for. */
@@ -214,7 +221,7 @@ unsigned stack_flush(struct stack *st, uint64_t now_us)
 		list_push_tail(&st->dirty, node);
 	stack_relieve(st);
 	for (struct list *node; (node = list_pop_head(&st->conn_dead));)
-		list_push_tail(&st->conn_unused, node);
+		list_push_head(&st->conn_unused, node);
 	return n;
 }
 

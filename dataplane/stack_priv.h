@@ -12,6 +12,7 @@
 #include "dataplane/tcp_priv.h"
 
 #define STACK_LISTENERS_MAX        32
+#define STACK_AHEAD                32 /* frames that are looked at ahead: a burst of a port */
 #define STACK_BUFFER_DEFAULT       (256u * 1024)
 #define STACK_POOL_RESERVE_PERCENT 15 /* of tx_pool: kept for retransmission */
 #define STACK_RX_RESERVE_PERCENT   3  /* of the receive pool: below, nothing is held back */
@@ -33,13 +34,15 @@ struct stack {
 	uint64_t now_us;
 	/* connections */
 	struct tcp_table
-		table; /* references: connections, then TIME_WAIT from connections_max on */
+		table;         /* references: connections, then TIME_WAIT from connections_max on */
+	struct tcp_memo *memo; /* of the frame in hand; one of memos */
+	struct tcp_memo memos[STACK_AHEAD];
 	struct tcp_conn *conns;
 	struct tcp_cold *cold;  /* of conns, by index */
 	struct tcp_note *notes; /* the same */
 	struct tcp_tw *tws;
 	uint32_t tw_max;
-	struct list conn_unused; /* free slots, oldest first */
+	struct list conn_unused; /* free slots, warmest first: their lines are still in the cache */
 	struct list conn_dead;   /* slots that become free after this lap */
 	struct list dirty;       /* connections with something to do at the end of the lap */
 	struct list pool_waiters;
@@ -96,6 +99,23 @@ static inline struct tcp_note *tcp_note(const struct tcp_conn *c)
 	return &c->stack->notes[stack_conn_index(c->stack, c)];
 }
 
+/* The hash of key in the flow table.  A segment asks for it up to four times. */
+static inline uint32_t stack_hash(struct stack *st, const struct tcp_key *key)
+{
+	struct tcp_memo *m = st->memo;
+
+	if (!tcp_key_eq(&m->key, key)) {
+		m->key = *key;
+		m->hash = tcp_table_hash(&st->table, key);
+	}
+	return m->hash;
+}
+
+/* ahead.c */
+/* Up to STACK_AHEAD frames that will be processed: what they need comes to the cache, and their
+ * hashes to st->memos. */
+void stack_look_ahead(struct stack *st, struct rte_mbuf **frames, unsigned n);
+
 /* stack.c */
 /* May new payload take another segment of tx_pool? */
 bool stack_tx_allowed(struct stack *st);
@@ -105,7 +125,12 @@ bool stack_rx_low(struct stack *st, struct rte_mempool *pool);
 struct rte_mbuf *stack_alloc(struct stack *st, struct rte_mempool *pool);
 
 /* pressure.c */
-enum stack_pressure stack_pressure(struct stack *st);
+enum stack_pressure stack_pressure_look(struct stack *st);
+/* The same, once per lap. */
+static inline enum stack_pressure stack_pressure(struct stack *st)
+{
+	return likely(st->pressure_known) ? st->pressure : stack_pressure_look(st);
+}
 /* End of lap: gives up what must go. */
 void stack_relieve(struct stack *st);
 /* Octets of a buffer of size that a connection may use now. */

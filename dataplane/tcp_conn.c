@@ -5,7 +5,7 @@
 
 struct tcp_conn *tcp_conn_lookup(struct stack *st, const struct tcp_key *key)
 {
-	uint32_t hash = tcp_table_hash(&st->table, key), pos = 0, ref;
+	uint32_t hash = stack_hash(st, key), pos = 0, ref;
 
 	while ((ref = tcp_table_next(&st->table, hash, &pos)) != TCP_REF_NONE) {
 		if (ref < st->conf.connections_max && tcp_key_eq(&st->conns[ref].key, key))
@@ -35,7 +35,7 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	if (list_empty(&st->conn_unused))
 		return NULL;
 	struct tcp_conn *c = list_entry(st->conn_unused.next, struct tcp_conn, lap);
-	uint32_t index = stack_conn_index(st, c), hash = tcp_table_hash(&st->table, key);
+	uint32_t index = stack_conn_index(st, c), hash = stack_hash(st, key);
 	uint32_t generation = c->generation + 1;
 	if (!tcp_table_add(&st->table, hash, index))
 		return NULL;
@@ -133,8 +133,7 @@ void tcp_conn_kill(struct tcp_conn *c)
 
 	tcp_conn_set_state(c, TCP_CLOSED);
 	if (c->in_table)
-		tcp_table_remove(
-			&st->table, tcp_table_hash(&st->table, &c->key), stack_conn_index(st, c));
+		tcp_table_remove(&st->table, stack_hash(st, &c->key), stack_conn_index(st, c));
 	c->in_table = false;
 	timer_cancel(st->env.wheel, &c->timer);
 	c->rto_at = c->life_at = 0;

@@ -385,7 +385,10 @@ void tcp_rtt_sample(struct tcp_conn *c, uint64_t rtt_us);
 uint32_t tcp_pipe(const struct tcp_conn *c);
 
 /* tcp_sendq.c */
-struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m);
+static inline struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m)
+{
+	return rte_mbuf_to_priv(m);
+}
 /* Copy into the queue, full segments; returns octets taken (fewer: buffer or pool full). */
 size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data);
 /* Cut a segment of the queue after len octets.  Returns 0 or -ENOBUFS. */

@@ -4,11 +4,6 @@
  * only the private area is touched. */
 #include "dataplane/stack_priv.h"
 
-struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m)
-{
-	return rte_mbuf_to_priv(m);
-}
-
 static uint8_t *payload_of(struct rte_mbuf *m)
 {
 	return (uint8_t *)m->buf_addr + tcp_txseg_of(m)->payload_off;

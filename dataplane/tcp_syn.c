@@ -55,9 +55,9 @@ void tcp_syn_fini(struct stack *st)
 	rte_free(st->syn.tags);
 }
 
-static uint32_t tag_of(const struct stack *st, const struct tcp_key *key)
+static uint32_t tag_of(struct stack *st, const struct tcp_key *key)
 {
-	uint32_t hash = tcp_table_hash(&st->table, key);
+	uint32_t hash = stack_hash(st, key);
 
 	return hash ? hash : 1; /* 0: free */
 }

@@ -51,7 +51,7 @@ static void fifo_remove(struct stack *st, struct tcp_tw *tw)
 
 struct tcp_tw *tcp_tw_lookup(struct stack *st, const struct tcp_key *key)
 {
-	uint32_t hash = tcp_table_hash(&st->table, key), pos = 0, ref;
+	uint32_t hash = stack_hash(st, key), pos = 0, ref;
 
 	while ((ref = tcp_table_next(&st->table, hash, &pos)) != TCP_REF_NONE) {
 		if (ref < st->conf.connections_max)
@@ -65,7 +65,7 @@ struct tcp_tw *tcp_tw_lookup(struct stack *st, const struct tcp_key *key)
 
 void tcp_tw_remove(struct stack *st, struct tcp_tw *tw)
 {
-	tcp_table_remove(&st->table, tcp_table_hash(&st->table, &tw->key), tw_ref(st, tw));
+	tcp_table_remove(&st->table, stack_hash(st, &tw->key), tw_ref(st, tw));
 	fifo_remove(st, tw);
 	tw->next = st->tw_unused;
 	st->tw_unused = tw_index(st, tw);
@@ -103,8 +103,8 @@ void tcp_tw_add(struct tcp_conn *c)
 	tw->rcv_nxt = c->rcv_nxt;
 	tw->snd_nxt = c->snd_nxt;
 	/* in the place of the connection, which ends now */
-	tcp_table_replace(&st->table, tcp_table_hash(&st->table, &c->key), stack_conn_index(st, c),
-		tw_ref(st, tw));
+	tcp_table_replace(
+		&st->table, stack_hash(st, &c->key), stack_conn_index(st, c), tw_ref(st, tw));
 	c->in_table = false;
 	st->tw_count++;
 	tw_restart(st, tw);

@@ -3,35 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
-
-bool ip_is_v4(const struct ip_addr *a)
-{
-	return memcmp(a->octets, mapped_prefix, sizeof(mapped_prefix)) == 0;
-}
-
-struct ip_addr ip_from_v4(uint32_t be)
-{
-	struct ip_addr a;
-
-	memcpy(a.octets, mapped_prefix, sizeof(mapped_prefix));
-	memcpy(a.octets + 12, &be, 4);
-	return a;
-}
-
-uint32_t ip_to_v4(const struct ip_addr *a)
-{
-	uint32_t be;
-
-	memcpy(&be, a->octets + 12, 4);
-	return be;
-}
-
-bool ip_eq(const struct ip_addr *a, const struct ip_addr *b)
-{
-	return memcmp(a, b, sizeof(*a)) == 0;
-}
-
 int ip_parse(struct bytes text, struct ip_addr *out)
 {
 	char s[IP_TEXT_MAX];

@@ -20,12 +20,34 @@ struct ip_net {
 
 #define IP_TEXT_MAX 46 /* INET6_ADDRSTRLEN */
 
-bool ip_is_v4(const struct ip_addr *a);
+static inline bool ip_is_v4(const struct ip_addr *a)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(a->octets, mapped, sizeof(mapped)) == 0;
+}
 /* From the four octets in network byte order, as they stand in an IPv4 header. */
-struct ip_addr ip_from_v4(uint32_t be);
+static inline struct ip_addr ip_from_v4(uint32_t be)
+{
+	struct ip_addr a = {
+		{[10] = 0xff, [11] = 0xff}
+        };
+
+	memcpy(a.octets + 12, &be, 4);
+	return a;
+}
 /* The four octets in network byte order; a must be IPv4. */
-uint32_t ip_to_v4(const struct ip_addr *a);
-bool ip_eq(const struct ip_addr *a, const struct ip_addr *b);
+static inline uint32_t ip_to_v4(const struct ip_addr *a)
+{
+	uint32_t be;
+
+	memcpy(&be, a->octets + 12, 4);
+	return be;
+}
+static inline bool ip_eq(const struct ip_addr *a, const struct ip_addr *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
 /* Returns 0 or -EINVAL. */
 int ip_parse(struct bytes text, struct ip_addr *out) WARN_UNUSED;
 /* "a.b.c.d" or "a.b.c.d/24" or IPv6; bits beyond the prefix must be 0.  Returns 0 or -EINVAL. */
