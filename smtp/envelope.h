@@ -9,11 +9,13 @@
 #include "dataplane/base/rt/chunk.h"
 #include "smtp/dsn.h"
 
-#define PATH_MAX_OCTETS    256          /* RFC 5321 4.5.3.1.3, with the brackets */
-#define LOCAL_PART_MAX     64           /* RFC 5321 4.5.3.1.1 */
-#define DOMAIN_MAX         255          /* RFC 5321 4.5.3.1.2 */
-#define ADDRESS_MAX        320          /* local part, @, domain */
-#define MESSAGE_RCPT_MAX   1000         /* chosen; RFC 5321 4.5.3.1.8 asks for 100 at least */
+#define PATH_MAX_OCTETS    256  /* RFC 5321 4.5.3.1.3, with the brackets */
+#define LOCAL_PART_MAX     64   /* RFC 5321 4.5.3.1.1 */
+#define DOMAIN_MAX         255  /* RFC 5321 4.5.3.1.2 */
+#define ADDRESS_MAX        320  /* local part, @, domain */
+#define MESSAGE_RCPT_MAX   1000 /* chosen; RFC 5321 4.5.3.1.8 asks for 100 at least */
+#define LMTP_RCPT_MAX      128  /* chosen; at least 100 by the same */
+#define LMTP_RCPT_WORDS    (LMTP_RCPT_MAX / 64)
 #define MESSAGE_PREFIX_MAX 2048         /* octets of prepended fields; chosen */
 #define STREAM_ABOVE       (256 * 1024) /* octets from which a body goes to the writer in parts */
 
@@ -46,8 +48,8 @@ struct message {
 	uint8_t bare;       /* internal: a DSN or APPEND, not from a peer */
 	uint8_t ret;        /* enum dsn_ret */
 	uint8_t requiretls; /* RFC 8689: only over verified TLS, to who does the same */
-	uint8_t reserved;
-	uint16_t envid_n; /* octets of ENVID as it was said; 0: not given */
+	uint8_t each;       /* LMTP: each recipient is answered by itself, none bounces */
+	uint16_t envid_n;   /* octets of ENVID as it was said; 0: not given */
 	uint32_t rcpt_count;
 	uint32_t sender_n;    /* reverse-path without brackets; 0: <> */
 	struct chunk *sender; /* holds the reverse-path (<= ADDRESS_MAX octets), then ENVID */

@@ -39,4 +39,6 @@ struct accept_op {
 	struct op op;            /* HANDOFF_ACCEPT */
 	struct message *message; /* the writer takes a reference of its own for the delivery hint */
 	uint32_t refused; /* out: local recipients refused by the writer; the others were taken */
+	/* out, of a message whose recipients are answered one by one: bit per recipient refused */
+	uint64_t refused_bits[LMTP_RCPT_WORDS];
 };

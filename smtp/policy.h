@@ -8,6 +8,7 @@
 /* What a listener is for.  Immutable. */
 struct smtp_service {
 	uint16_t port;
+	bool lmtp;          /* RFC 2033 instead of SMTP */
 	bool submission;    /* users send here: after AUTH, or from a listed network */
 	bool tls;           /* STARTTLS is offered */
 	bool implicit_tls;  /* TLS comes first instead (RFC 8314) */
@@ -20,6 +21,10 @@ struct smtp_policy {
 	const struct directory *directory;
 	const struct ip_net *relay_from; /* networks that may relay to anywhere */
 	uint32_t relay_from_count;
+	const struct ip_net *proxies; /* peers that begin with a PROXY header, and must */
+	uint32_t proxy_count;
+	const struct ip_net *xclient_from; /* peers that may say XCLIENT */
+	uint32_t xclient_from_count;
 	const char *const *relay_domains; /* lower case; accepted from anybody, relayed onward */
 	uint32_t relay_domain_count;
 	uint64_t message_bytes_max;    /* SIZE */

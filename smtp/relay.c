@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "smtp/relay.h"
 
-bool relay_peer_is_listed(const struct smtp_policy *p, const struct ip_addr *peer)
+bool relay_is_listed(const struct ip_net *nets, uint32_t count, const struct ip_addr *ip)
 {
-	for (uint32_t i = 0; i < p->relay_from_count; i++) {
-		if (ip_net_has(&p->relay_from[i], peer))
+	for (uint32_t i = 0; i < count; i++) {
+		if (ip_net_has(&nets[i], ip))
 			return true;
 	}
 	return false;
+}
+
+bool relay_peer_is_listed(const struct smtp_policy *p, const struct ip_addr *peer)
+{
+	return relay_is_listed(p->relay_from, p->relay_from_count, peer);
 }
 
 static bool is_relay_domain(const struct smtp_policy *p, struct bytes domain)

@@ -12,6 +12,7 @@ struct relay_verdict {
 	uint32_t account; /* RCPT_LOCAL */
 };
 
+bool relay_is_listed(const struct ip_net *nets, uint32_t count, const struct ip_addr *ip);
 /* May this peer relay because of where it is? */
 bool relay_peer_is_listed(const struct smtp_policy *policy, const struct ip_addr *peer);
 /* May the user of account send as sender (canonical; empty: <>)? */

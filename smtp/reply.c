@@ -53,6 +53,8 @@ static void put_ehlo(const struct reply_args *args, struct buf *out)
 		buf_str(out, "250-REQUIRETLS\r\n");
 	if (args->ehlo & EHLO_AUTH)
 		buf_str(out, "250-AUTH PLAIN LOGIN\r\n");
+	if (args->ehlo & EHLO_XCLIENT)
+		buf_str(out, "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n");
 	buf_str(out, "250 ENHANCEDSTATUSCODES\r\n");
 }
 
@@ -60,7 +62,8 @@ void reply_format(enum reply_id id, const struct reply_args *args, struct buf *o
 {
 	switch (id) {
 	case REPLY_GREETING:
-		buf_printf(out, "220 %s ESMTP bypost\r\n", args->hostname);
+		buf_printf(
+			out, "220 %s %s bypost\r\n", args->hostname, args->lmtp ? "LMTP" : "ESMTP");
 		break;
 	case REPLY_HELO:
 		buf_printf(out, "250 %s\r\n", args->hostname);

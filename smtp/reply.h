@@ -22,6 +22,7 @@ enum reply_ehlo {
 	EHLO_STARTTLS = 1,
 	EHLO_AUTH = 2,
 	EHLO_REQUIRETLS = 4,
+	EHLO_XCLIENT = 8,
 };
 
 /* What the texts that are made need. */
@@ -32,6 +33,7 @@ struct reply_args {
 	uint32_t mail_max; /* the same; 0: no limit */
 	uint64_t id;       /* QUEUED */
 	unsigned ehlo;     /* enum reply_ehlo */
+	bool lmtp;         /* GREETING */
 };
 
 /* Append the whole reply with its CRLF. */

@@ -46,8 +46,7 @@ static void on_answer(void *ctx, uint32_t generation, enum auth_result result, u
 	if (c->life != CONN_OPEN || c->session.stage != STAGE_AUTH)
 		return;
 	if (result == AUTH_WRONG) {
-		log_info("smtp", "authentication failed peer=%s",
-			ip_format(&c->stream.peer.ip, peer));
+		log_info("smtp", "authentication failed peer=%s", ip_format(&c->peer, peer));
 		conn_verdict_later(c, REPLY_AUTH_FAILED, c->server->core->now_us + delay_us(c));
 		return;
 	}

@@ -84,7 +84,8 @@ void conn_timer(struct timer *t, uint64_t now)
 
 	if (now < c->deadline_us) {
 		timer_arm(wheel(c), t, c->deadline_us);
-	} else if (c->handshaking) {
+	} else if (c->handshaking || c->proxied) {
+		proxy_forget(c);
 		conn_drop(c);
 	} else if (c->late) {
 		tell_late(c);
@@ -109,6 +110,7 @@ void conn_free(struct smtp_conn *c)
 	struct smtp_server *s = c->server;
 
 	smtp_session_fini(&c->session);
+	proxy_forget(c);
 	message_drop(c);
 	server_wait_end(c);
 	auth_forget(c);
@@ -189,7 +191,7 @@ static bool send_replies(struct smtp_conn *c)
 
 void conn_kick(struct smtp_conn *c)
 {
-	if (c->life != CONN_OPEN || c->handshaking)
+	if (c->life != CONN_OPEN || c->handshaking || c->proxied)
 		return;
 	if (!send_replies(c))
 		return;
@@ -229,6 +231,18 @@ void conn_retry(struct smtp_conn *c)
 
 /* ---- upcalls ---- */
 
+/* What came behind the header comes again. */
+static size_t take_proxy(struct smtp_conn *c, struct bytes data)
+{
+	size_t n = proxy_take(c, data);
+
+	if (c->life == CONN_OPEN && !c->handshaking && n < data.n) {
+		c->stalled = true;
+		conn_kick(c);
+	}
+	return n;
+}
+
 static size_t on_data(struct stream *st, struct bytes data)
 {
 	struct smtp_conn *c = conn_of(st);
@@ -238,6 +252,8 @@ static size_t on_data(struct stream *st, struct bytes data)
 		conn_start(c);
 	if (c->life != CONN_OPEN)
 		return data.n;
+	if (c->proxied)
+		return take_proxy(c, data);
 	if (c->handshaking)
 		return 0; /* TLS takes it */
 	if (c->wait != WAIT_NONE && s->state != SMTP_CLOSED) {
@@ -262,7 +278,10 @@ static void on_eof(struct stream *st)
 	if (c->life == CONN_FRESH)
 		conn_start(c);
 	c->eof = true;
-	conn_kick(c);
+	if (c->life == CONN_OPEN && c->proxied)
+		conn_drop(c); /* freed with what there is of a header */
+	else
+		conn_kick(c);
 }
 
 static void on_writable(struct stream *st)
@@ -275,7 +294,7 @@ static void on_close(struct stream *st, enum stream_reason reason)
 	char peer[IP_TEXT_MAX];
 
 	if (reason == STREAM_TLS_FAILED)
-		log_info("smtp", "TLS failed peer=%s: %s", ip_format(&st->peer.ip, peer),
+		log_info("smtp", "TLS failed peer=%s: %s", ip_format(&conn_of(st)->peer, peer),
 			tls_error(conn_of(st)->server->conf.tls));
 	conn_free(conn_of(st));
 }
@@ -349,10 +368,11 @@ struct stream *conn_accept(
 	s->open++;
 	counter_inc(CTR_SMTP_CONNECTIONS);
 	c->stream = (struct stream){.ops = &conn_ops};
-	c->bucket = (uint16_t)(siphash13(&s->key, &peer->ip, sizeof(peer->ip)) % PEER_BUCKETS);
+	conn_set_peer(c, &peer->ip);
 	c->life = CONN_FRESH;
 	c->stalled = c->eof = c->handshaking = c->asking = false;
 	c->late = 0;
+	c->proxied = false;
 	smtp_session_init(&c->session, &server_session_ops, c, s->policy,
 		&s->conf.services[door - s->doors], &peer->ip);
 	list_push_tail(&s->fresh, &c->node);
@@ -364,6 +384,15 @@ void conn_start(struct smtp_conn *c)
 {
 	list_remove(&c->node);
 	c->life = CONN_OPEN;
+	c->proxied = proxy_awaited(c);
+	if (c->proxied)
+		set_deadline(c, now_us(c) + PROXY_US);
+	else
+		conn_begin(c);
+}
+
+void conn_begin(struct smtp_conn *c)
+{
 	if (c->session.service->implicit_tls) {
 		begin_tls(c);
 		return;

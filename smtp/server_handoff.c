@@ -215,6 +215,7 @@ static void accept_done(struct op *op)
 		counter_inc(CTR_SMTP_REPLIES_452);
 	settle_drop(j, m->id);
 	if (c && j->slot != SMTP_NO_SLOT) {
+		smtp_session_refused(&c->session, j->accept.refused_bits);
 		smtp_session_committed(&c->session, j->slot, reply, m->id);
 		conn_kick(c);
 	}

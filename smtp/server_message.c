@@ -59,7 +59,8 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 		return REPLY_NO_STORAGE;
 	m->id = ids_next(&core->ids, core->now_ms);
 	m->received_ms = core->now_ms;
-	m->peer = c->stream.peer.ip;
+	m->peer = c->peer;
+	m->each = c->session.service->lmtp;
 	m->body_type = (uint8_t)mail->body;
 	m->smtputf8 = mail->smtputf8;
 	m->requiretls = mail->requiretls;
@@ -104,6 +105,7 @@ static int add_trace(struct smtp_conn *c)
 		.id = m->id,
 		.received_ms = m->received_ms,
 		.esmtp = s->esmtp,
+		.lmtp = s->service->lmtp,
 		.smtputf8 = m->smtputf8,
 		.authenticated = s->account != 0};
 	uint8_t memory[TRACE_OCTETS_MAX];
@@ -190,7 +192,13 @@ static void on_reset(void *ctx)
 	message_drop(ctx);
 }
 
+static void on_peer(void *ctx, const struct ip_addr *ip)
+{
+	conn_set_peer(ctx, ip);
+}
+
 const struct smtp_session_ops server_session_ops = {
+	.peer = on_peer,
 	.starttls = auth_starttls,
 	.auth = auth_password,
 	.mail = on_mail,

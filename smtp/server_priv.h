@@ -18,7 +18,8 @@
 #define MEMORY_RETRY_MAX  256  /* sessions in one such round */
 #define LINGER_US         (10 * US_PER_SEC) /* for the last replies to leave */
 #define HANDSHAKE_US      (30 * US_PER_SEC) /* chosen: for all of a TLS handshake */
-#define AUTH_PEER_MAX     3    /* checks of passwords under way for one bucket of peers */
+#define AUTH_PEER_MAX     3 /* checks of passwords under way for one bucket of peers */
+#define PROXY_US          (10 * US_PER_SEC) /* chosen: for the header of a load balancer */
 #define DATA_PROGRESS_MIN 4096 /* octets of content that restart the data timeout; chosen */
 #define SENDER_LOG_MAX    400  /* octets of an escaped sender in the log */
 
@@ -43,6 +44,10 @@ struct smtp_conn {
 	bool stalled; /* input was left in the window */
 	bool eof;
 	bool handshaking;    /* TLS is under way: nothing can be said */
+	bool proxied;        /* the header of a load balancer is awaited: the same */
+	uint16_t proxy_n;    /* octets of it in proxy */
+	uint8_t *proxy;      /* line memory; NULL: none yet */
+	struct ip_addr peer; /* who it is, by PROXY and XCLIENT too */
 	bool asking;         /* a password is being checked */
 	uint8_t late;        /* enum reply_id: the verdict that the deadline brings; 0: none */
 	bool reserved;       /* a drop is reserved for the streamed parts of the message */
@@ -56,7 +61,7 @@ struct smtp_conn {
 	struct smtp_session session;
 };
 /* With 400 octets of TCP an idle connection stays below 1.5 kB. */
-static_assert(sizeof(struct smtp_conn) <= 1088, "an idle session is small");
+static_assert(sizeof(struct smtp_conn) <= 1152, "an idle session is small");
 
 /* One op at the writer.  The server's, so that the session may go meanwhile. */
 struct handoff_job {
@@ -135,6 +140,16 @@ void conn_timer(struct timer *t, uint64_t now_us);
 void conn_verdict_later(struct smtp_conn *c, enum reply_id verdict, uint64_t at_us);
 /* RST, and the struct goes at the next poll. */
 void conn_drop(struct smtp_conn *c);
+
+/* server_proxy.c: who the peer is, told by others */
+bool proxy_awaited(const struct smtp_conn *c);
+/* Octets of the header; returns how many were taken. */
+size_t proxy_take(struct smtp_conn *c, struct bytes in);
+void proxy_forget(struct smtp_conn *c);
+/* From now on the peer is ip: for limits, logs and Received. */
+void conn_set_peer(struct smtp_conn *c, const struct ip_addr *ip);
+/* Greet, or begin TLS. */
+void conn_begin(struct smtp_conn *c);
 
 /* server_auth.c: TLS capacity, passwords and the delays for wrong ones */
 enum reply_id auth_starttls(void *ctx);

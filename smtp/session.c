@@ -2,8 +2,7 @@
  * The session's life: input to lines or content, verdicts, the end. */
 #include "smtp/session_priv.h"
 #include "dataplane/base/counters.h"
-
-#define QUEUE_RESERVE 4 /* a line makes two replies at most, the end of the session one more */
+#include "smtp/relay.h"
 
 void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *ops, void *ctx,
 	const struct smtp_policy *policy, const struct smtp_service *service,
@@ -16,6 +15,14 @@ void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *op
 		.peer = *peer,
 		.state = SMTP_CONNECT,
 		.sync = true};
+	smtp_session_set_peer(s, peer);
+}
+
+void smtp_session_set_peer(struct smtp_session *s, const struct ip_addr *peer)
+{
+	s->peer = *peer;
+	s->may_xclient =
+		relay_is_listed(s->policy->xclient_from, s->policy->xclient_from_count, peer);
 }
 
 void smtp_session_start(struct smtp_session *s)
@@ -133,7 +140,7 @@ void smtp_session_eof(struct smtp_session *s)
 void smtp_session_drain(struct smtp_session *s)
 {
 	s->draining = true;
-	if (!smtp_session_in_transaction(s) && s->stage == STAGE_NONE)
+	if (!smtp_session_in_transaction(s) && s->stage == STAGE_NONE && !session_lmtp_busy(s))
 		session_close(s, REPLY_SHUTDOWN);
 }
 
@@ -204,7 +211,7 @@ static void on_data(struct smtp_session *s, enum reply_id v)
 static void after_message(struct smtp_session *s)
 {
 	s->junk = 0;
-	if (s->draining)
+	if (s->draining && !session_lmtp_busy(s))
 		session_close(s, REPLY_SHUTDOWN);
 }
 
@@ -249,22 +256,34 @@ enum reply_id session_fault_reply(const struct data_decoder *d)
 	return d->faults & DATA_NUL ? REPLY_NUL_OCTET : REPLY_BARE_NEWLINE;
 }
 
+static void refuse_content(struct smtp_session *s, enum reply_id reply)
+{
+	/* Of LMTP's chunks only the last one is answered for each recipient. */
+	bool each = s->service->lmtp && (s->state != SMTP_CHUNK || s->chunk_last);
+
+	counter_inc(CTR_SMTP_MESSAGES_REFUSED);
+	if (s->ops->refused)
+		s->ops->refused(s->ctx, reply);
+	session_lmtp_begin(s);
+	session_reset(s);
+	if (each)
+		session_lmtp_answer(s, reply, SMTP_NO_SLOT);
+	else
+		session_queue(s, reply);
+	after_message(s);
+}
+
 void session_content_end(struct smtp_session *s)
 {
 	if (s->data.faults) {
-		enum reply_id reply = session_fault_reply(&s->data);
-		counter_inc(CTR_SMTP_MESSAGES_REFUSED);
-		if (s->ops->refused)
-			s->ops->refused(s->ctx, reply);
-		session_reset(s);
-		session_queue(s, reply);
-		after_message(s);
+		refuse_content(s, session_fault_reply(&s->data));
 		return;
 	}
 	struct smtp_content content = {.size = s->data.size,
 		.header_bytes = s->data.header_bytes,
 		.crc = s->data.crc,
 		.binary = s->data.odd};
+	session_lmtp_begin(s);
 	/* From here on the message is the user's: a later reset must not touch it. */
 	session_set_state(s, SMTP_READY);
 	transaction_forget(s);
@@ -402,7 +421,7 @@ bool smtp_session_can_take(const struct smtp_session *s)
 	if (s->state == SMTP_CLOSED)
 		return true;
 	if (s->stage != STAGE_NONE || session_queue_space(s) < QUEUE_RESERVE ||
-		s->state == SMTP_TLS)
+		s->state == SMTP_TLS || session_lmtp_busy(s))
 		return false;
 	return smtp_session_in_content(s) || smtp_session_inflight(s) < s->policy->inflight_max;
 }

@@ -76,6 +76,8 @@ struct smtp_content {
 struct smtp_session_ops {
 	enum reply_id (*connect)(void *ctx);                 /* NULL: REPLY_OK */
 	enum reply_id (*helo)(void *ctx, struct bytes name); /* NULL: REPLY_OK */
+	/* XCLIENT: who the peer is; NULL: not wanted. */
+	void (*peer)(void *ctx, const struct ip_addr *ip);
 	/* Is there room for TLS now?  NULL: yes. */
 	enum reply_id (*starttls)(void *ctx);
 	/* Check a password; views into memory that is wiped behind the call.  Before REPLY_OK:
@@ -107,6 +109,14 @@ struct smtp_queued {
 
 #define SMTP_NO_SLOT 0xff
 
+/* LMTP: the replies of one message. */
+struct smtp_lmtp {
+	uint64_t refused[LMTP_RCPT_WORDS]; /* bit per recipient */
+	uint16_t rcpts, left;              /* replies in all, and not queued yet */
+	uint8_t reply;                     /* enum reply_id, for those who are not refused */
+	uint8_t slot;
+};
+
 struct smtp_session {
 	const struct smtp_session_ops *ops;
 	void *ctx;
@@ -123,6 +133,7 @@ struct smtp_session {
 	bool skip_cr;          /* ... whose last octet was a CR */
 	bool starved;          /* the user had no room or no line memory */
 	bool tls;              /* everything is encrypted */
+	bool may_xclient;      /* a listed proxy */
 	bool draining;         /* 421 at the end of the transaction */
 	bool rcpt_refused;     /* in this transaction */
 	bool smtputf8, binary; /* the same */
@@ -144,19 +155,22 @@ struct smtp_session {
 	struct ip_addr peer;
 	uint64_t progress; /* complete commands, and octets of content: grows when the peer works */
 	struct data_decoder data;
+	struct smtp_lmtp lmtp;
 	uint64_t chunk_left; /* octets of the chunk that have not come */
 	uint8_t queue_head, queue_n;
 	struct smtp_queued queue[SMTP_QUEUE_MAX];
 	uint64_t slot_id[SMTP_INFLIGHT_MAX];
 	char helo[SMTP_HELO_MAX];
 };
-static_assert(sizeof(struct smtp_session) <= 704, "an idle session is small");
+static_assert(sizeof(struct smtp_session) <= 744, "an idle session is small");
 
 /* ops, policy, service: borrowed.  smtp_session_start asks for the connect verdict and greets. */
 void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *ops, void *ctx,
 	const struct smtp_policy *policy, const struct smtp_service *service,
 	const struct ip_addr *peer);
 void smtp_session_start(struct smtp_session *s);
+/* Before the start: the peer is another one (PROXY protocol). */
+void smtp_session_set_peer(struct smtp_session *s, const struct ip_addr *peer);
 /* The connection is gone: resets the transaction and gives memory back.  Messages in flight are the
  * user's. */
 void smtp_session_fini(struct smtp_session *s);
@@ -183,6 +197,8 @@ static inline void smtp_session_authenticated(struct smtp_session *s, uint32_t a
 /* The verdict that was pending. */
 void smtp_session_verdict(struct smtp_session *s, enum reply_id verdict);
 /* The reply of the message in a slot; id for REPLY_QUEUED. */
+/* Before it, with LMTP: recipients that were refused all the same, bit per recipient. */
+void smtp_session_refused(struct smtp_session *s, const uint64_t bits[LMTP_RCPT_WORDS]);
 void smtp_session_committed(
 	struct smtp_session *s, unsigned slot, enum reply_id reply, uint64_t id);
 
@@ -203,7 +219,7 @@ void smtp_session_drain(struct smtp_session *s);
 /* Everything is said: close the connection. */
 static inline bool smtp_session_finished(const struct smtp_session *s)
 {
-	return s->state == SMTP_CLOSED && s->queue_n == 0;
+	return s->state == SMTP_CLOSED && s->queue_n == 0 && s->lmtp.left == 0;
 }
 static inline unsigned smtp_session_inflight(const struct smtp_session *s)
 {

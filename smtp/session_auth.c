@@ -23,6 +23,8 @@ unsigned session_ehlo(const struct smtp_session *s)
 		offer |= EHLO_AUTH;
 	if (s->tls)
 		offer |= EHLO_REQUIRETLS; /* RFC 8689 4.1: never in clear */
+	if (s->may_xclient)
+		offer |= EHLO_XCLIENT;
 	return offer;
 }
 

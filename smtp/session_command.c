@@ -27,8 +27,13 @@ static bool helo_valid(struct bytes name)
 	return true;
 }
 
-static void hello(struct smtp_session *s, const struct command *cmd, bool esmtp)
+/* lmtp: LHLO, and only with LMTP (RFC 2033 4.1). */
+static void hello(struct smtp_session *s, const struct command *cmd, bool esmtp, bool lmtp)
 {
+	if (lmtp != s->service->lmtp) {
+		session_refuse(s, REPLY_BAD_LINE);
+		return;
+	}
 	if (!helo_valid(cmd->argument)) {
 		session_refuse(s, REPLY_BAD_HELO);
 		return;
@@ -44,12 +49,17 @@ static void hello(struct smtp_session *s, const struct command *cmd, bool esmtp)
 
 static void command_helo(struct smtp_session *s, const struct command *cmd)
 {
-	hello(s, cmd, false);
+	hello(s, cmd, false, false);
 }
 
 static void command_ehlo(struct smtp_session *s, const struct command *cmd)
 {
-	hello(s, cmd, true);
+	hello(s, cmd, true, false);
+}
+
+static void command_lhlo(struct smtp_session *s, const struct command *cmd)
+{
+	hello(s, cmd, true, true);
 }
 
 /* "FROM:" or "TO:", and the spaces that many clients put behind it. */
@@ -195,7 +205,7 @@ static void command_rcpt(struct smtp_session *s, const struct command *cmd)
 	struct smtp_rcpt rcpt;
 	struct buf out;
 
-	if (s->rcpts >= MIN(s->policy->recipients_max, (uint32_t)MESSAGE_RCPT_MAX)) {
+	if (s->rcpts >= session_rcpts_max(s)) {
 		too_many_rcpts(s);
 		return;
 	}
@@ -276,6 +286,11 @@ static void command_starttls(struct smtp_session *s, const struct command *cmd)
 static void command_auth(struct smtp_session *s, const struct command *cmd)
 {
 	session_auth(s, cmd->argument);
+}
+
+static void command_xclient(struct smtp_session *s, const struct command *cmd)
+{
+	session_xclient(s, cmd->argument);
 }
 
 static void command_unsupported(struct smtp_session *s, const struct command *cmd)

@@ -5,12 +5,22 @@
 #include "smtp/command.h"
 #include "smtp/session.h"
 
+#define QUEUE_RESERVE 4 /* a line makes two replies at most, the end of the session one more */
+
 /* session_reply.c */
 void session_queue(struct smtp_session *s, enum reply_id reply);
+void session_queue_slot(struct smtp_session *s, enum reply_id reply, unsigned slot);
 unsigned session_queue_submitted(struct smtp_session *s);
 static inline unsigned session_queue_space(const struct smtp_session *s)
 {
 	return SMTP_QUEUE_MAX - s->queue_n;
+}
+
+/* Recipients of one transaction, as announced. */
+static inline uint32_t session_rcpts_max(const struct smtp_session *s)
+{
+	return MIN(s->policy->recipients_max,
+		(uint32_t)(s->service->lmtp ? LMTP_RCPT_MAX : MESSAGE_RCPT_MAX));
 }
 
 /* session.c */
@@ -48,6 +58,18 @@ void session_auth_verdict(struct smtp_session *s, enum reply_id verdict);
 enum reply_id session_auth_needed(const struct smtp_session *s);
 /* Wipe and free what the exchange has kept. */
 void session_auth_end(struct smtp_session *s);
+
+/* session_lmtp.c (RFC 2033) */
+/* Replies for each recipient are outstanding. */
+bool session_lmtp_busy(const struct smtp_session *s);
+/* The content of a transaction is whole: so many replies it will have. */
+void session_lmtp_begin(struct smtp_session *s);
+void session_lmtp_answer(struct smtp_session *s, enum reply_id reply, unsigned slot);
+/* Queue what there is room for. */
+void session_lmtp_pump(struct smtp_session *s);
+
+/* session_xclient.c */
+void session_xclient(struct smtp_session *s, struct bytes argument);
 
 /* session_command.c */
 void session_command(struct smtp_session *s, const struct command *cmd);

@@ -20,6 +20,11 @@ void session_queue(struct smtp_session *s, enum reply_id reply)
 	push(s, reply, SMTP_NO_SLOT);
 }
 
+void session_queue_slot(struct smtp_session *s, enum reply_id reply, unsigned slot)
+{
+	push(s, reply, slot);
+}
+
 unsigned session_queue_submitted(struct smtp_session *s)
 {
 	unsigned slot = (unsigned)__builtin_ctz(~(unsigned)s->slots);
@@ -38,6 +43,10 @@ void smtp_session_committed(struct smtp_session *s, unsigned slot, enum reply_id
 			continue;
 		e->reply = (uint8_t)reply;
 		s->slot_id[slot] = id;
+		if (s->service->lmtp && i == s->queue_n - 1u) {
+			s->queue_n--; /* the replies themselves take its place */
+			session_lmtp_answer(s, reply, slot);
+		}
 		return;
 	}
 }
@@ -58,9 +67,10 @@ void smtp_session_output(struct smtp_session *s, struct buf *out)
 			break;
 		struct reply_args args = {.hostname = s->policy->hostname,
 			.size_max = s->policy->message_bytes_max,
-			.rcpt_max = s->policy->recipients_max,
+			.rcpt_max = session_rcpts_max(s),
 			.mail_max = s->policy->session_messages_max,
 			.ehlo = ehlo,
+			.lmtp = s->service->lmtp,
 			.id = e->slot == SMTP_NO_SLOT ? 0 : s->slot_id[e->slot]};
 		struct buf one;
 		buf_init(&one, out->p + out->n, buf_space(out));
@@ -74,6 +84,12 @@ void smtp_session_output(struct smtp_session *s, struct buf *out)
 	}
 }
 
+/* With LMTP a message has many replies. */
+static bool slot_in_use(struct smtp_session *s, unsigned slot)
+{
+	return s->lmtp.left || (s->queue_n && entry(s, 0)->slot == slot);
+}
+
 void smtp_session_sent(struct smtp_session *s, size_t n)
 {
 	while (n && s->queue_n) {
@@ -83,10 +99,12 @@ void smtp_session_sent(struct smtp_session *s, size_t n)
 			return;
 		}
 		n -= e->n - s->sent;
-		if (e->slot != SMTP_NO_SLOT)
-			s->slots &= (uint16_t) ~(1u << e->slot);
+		unsigned slot = e->slot;
 		s->sent = 0;
 		s->queue_head = (uint8_t)((s->queue_head + 1) % SMTP_QUEUE_MAX);
 		s->queue_n--;
+		if (slot != SMTP_NO_SLOT && !slot_in_use(s, slot))
+			s->slots &= (uint16_t) ~(1u << slot);
 	}
+	session_lmtp_pump(s);
 }

@@ -22,7 +22,10 @@ void trace_date(struct buf *out, uint64_t wall_ms)
 /* RFC 3848, RFC 6531 4.3. */
 static void put_protocol(struct buf *out, const struct trace *t)
 {
-	buf_str(out, t->smtputf8 ? "UTF8SMTP" : t->esmtp ? "ESMTP" : "SMTP");
+	if (t->lmtp)
+		buf_str(out, t->smtputf8 ? "UTF8LMTP" : "LMTP");
+	else
+		buf_str(out, t->smtputf8 ? "UTF8SMTP" : t->esmtp ? "ESMTP" : "SMTP");
 	if (!t->esmtp)
 		return; /* plain SMTP has no further words */
 	if (t->tls_version)

@@ -10,7 +10,7 @@ struct trace {
 	struct ip_addr peer;
 	const char *hostname;
 	uint64_t id, received_ms; /* wall clock */
-	bool esmtp, authenticated, smtputf8;
+	bool esmtp, lmtp, authenticated, smtputf8;
 	const char *tls_version, *tls_cipher; /* NULL: in clear */
 	struct bytes
 		only_rcpt; /* the one recipient; empty when there are more: a list would leak Bcc */

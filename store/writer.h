@@ -111,10 +111,14 @@ int writer_event(struct writer *w, uint32_t account, uint32_t box) WARN_UNUSED;
 void writer_effects_run(struct writer *w);
 
 /* ---- writer_accept.c ---- */
-/* Stores a message: body, mailbox rows, queue rows.  *refused_r: recipients without an account;
- * *stored_r false: all of them, nothing was put. */
-int writer_message_store(
-	struct writer *w, struct message *m, uint32_t *refused_r, bool *stored_r) WARN_UNUSED;
+/* What has become of a message. */
+struct stored {
+	bool any;                               /* somebody has it; else nothing was put */
+	uint32_t refused;                       /* local recipients that are gone */
+	uint64_t refused_bits[LMTP_RCPT_WORDS]; /* message.each: which */
+};
+/* Stores a message: body, mailbox rows, queue rows. */
+int writer_message_store(struct writer *w, struct message *m, struct stored *stored_r) WARN_UNUSED;
 
 /* ---- writer_account.c, writer_box.c: rows ---- */
 struct acct {

@@ -41,6 +41,7 @@ struct plan {
 	uint32_t queued;  /* recipients for the queue */
 	uint32_t refused; /* local recipients whose account is gone since RCPT */
 	uint64_t owners;  /* delivery workers of the queued recipients' domains */
+	uint64_t refused_bits[LMTP_RCPT_WORDS];
 };
 
 static uint64_t owner_of(const struct writer *w, const struct message *m, const struct rcpt *r)
@@ -48,6 +49,13 @@ static uint64_t owner_of(const struct writer *w, const struct message *m, const 
 	unsigned workers = w->store->ready_count;
 
 	return workers ? 1ull << store_domain_owner(message_rcpt_domain(m, r), workers) : 0;
+}
+
+/* Its own answer says so: nothing is queued for it. */
+static void refuse_one(struct plan *p, uint32_t i)
+{
+	if (i < LMTP_RCPT_MAX)
+		p->refused_bits[i / 64] |= 1ull << i % 64;
 }
 
 static int plan_make(struct writer *w, const struct message *m, struct plan *p)
@@ -61,6 +69,10 @@ static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 			return rc;
 		if (exists) {
 			w->scratch[p->local++] = r->account;
+			continue;
+		}
+		if (m->each && r->route == RCPT_LOCAL) {
+			refuse_one(p, i);
 			continue;
 		}
 		p->owners |= owner_of(w, m, r);
@@ -168,7 +180,7 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 		bool exists = false;
 		if (r->route == RCPT_LOCAL)
 			rc = account_exists(w, r->account, &exists);
-		if (!rc && !exists)
+		if (!rc && !exists && !(m->each && r->route == RCPT_LOCAL))
 			rc = queue_row_put(w, m, r, i);
 	}
 	if (rc)
@@ -178,16 +190,16 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 	return p->owners ? writer_effect(w, &e) : 0;
 }
 
-int writer_message_store(struct writer *w, struct message *m, uint32_t *refused_r, bool *stored_r)
+int writer_message_store(struct writer *w, struct message *m, struct stored *stored_r)
 {
 	struct plan p;
 	int rc = plan_make(w, m, &p);
 
 	if (rc)
 		return rc;
-	*refused_r = p.refused;
-	*stored_r = p.local || p.queued;
-	if (!*stored_r)
+	*stored_r = (struct stored){.any = p.local || p.queued, .refused = p.refused};
+	memcpy(stored_r->refused_bits, p.refused_bits, sizeof(p.refused_bits));
+	if (!stored_r->any)
 		return 0;
 	rc = body_put(w, m, p.local + (p.queued ? 1 : 0));
 	for (uint32_t i = 0; !rc && i < p.local; i++)
@@ -202,14 +214,14 @@ int writer_message_store(struct writer *w, struct message *m, uint32_t *refused_
 int writer_apply_accept(struct writer *w, struct op *op)
 {
 	struct accept_op *a = container_of(op, struct accept_op, op);
-	bool stored;
+	struct stored stored = {0};
 	int rc = body_check(w, a->message, &op->status);
 
-	a->refused = 0;
-	if (rc || op->status)
-		return rc;
-	rc = writer_message_store(w, a->message, &a->refused, &stored);
-	if (rc || stored)
+	if (!rc && !op->status)
+		rc = writer_message_store(w, a->message, &stored);
+	a->refused = stored.refused;
+	memcpy(a->refused_bits, stored.refused_bits, sizeof(a->refused_bits));
+	if (rc || op->status || stored.any)
 		return rc;
 	op->status = HANDOFF_REFUSED;
 	return body_drop_parts(w, a->message->id);

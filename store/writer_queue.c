@@ -133,14 +133,13 @@ static int result_apply(
 
 static int bounce_store(struct writer *w, struct message *bounce, int *status_r)
 {
-	uint32_t refused;
-	bool stored;
+	struct stored stored;
 	int rc = body_check(w, bounce, status_r);
 
 	if (rc || *status_r)
 		return rc;
 	/* A bounce to a mailbox that is gone has nowhere to go. */
-	return writer_message_store(w, bounce, &refused, &stored);
+	return writer_message_store(w, bounce, &stored);
 }
 
 int writer_apply_result(struct writer *w, struct op *op)

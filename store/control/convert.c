@@ -87,6 +87,10 @@ void config_to_policy(
 		.directory = directory,
 		.relay_from = c->root.relay.from.v,
 		.relay_from_count = c->root.relay.from.n,
+		.proxies = c->root.listen.proxies.v,
+		.proxy_count = c->root.listen.proxies.n,
+		.xclient_from = c->root.listen.xclient.v,
+		.xclient_from_count = c->root.listen.xclient.n,
 		.relay_domains = c->root.relay.domains.v,
 		.relay_domain_count = c->root.relay.domains.n,
 		.message_bytes_max = l->message_size,
@@ -106,13 +110,14 @@ static void add_services(const struct config *c, struct smtp_server_conf *out)
 	const struct config_listen *l = &c->root.listen;
 	bool tls = c->root.tls.certificates_n > 0;
 	const struct smtp_service services[] = {
-		{.port = (uint16_t)l->smtp, .tls = tls},
-		{          .port = (uint16_t)l->submission, .tls = tls, .submission = true, .auth = true},
+		{.port = (uint16_t)l->smtp,        .tls = tls        },
+		{             .port = (uint16_t)l->submission,                      .tls = tls, .submission = true, .auth = true},
 		{ .port = (uint16_t)l->submissions,
                  .tls = tls,
                  .implicit_tls = true,
                  .submission = true,
                  .auth = true},
+		{					       .port = (uint16_t)l->lmtp,                     .tls = tls,                                       .lmtp = true},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(services); i++) {

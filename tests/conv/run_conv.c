@@ -9,7 +9,8 @@
  *   S: 250-...       a whole reply of several lines with this code
  *   S: (none)        nothing was said
  *   @peer ADDRESS    a new session from there (first in the script; default 198.18.1.1)
- *   @service WORDS   the session's listener: tls, implicit, submission, auth, clear
+ *   @service WORDS   the session's listener: tls, implicit, submission, auth, clear, lmtp
+ *   @refused BITS    LMTP: recipients that the store refuses, bit 0 the first
  *   @secured         the TLS handshake is done; before that the session must have asked for it
  *   @hold            commits wait for @commit [REPLY CODE]
  *   @park STAGE      verdicts of connect, helo, mail, rcpt, data, end are pending until @verdict
@@ -214,6 +215,7 @@ static void set_service(struct run *r, const char *words)
 	*s = (struct smtp_service){.port = 25,
 		.tls = strstr(words, "tls"),
 		.implicit_tls = strstr(words, "implicit"),
+		.lmtp = strstr(words, "lmtp"),
 		.submission = strstr(words, "submission"),
 		.auth = strstr(words, "auth"),
 		.auth_in_clear = strstr(words, "clear")};
@@ -255,6 +257,8 @@ static void directive(struct run *r, const char *name, const char *arg)
 		check_text(r, "mail", bytes_str(f->mail_says), arg);
 	else if (strcmp(name, "dsn") == 0)
 		check_text(r, "dsn", bytes_str(f->dsn_says), arg);
+	else if (strcmp(name, "refused") == 0)
+		f->refused[0] = (uint64_t)atoi(arg);
 	else if (strcmp(name, "messages_max") == 0)
 		f->policy.session_messages_max = (uint32_t)atoi(arg);
 	else if (strcmp(name, "body") == 0)

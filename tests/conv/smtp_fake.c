@@ -2,7 +2,7 @@
 #include "tests/conv/smtp_fake.h"
 
 static const char *const relay_domains[] = {"relay.example.org"};
-static struct ip_net relay_from[1];
+static struct ip_net relay_from[1], xclient_from[1];
 
 static enum directory_verdict lookup(
 	const struct directory *d, struct bytes address, struct directory_entry *entry_r)
@@ -47,6 +47,13 @@ static enum reply_id verdict(struct smtp_fake *f, enum smtp_stage stage)
 static enum reply_id on_connect(void *ctx)
 {
 	return verdict(ctx, STAGE_CONNECT);
+}
+
+static void on_peer(void *ctx, const struct ip_addr *ip)
+{
+	struct smtp_fake *f = ctx;
+
+	BUG_ON(f->open || !ip_eq(ip, &f->session.peer));
 }
 
 static enum reply_id on_helo(void *ctx, struct bytes name)
@@ -133,6 +140,7 @@ static enum reply_id on_end(void *ctx, const struct smtp_content *c)
 	if (f->end_verdict)
 		return f->end_verdict;
 	f->messages++;
+	smtp_session_refused(&f->session, f->refused);
 	if (f->hold_commits)
 		f->held_slot[f->held++] = c->slot;
 	else
@@ -174,6 +182,7 @@ static void line_put(void *ctx, void *line)
 static const struct smtp_session_ops ops = {
 	.connect = on_connect,
 	.helo = on_helo,
+	.peer = on_peer,
 	.auth = on_auth,
 	.mail = on_mail,
 	.rcpt = on_rcpt,
@@ -191,11 +200,15 @@ static void make_policy(struct smtp_fake *f)
 	int err = ip_net_parse(BYTES_LIT("198.18.0.0/24"), &relay_from[0]);
 
 	BUG_ON(err);
+	err = ip_net_parse(BYTES_LIT("198.18.7.0/24"), &xclient_from[0]);
+	BUG_ON(err);
 	f->directory.lookup = lookup;
 	f->policy = (struct smtp_policy){.hostname = "mx.example.org",
 		.directory = &f->directory,
 		.relay_from = relay_from,
 		.relay_from_count = 1,
+		.xclient_from = xclient_from,
+		.xclient_from_count = 1,
 		.relay_domains = relay_domains,
 		.relay_domain_count = 1,
 		.message_bytes_max = 100000,

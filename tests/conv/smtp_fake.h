@@ -15,11 +15,12 @@ struct smtp_fake {
 	struct smtp_service service;
 	struct directory directory;
 	/* what the test sets */
-	bool hold_commits;         /* end() leaves the reply waiting */
-	enum smtp_stage park;      /* this verdict is pending */
-	enum reply_id end_verdict; /* of end(); 0: submit */
-	size_t room;               /* octets taken at once; 0: none now */
-	bool no_line;              /* no memory for lines in pieces */
+	bool hold_commits;                 /* end() leaves the reply waiting */
+	enum smtp_stage park;              /* this verdict is pending */
+	enum reply_id end_verdict;         /* of end(); 0: submit */
+	size_t room;                       /* octets taken at once; 0: none now */
+	uint64_t refused[LMTP_RCPT_WORDS]; /* LMTP: recipients that the store refuses */
+	bool no_line;                      /* no memory for lines in pieces */
 	/* what the test looks at */
 	bool open; /* a transaction is under way */
 	unsigned messages, resets;

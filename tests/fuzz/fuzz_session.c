@@ -56,11 +56,15 @@ static struct outcome run(struct bytes in, size_t piece, uint8_t how)
 {
 	static struct smtp_fake f;
 
-	smtp_fake_init(&f, how & 0x80 ? "198.18.0.1" : "198.18.1.1");
+	static const char *const peers[] = {"198.18.1.1", "198.18.0.1", "198.18.7.1", "198.18.1.1"};
+
+	smtp_fake_init(&f, peers[how >> 6]);
 	f.park = (enum smtp_stage)(how & 7);
 	if (how & 32)
 		f.service = (struct smtp_service){
 			.tls = true, .auth = true, .submission = true, .auth_in_clear = how & 64};
+	f.service.lmtp = how & 128;
+	f.refused[0] = 5;
 	f.hold_commits = how & 8;
 	f.room = how & 16 ? 3 : SIZE_MAX;
 	smtp_session_start(&f.session);

@@ -118,6 +118,27 @@ static void test_gone_account_is_refused(void **state)
 	assert_int_equal(harness_accept(&h, only), HANDOFF_REFUSED);
 }
 
+/* LMTP: who is gone is told so, and nothing is queued for him. */
+static void test_gone_account_of_lmtp(void **state)
+{
+	(void)state;
+	harness_account(&h, "ann@example.org");
+	uint32_t bob = harness_account(&h, "bob@example.org");
+	struct message *m = harness_message(
+		&h, 100, (const char *[]){"bob@example.org", "ann@example.org", NULL});
+	struct account_op del = {.action = ACCOUNT_DELETE, .address = BYTES_LIT("ann@example.org")};
+	struct accept_op a = {.message = m};
+	struct queue_read_op q = {.id = m->id};
+
+	m->each = 1;
+	assert_int_equal(harness_write(&h, &del.op, STORE_ACCOUNT), 0);
+	assert_int_equal(harness_write(&h, &a.op, HANDOFF_ACCEPT), HANDOFF_OK);
+	assert_true(a.refused_bits[0] == 2 && a.refused_bits[1] == 0);
+	assert_int_equal(harness_box(&h, bob, "INBOX").exists, 1);
+	assert_int_equal(harness_read(&h, &q.op, STORE_READ_QUEUE), -ENOENT);
+	message_unref(m);
+}
+
 static void test_same_id_twice_is_an_error(void **state)
 {
 	(void)state;
@@ -311,6 +332,7 @@ int main(void)
 		T(test_local_message_is_in_inbox),
 		T(test_one_copy_per_account_and_all_survive_restart),
 		T(test_gone_account_is_refused),
+		T(test_gone_account_of_lmtp),
 		T(test_same_id_twice_is_an_error),
 		T(test_streamed_body),
 		T(test_large_body_in_memory),
