@@ -54,9 +54,9 @@ static uint64_t env_random64(void *ctx)
 }
 
 static void env_neigh_learned(
-	void *ctx, unsigned port, const struct ip_addr *ip, const uint8_t mac[6])
+	void *ctx, unsigned port, const struct ip_addr *ip, const uint8_t mac[6], bool confirmed)
 {
-	dispatch_neigh(ctx, port, ip, mac);
+	dispatch_neigh(ctx, port, ip, mac, confirmed);
 }
 
 static bool env_comes_back(

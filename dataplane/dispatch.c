@@ -216,7 +216,7 @@ static unsigned receive_neighs(struct core_io *io, struct rte_ring *r)
 	unsigned n = 0;
 
 	while (n < NEIGH_RING_SIZE && rte_ring_sc_dequeue_elem(r, &m, sizeof(m)) == 0) {
-		stack_neigh_add(io->core->stack, m.port, &m.ip, m.mac);
+		stack_neigh_add(io->core->stack, m.port, &m.ip, m.mac, m.confirmed);
 		n++;
 	}
 	return n;
@@ -275,11 +275,11 @@ unsigned dispatch_send(struct core_io *io, unsigned port, struct rte_mbuf **fram
 	return done;
 }
 
-void dispatch_neigh(
-	struct core_io *io, unsigned port, const struct ip_addr *ip, const uint8_t mac[6])
+void dispatch_neigh(struct core_io *io, unsigned port, const struct ip_addr *ip,
+	const uint8_t mac[6], bool confirmed)
 {
 	struct net *net = io->net;
-	struct neigh_msg m = {.ip = *ip, .port = (uint16_t)port};
+	struct neigh_msg m = {.ip = *ip, .port = (uint8_t)port, .confirmed = confirmed};
 
 	memcpy(m.mac, mac, sizeof(m.mac));
 	unsigned here = io->core->index;

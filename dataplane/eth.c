@@ -86,6 +86,7 @@ void eth_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 	size_t header_n = header_parse(m, &vlan, &type);
 	bool to_us = memcmp(&eth->dst_addr, st->conf.ports[port].mac, 6) == 0;
 	bool broadcast = rte_is_broadcast_ether_addr(&eth->dst_addr);
+	bool group6 = eth->dst_addr.addr_bytes[0] == 0x33 && eth->dst_addr.addr_bytes[1] == 0x33;
 
 	if (header_n == 0 || vlan != st->conf.ports[port].vlan) {
 		counter_inc(CTR_ETH_RX_VLAN);
@@ -95,6 +96,8 @@ void eth_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 	rte_pktmbuf_adj(m, (uint16_t)header_n);
 	if (type == RTE_ETHER_TYPE_IPV4 && to_us)
 		ipv4_input(st, port, m);
+	else if (type == RTE_ETHER_TYPE_IPV6 && (to_us || group6))
+		ipv6_input(st, port, m);
 	else if (type == RTE_ETHER_TYPE_ARP && (to_us || broadcast))
 		arp_input(st, port, m);
 	else

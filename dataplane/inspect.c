@@ -263,14 +263,25 @@ bool stack_find(const struct stack *st, struct conn_id id, struct stack_conn_inf
 
 /* ---- neighbours and routes ---- */
 
+static const char *neigh_text(const struct stack *st, const struct neigh *e)
+{
+	static const char *const text[] = {
+		[NEIGH_FREE] = "free",
+		[NEIGH_INCOMPLETE] = "incomplete",
+		[NEIGH_STALE] = "stale",
+		[NEIGH_REACHABLE] = "reachable",
+		[NEIGH_DELAY] = "delay",
+		[NEIGH_PROBE] = "probe",
+	};
+
+	if (e->state == NEIGH_REACHABLE && e->at_us < st->now_us)
+		return text[NEIGH_STALE];
+	return e->state < ARRAY_LEN(text) ? text[e->state] : "?";
+}
+
 unsigned stack_neighs(
 	const struct stack *st, uint32_t *from_r, struct stack_neigh_info *out, unsigned max)
 {
-	static const char *const text[] = {
-		[NEIGH_INCOMPLETE] = "incomplete",
-		[NEIGH_REACHABLE] = "reachable",
-		[NEIGH_PROBE] = "probe",
-	};
 	uint32_t i = *from_r;
 	unsigned n = 0;
 
@@ -278,16 +289,53 @@ unsigned stack_neighs(
 		const struct neigh *e = &st->neigh.entries[i];
 		if (e->state == NEIGH_FREE)
 			continue;
-		bool stale = e->state == NEIGH_REACHABLE && e->fresh_until < st->now_us;
 		out[n] = (struct stack_neigh_info){.ip = e->ip,
 			.port = e->port,
-			.state = stale                        ? "stale"
-				 : e->state < ARRAY_LEN(text) ? text[e->state]
-							      : "?",
+			.state = neigh_text(st, e),
 			.queued = e->queued};
 		memcpy(out[n++].mac, e->mac, sizeof(e->mac));
 	}
 	*from_r = i == NEIGH_MAX ? STACK_LIST_END : i;
+	return n;
+}
+
+static const char *address_text(const struct link_address *a)
+{
+	static const char *const text[] = {
+		[LINK_ADDRESS_TENTATIVE] = "tentative",
+		[LINK_ADDRESS_USED] = "used",
+		[LINK_ADDRESS_DUPLICATE] = "duplicate",
+	};
+
+	return a->state < ARRAY_LEN(text) ? text[a->state] : "?";
+}
+
+/* Of one port: our addresses with their networks, other networks on the link, routers. */
+static unsigned link_routes(
+	const struct stack *st, unsigned port, struct stack_route_info *out, unsigned max)
+{
+	const struct link *l = &st->links[port];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < l->address_count && n < max; i++)
+		out[n++] = (struct stack_route_info){.net = l->address[i].net,
+			.mtu = ip_link_mtu(st, port, &l->address[i].net.ip),
+			.state = address_text(&l->address[i])};
+	for (unsigned i = 0; i < LINK_PREFIXES_MAX && n < max; i++) {
+		if (l->prefix[i].until_us > st->now_us)
+			out[n++] = (struct stack_route_info){
+				.net = l->prefix[i].net, .mtu = l->mtu6, .state = "advertised"};
+	}
+	for (unsigned i = 0; i < LINK_ROUTERS_MAX && n < max; i++) {
+		const struct link_router *r = &l->router[i];
+		if (r->until_us > st->now_us)
+			out[n++] = (struct stack_route_info){.gateway = r->ip,
+				.has_gateway = true,
+				.mtu = ip_link_mtu(st, port, &r->ip),
+				.state = r->silent_us                ? "silent"
+					 : r->until_us == UINT64_MAX ? "configured"
+								     : "advertised"};
+	}
 	return n;
 }
 
@@ -296,15 +344,10 @@ unsigned stack_routes(const struct stack *st, struct stack_route_info *out, unsi
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < st->conf.port_count; i++) {
-		const struct stack_port *p = &st->conf.ports[i];
-		for (unsigned k = 0; k < p->address_count && n < max; k++)
-			out[n++] = (struct stack_route_info){
-				.net = p->address[k], .port = (uint8_t)i, .mtu = p->mtu};
-		if (p->has_gateway && n < max)
-			out[n++] = (struct stack_route_info){.gateway = p->gateway,
-				.has_gateway = true,
-				.port = (uint8_t)i,
-				.mtu = p->mtu};
+		unsigned more = link_routes(st, i, out + n, max - n);
+		for (unsigned k = n; k < n + more; k++)
+			out[k].port = (uint8_t)i;
+		n += more;
 	}
 	return n;
 }

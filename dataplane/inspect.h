@@ -106,5 +106,8 @@ struct stack_route_info {
 	bool has_gateway;
 	uint8_t port;
 	uint16_t mtu;
+	const char *state; /* of an address, a network or a router: "used", "advertised" ... */
 };
+/* Rows of a port at most. */
+#define STACK_ROUTES_MAX 24
 unsigned stack_routes(const struct stack *st, struct stack_route_info *out, unsigned max);

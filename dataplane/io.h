@@ -51,7 +51,8 @@ struct tx_backlog {
 struct neigh_msg {
 	struct ip_addr ip;
 	uint8_t mac[6];
-	uint16_t port;
+	uint8_t port;
+	bool confirmed; /* it answered; or it has only asked for us */
 };
 static_assert(sizeof(struct neigh_msg) == 24, "element of a ring: a multiple of 4");
 
@@ -126,8 +127,8 @@ unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **fr
 unsigned dispatch_receive(struct core_io *io, uint64_t now_us);
 /* Up to n frames towards a core with a queue of port; returns how many were taken. */
 unsigned dispatch_send(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n);
-void dispatch_neigh(
-	struct core_io *io, unsigned port, const struct ip_addr *ip, const uint8_t mac[6]);
+void dispatch_neigh(struct core_io *io, unsigned port, const struct ip_addr *ip,
+	const uint8_t mac[6], bool confirmed);
 
 /* Queue a frame for port; takes it, also when the backlog is full (counted). */
 void tx_backlog_push(struct core_io *io, unsigned port, struct rte_mbuf *m);

@@ -15,10 +15,10 @@ bool ip_prefix_eq(const struct ip_addr *a, const struct ip_addr *b, unsigned pre
 bool ip_is_ours(const struct stack *st, const struct ip_addr *ip)
 {
 	for (unsigned i = 0; i < st->conf.port_count; i++) {
-		const struct stack_port *p = &st->conf.ports[i];
-		for (unsigned k = 0; k < p->address_count; k++) {
-			if (ip_eq(&p->address[k].ip, ip))
-				return true;
+		const struct link *l = &st->links[i];
+		for (unsigned k = 0; k < l->address_count; k++) {
+			if (ip_eq(&l->address[k].net.ip, ip))
+				return l->address[k].state == LINK_ADDRESS_USED;
 		}
 	}
 	return false;
@@ -26,40 +26,23 @@ bool ip_is_ours(const struct stack *st, const struct ip_addr *ip)
 
 bool ip_on_link(const struct stack *st, unsigned port, const struct ip_addr *ip)
 {
-	const struct stack_port *p = &st->conf.ports[port];
-
-	for (unsigned i = 0; i < p->address_count; i++) {
-		if (ip_prefix_eq(&p->address[i].ip, ip, p->address[i].prefix))
-			return true;
-	}
-	return false;
+	return link_has(st, port, ip);
 }
 
 bool ip_is_unicast(const struct ip_addr *ip)
 {
-	return ip_is_v4(ip) && ipv4_unicast_ok(ip_to_v4(ip));
+	return ip_is_v4(ip) ? ipv4_unicast_ok(ip_to_v4(ip)) : ipv6_unicast_ok(ip);
 }
 
-/* The address on the network of hop, else the first of its family. */
-static bool source_address(
-	const struct stack_port *p, const struct ip_addr *hop, struct ip_addr *from_r)
+static bool route_by(const struct stack *st, unsigned port, const struct ip_addr *to,
+	const struct ip_addr *hop, struct ip_route *route_r)
 {
-	const struct ip_addr *found = NULL;
+	const struct ip_addr *from = link_source(&st->links[port], to, hop);
 
-	for (unsigned i = 0; i < p->address_count; i++) {
-		const struct ip_net *net = &p->address[i];
-		if (ip_is_v4(&net->ip) != ip_is_v4(hop))
-			continue;
-		if (ip_prefix_eq(&net->ip, hop, net->prefix)) {
-			found = &net->ip;
-			break;
-		}
-		if (!found)
-			found = &net->ip;
-	}
-	if (found)
-		*from_r = *found;
-	return found;
+	if (!from)
+		return false;
+	*route_r = (struct ip_route){.from = *from, .hop = *hop, .port = (uint8_t)port};
+	return true;
 }
 
 bool ip_route(const struct stack *st, const struct ip_addr *to, struct ip_route *route_r)
@@ -67,23 +50,20 @@ bool ip_route(const struct stack *st, const struct ip_addr *to, struct ip_route 
 	if (!ip_is_unicast(to) || ip_is_ours(st, to))
 		return false;
 	for (unsigned i = 0; i < st->conf.port_count; i++) {
-		if (ip_on_link(st, i, to) &&
-			source_address(&st->conf.ports[i], to, &route_r->from)) {
-			route_r->hop = *to;
-			route_r->port = (uint8_t)i;
+		if (ip_on_link(st, i, to) && route_by(st, i, to, to, route_r))
 			return true;
-		}
 	}
 	for (unsigned i = 0; i < st->conf.port_count; i++) {
-		const struct stack_port *p = &st->conf.ports[i];
-		if (p->has_gateway && ip_is_v4(&p->gateway) == ip_is_v4(to) &&
-			source_address(p, &p->gateway, &route_r->from)) {
-			route_r->hop = p->gateway;
-			route_r->port = (uint8_t)i;
+		const struct ip_addr *router = link_router(st, i, ip_is_v4(to));
+		if (router && !ip_is_link_local(to) && route_by(st, i, to, router, route_r))
 			return true;
-		}
 	}
 	return false;
+}
+
+uint16_t ip_link_mtu(const struct stack *st, unsigned port, const struct ip_addr *ip)
+{
+	return ip_is_v4(ip) ? st->conf.ports[port].mtu : st->links[port].mtu6;
 }
 
 uint16_t ip_path_mtu(struct stack *st, const struct ip_addr *to)
@@ -91,8 +71,8 @@ uint16_t ip_path_mtu(struct stack *st, const struct ip_addr *to)
 	struct ip_route route;
 
 	if (!ip_route(st, to, &route))
-		return IP_MTU_MIN;
-	uint16_t mtu = st->conf.ports[route.port].mtu, path = ip_pmtu_get(st, to);
+		return ip_is_v4(to) ? IP_MTU_MIN : IP6_MTU_MIN;
+	uint16_t mtu = ip_link_mtu(st, route.port, to), path = ip_pmtu_get(st, to);
 	return path ? MIN(mtu, path) : mtu;
 }
 
@@ -100,18 +80,19 @@ uint16_t ip_path_mtu(struct stack *st, const struct ip_addr *to)
 static const struct ip_addr *next_hop(
 	const struct stack *st, unsigned port, const struct ip_addr *to)
 {
-	const struct stack_port *p = &st->conf.ports[port];
-
 	if (ip_on_link(st, port, to))
 		return to;
-	return p->has_gateway ? &p->gateway : NULL;
+	return ip_is_link_local(to) ? NULL : link_router(st, port, ip_is_v4(to));
 }
 
 void ip_output_hop(struct stack *st, unsigned port, const struct ip_addr *from,
 	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m,
 	ip_hop_ref *hop)
 {
-	ipv4_header_push(&st->conf.ports[port], from, to, protocol, ecn, m);
+	if (ip_is_v4(to))
+		ipv4_header_push(&st->conf.ports[port], from, to, protocol, ecn, m);
+	else
+		ipv6_header_push(st, port, from, to, protocol, ecn, m);
 	if (likely(neigh_output_ref(st, *hop, port, m)))
 		return;
 	const struct ip_addr *next = next_hop(st, port, to);

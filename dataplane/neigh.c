@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/neigh.h"
-#include <rte_arp.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
 #include <rte_tcp.h>
+#include "dataplane/ndp.h"
 #include "dataplane/stack_priv.h"
 
-static const uint8_t mac_broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+#define TIMER_STEP_US (10 * US_PER_MS) /* chosen: a flood makes no more looks through the table */
 
-/* Addresses are on our own links, one bucket holds few: the low octets are a good hash. */
 static struct list *neigh_bucket(struct stack *st, const struct ip_addr *ip)
 {
-	return &st->neigh.buckets[(uint8_t)(ip->octets[15] ^ ip->octets[14] * 7)];
+	return &st->neigh.buckets[siphash13(&st->neigh.key, ip, sizeof(*ip)) % NEIGH_BUCKETS];
 }
 
 static struct neigh *neigh_lookup(struct stack *st, unsigned port, const struct ip_addr *ip)
@@ -24,6 +23,8 @@ static struct neigh *neigh_lookup(struct stack *st, unsigned port, const struct 
 	}
 	return NULL;
 }
+
+/* ---- the table ---- */
 
 static void neigh_drop_queue(struct neigh *n)
 {
@@ -42,119 +43,177 @@ static void neigh_remove(struct stack *st, struct neigh *n)
 	list_push_head(&st->neigh.unused, &n->hash_node);
 	n->state = NEIGH_FREE;
 	st->neigh.count--;
+	st->neigh.count_of[n->kind]--;
 }
 
-/* A full table gives up the entry that was confirmed the longest time ago. */
-static struct neigh *neigh_add(struct stack *st, unsigned port, const struct ip_addr *ip)
+/* To the end of its kind. */
+static void neigh_set_kind(struct stack *st, struct neigh *n, enum neigh_kind kind)
 {
 	struct neigh_table *t = &st->neigh;
 
-	if (list_empty(&t->unused))
-		neigh_remove(st, list_entry(t->by_age.next, struct neigh, age_node));
+	t->count_of[n->kind]--;
+	t->count_of[kind]++;
+	n->kind = (uint8_t)kind;
+	list_remove(&n->age_node);
+	list_push_tail(&t->by_age[kind], &n->age_node);
+}
+
+static bool neigh_evict(struct stack *st, enum neigh_kind kind)
+{
+	struct neigh_table *t = &st->neigh;
+
+	if (list_empty(&t->by_age[kind]))
+		return false;
+	counter_inc(CTR_NEIGH_EVICTED);
+	neigh_remove(st, list_entry(t->by_age[kind].next, struct neigh, age_node));
+	return true;
+}
+
+/* A place for an entry of kind; false: there is none.  Those that were confirmed make room only for
+ * their like, or for somebody we want to send to. */
+static bool neigh_make_room(struct stack *st, enum neigh_kind kind)
+{
+	static const uint32_t max[NEIGH_KIND_N] = {
+		[NEIGH_KIND_INCOMPLETE] = NEIGH_INCOMPLETE_MAX,
+		[NEIGH_KIND_GUEST] = NEIGH_GUESTS_MAX,
+		[NEIGH_KIND_KNOWN] = NEIGH_MAX,
+	};
+
+	if (st->neigh.count_of[kind] == max[kind])
+		return neigh_evict(st, kind);
+	if (!list_empty(&st->neigh.unused) || neigh_evict(st, NEIGH_KIND_GUEST))
+		return true;
+	return kind != NEIGH_KIND_GUEST &&
+	       (neigh_evict(st, NEIGH_KIND_KNOWN) || neigh_evict(st, NEIGH_KIND_INCOMPLETE));
+}
+
+static struct neigh *neigh_add(
+	struct stack *st, unsigned port, const struct ip_addr *ip, enum neigh_kind kind)
+{
+	struct neigh_table *t = &st->neigh;
+
+	if (!neigh_make_room(st, kind))
+		return NULL;
 	struct neigh *n = list_entry(list_pop_head(&t->unused), struct neigh, hash_node);
 	n->ip = *ip;
+	n->ether_type = ip_is_v4(ip) ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
 	n->port = (uint8_t)port;
 	n->tries = n->queued = 0;
 	n->state = NEIGH_INCOMPLETE;
+	n->kind = (uint8_t)kind;
 	n->generation++; /* references to an earlier neighbour in this place end */
 	list_push_head(neigh_bucket(st, ip), &n->hash_node);
-	list_push_tail(&t->by_age, &n->age_node);
+	list_push_tail(&t->by_age[kind], &n->age_node);
 	t->count++;
+	t->count_of[kind]++;
 	return n;
 }
 
-/* Our address on the link of ip. */
-static const struct ip_addr *source_for(
-	const struct stack *st, unsigned port, const struct ip_addr *ip)
-{
-	const struct stack_port *p = &st->conf.ports[port];
+/* ---- asking ---- */
 
-	for (unsigned i = 0; i < p->address_count; i++) {
-		if (ip_prefix_eq(&p->address[i].ip, ip, p->address[i].prefix))
-			return &p->address[i].ip;
+static bool ask_allowed(struct stack *st)
+{
+	struct neigh_table *t = &st->neigh;
+
+	if (st->now_us >= t->asks_until_us) {
+		t->asks_until_us = st->now_us + US_PER_SEC;
+		t->asks_left = NEIGH_ASKS_PER_SEC;
 	}
-	return p->address_count ? &p->address[0].ip : NULL;
+	if (t->asks_left == 0) {
+		counter_inc(CTR_NEIGH_LIMITED);
+		return false;
+	}
+	t->asks_left--;
+	return true;
 }
 
-static void arp_send(struct stack *st, unsigned port, uint16_t op, const struct ip_addr *from,
-	const struct ip_addr *to, const uint8_t to_mac[6])
+static void neigh_await(struct stack *st, struct neigh *n, uint64_t us)
 {
-	const struct stack_port *p = &st->conf.ports[port];
-	struct rte_mbuf *m = stack_alloc(st, st->env.control_pool);
+	struct timer *t = &st->neigh.timer;
 
-	if (!m)
-		return;
-	struct rte_arp_hdr *arp =
-		(struct rte_arp_hdr *)rte_pktmbuf_append(m, sizeof(struct rte_arp_hdr));
-	BUG_ON(!arp);
-	arp->arp_hardware = rte_cpu_to_be_16(RTE_ARP_HRD_ETHER);
-	arp->arp_protocol = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-	arp->arp_hlen = 6;
-	arp->arp_plen = 4;
-	arp->arp_opcode = rte_cpu_to_be_16(op);
-	memcpy(&arp->arp_data.arp_sha, p->mac, 6);
-	arp->arp_data.arp_sip = ip_to_v4(from);
-	if (op == RTE_ARP_OP_REPLY)
-		memcpy(&arp->arp_data.arp_tha, to_mac, 6);
-	else
-		memset(&arp->arp_data.arp_tha, 0, 6);
-	arp->arp_data.arp_tip = ip_to_v4(to);
-	eth_output(st, port, to_mac, RTE_ETHER_TYPE_ARP, m);
+	n->at_us = st->now_us + us;
+	if (!timer_armed(t) || n->at_us < t->at_us)
+		timer_arm(st->env.wheel, t, n->at_us);
 }
 
-/* Ask, and be called again: the first probe of a known neighbour goes to it alone (RFC 1122
- * 2.3.2.1 (2)), later ones to all. */
+/* Ask, and be called again. */
 static void neigh_ask(struct stack *st, struct neigh *n)
 {
-	const struct ip_addr *from = source_for(st, n->port, &n->ip);
-	bool unicast = n->state == NEIGH_PROBE && n->tries == 0;
+	const uint8_t *mac = n->state == NEIGH_PROBE ? n->mac : NULL;
 
 	n->tries++;
-	n->retry_at = st->now_us + NEIGH_RETRY_US;
-	if (!timer_armed(&st->neigh.timer) || n->retry_at < st->neigh.timer.at_us)
-		timer_arm(st->env.wheel, &st->neigh.timer, n->retry_at);
-	if (!from)
+	neigh_await(st, n, st->links[n->port].retrans_us);
+	if (!ask_allowed(st))
 		return;
-	counter_inc(CTR_ARP_TX_REQUESTS);
-	arp_send(st, n->port, RTE_ARP_OP_REQUEST, from, &n->ip, unicast ? n->mac : mac_broadcast);
+	if (ip_is_v4(&n->ip))
+		arp_solicit(st, n->port, &n->ip, mac);
+	else
+		ndp_solicit(st, n->port, &n->ip, mac);
 }
 
-/* The next hop is silent: a connection being opened learns it from the SYN that waited. */
-static void neigh_tell_unreachable(struct stack *st, struct rte_mbuf *m)
+/* The flow of a TCP segment that begins with its IP header. */
+static bool flow_of(const struct rte_mbuf *m, struct tcp_key *key_r, uint32_t *seq_r)
 {
-	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct rte_ipv4_hdr *ip4 = (const struct rte_ipv4_hdr *)p;
+	const struct rte_ipv6_hdr *ip6 = (const struct rte_ipv6_hdr *)p;
+	const struct rte_tcp_hdr *tcp;
 
-	if (m->data_len < sizeof(*ip) + sizeof(struct rte_tcp_hdr) ||
-		ip->next_proto_id != IPPROTO_TCP)
-		return;
-	const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(ip + 1);
-	struct tcp_key key = {
-		.local = ip_from_v4(ip->src_addr),
-		.peer = ip_from_v4(ip->dst_addr),
-		.local_port = rte_be_to_cpu_16(tcp->src_port),
-		.peer_port = rte_be_to_cpu_16(tcp->dst_port),
-	};
-	tcp_unreachable(st, &key, rte_be_to_cpu_32(tcp->sent_seq), false);
+	if (m->data_len >= sizeof(*ip4) + sizeof(*tcp) && p[0] >> 4 == 4 &&
+		ip4->next_proto_id == IPPROTO_TCP) {
+		key_r->local = ip_from_v4(ip4->src_addr);
+		key_r->peer = ip_from_v4(ip4->dst_addr);
+		tcp = (const struct rte_tcp_hdr *)(ip4 + 1);
+	} else if (m->data_len >= sizeof(*ip6) + sizeof(*tcp) && p[0] >> 4 == 6 &&
+		   ip6->proto == IPPROTO_TCP) {
+		memcpy(key_r->local.octets, ip6->src_addr, sizeof(ip6->src_addr));
+		memcpy(key_r->peer.octets, ip6->dst_addr, sizeof(ip6->dst_addr));
+		tcp = (const struct rte_tcp_hdr *)(ip6 + 1);
+	} else {
+		return false;
+	}
+	key_r->local_port = rte_be_to_cpu_16(tcp->src_port);
+	key_r->peer_port = rte_be_to_cpu_16(tcp->dst_port);
+	*seq_r = rte_be_to_cpu_32(tcp->sent_seq);
+	return true;
 }
 
+/* It is silent: a connection being opened learns it from the SYN that waited. */
 static void neigh_fail(struct stack *st, struct neigh *n)
 {
 	struct rte_mbuf *queue[NEIGH_QUEUE_MAX];
 	unsigned queued = n->queued;
+	struct tcp_key key = {0};
+	uint32_t seq;
 
 	memcpy(queue, n->queue, sizeof(queue));
 	n->queued = 0;
+	link_router_silent(st, n->port, &n->ip, true);
 	neigh_remove(st, n); /* before the upcalls, which may send to it again */
 	for (unsigned i = 0; i < queued; i++) {
 		counter_inc(CTR_NEIGH_UNRESOLVED);
-		neigh_tell_unreachable(st, queue[i]);
+		if (flow_of(queue[i], &key, &seq))
+			tcp_unreachable(st, &key, seq, false);
 		rte_pktmbuf_free(queue[i]);
 	}
 }
 
 static bool neigh_waits(const struct neigh *n)
 {
-	return n->state == NEIGH_INCOMPLETE || n->state == NEIGH_PROBE;
+	return n->state == NEIGH_INCOMPLETE || n->state == NEIGH_DELAY || n->state == NEIGH_PROBE;
+}
+
+/* Its time has come. */
+static void neigh_step(struct stack *st, struct neigh *n)
+{
+	if (n->state == NEIGH_DELAY) {
+		n->state = NEIGH_PROBE;
+		n->tries = 0;
+	}
+	if (n->tries >= NEIGH_TRIES)
+		neigh_fail(st, n);
+	else
+		neigh_ask(st, n);
 }
 
 static void neigh_timer_fire(struct timer *t, uint64_t now_us)
@@ -167,27 +226,27 @@ static void neigh_timer_fire(struct timer *t, uint64_t now_us)
 	/* The table is small and an upcall may change it: by index, not along a list. */
 	for (unsigned i = 0; i < NEIGH_MAX; i++) {
 		struct neigh *n = &table->entries[i];
-		if (!neigh_waits(n))
-			continue;
-		if (n->retry_at <= now_us && n->tries >= NEIGH_TRIES) {
-			neigh_fail(st, n);
-			continue;
-		}
-		if (n->retry_at <= now_us)
-			neigh_ask(st, n);
-		next = MIN(next, n->retry_at);
+		if (neigh_waits(n) && n->at_us <= now_us)
+			neigh_step(st, n);
+		if (neigh_waits(n))
+			next = MIN(next, n->at_us);
 	}
-	if (next != UINT64_MAX && (!timer_armed(t) || next < t->at_us))
-		timer_arm(st->env.wheel, t, next);
+	if (timer_armed(t)) /* by an upcall */
+		next = MIN(next, t->at_us);
+	if (next != UINT64_MAX)
+		timer_arm(st->env.wheel, t, MAX(next, now_us + TIMER_STEP_US));
 }
 
 void neigh_table_init(struct stack *st)
 {
 	struct neigh_table *t = &st->neigh;
 
+	t->key.k0 = st->env.random64(st->env.ctx);
+	t->key.k1 = st->env.random64(st->env.ctx);
 	for (unsigned i = 0; i < NEIGH_BUCKETS; i++)
 		list_init(&t->buckets[i]);
-	list_init(&t->by_age);
+	for (unsigned i = 0; i < NEIGH_KIND_N; i++)
+		list_init(&t->by_age[i]);
 	list_init(&t->unused);
 	for (unsigned i = 0; i < NEIGH_MAX; i++) {
 		list_init(&t->entries[i].age_node);
@@ -202,6 +261,8 @@ void neigh_table_fini(struct stack *st)
 		neigh_drop_queue(&st->neigh.entries[i]);
 	timer_cancel(st->env.wheel, &st->neigh.timer);
 }
+
+/* ---- out ---- */
 
 static void neigh_enqueue(struct neigh *n, struct rte_mbuf *m)
 {
@@ -234,18 +295,29 @@ bool neigh_output_ref(struct stack *st, ip_hop_ref ref, unsigned port, struct rt
 {
 	const struct neigh *n = neigh_of_ref(st, ref);
 
-	if (!n || n->state != NEIGH_REACHABLE || st->now_us >= n->fresh_until || n->port != port)
+	if (!n || n->state < NEIGH_REACHABLE || n->port != port ||
+		(n->state == NEIGH_REACHABLE && st->now_us >= n->at_us))
 		return false;
-	eth_output(st, port, n->mac, RTE_ETHER_TYPE_IPV4, m);
+	eth_output(st, port, n->mac, n->ether_type, m);
 	return true;
+}
+
+static void neigh_set_reachable(struct stack *st, struct neigh *n)
+{
+	n->state = NEIGH_REACHABLE;
+	n->tries = 0;
+	n->at_us = st->now_us + st->links[n->port].reachable_us;
 }
 
 void neigh_confirm(struct stack *st, ip_hop_ref ref)
 {
 	struct neigh *n = neigh_of_ref(st, ref);
 
-	if (n && n->state == NEIGH_REACHABLE)
-		n->fresh_until = st->now_us + NEIGH_FRESH_US;
+	if (!n || n->state < NEIGH_STALE)
+		return;
+	neigh_set_reachable(st, n);
+	if (unlikely(n->kind != NEIGH_KIND_KNOWN))
+		neigh_set_kind(st, n, NEIGH_KIND_KNOWN);
 }
 
 ip_hop_ref neigh_output(
@@ -254,7 +326,8 @@ ip_hop_ref neigh_output(
 	struct neigh *n = neigh_lookup(st, port, ip);
 
 	if (!n) {
-		n = neigh_add(st, port, ip);
+		n = neigh_add(st, port, ip, NEIGH_KIND_INCOMPLETE);
+		BUG_ON(!n); /* these always find room */
 		neigh_enqueue(n, m);
 		neigh_ask(st, n);
 		return neigh_ref(st, n);
@@ -263,80 +336,109 @@ ip_hop_ref neigh_output(
 		neigh_enqueue(n, m);
 		return neigh_ref(st, n);
 	}
-	if (n->state == NEIGH_REACHABLE && st->now_us >= n->fresh_until) {
-		n->state = NEIGH_PROBE;
-		n->tries = 0;
-		neigh_ask(st, n);
+	if (n->state == NEIGH_REACHABLE && st->now_us >= n->at_us)
+		n->state = NEIGH_STALE;
+	if (n->state == NEIGH_STALE) {
+		n->state = NEIGH_DELAY;
+		neigh_await(st, n, NEIGH_DELAY_US);
 	}
-	eth_output(st, port, n->mac, RTE_ETHER_TYPE_IPV4, m);
+	eth_output(st, port, n->mac, n->ether_type, m);
 	return neigh_ref(st, n);
 }
 
-void neigh_learn(struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t mac[6],
-	bool create, bool tell)
+/* ---- what was heard ---- */
+
+/* It has a MAC now: what waited goes. */
+static void neigh_flush(struct stack *st, struct neigh *n)
+{
+	for (unsigned i = 0; i < n->queued; i++)
+		eth_output(st, n->port, n->mac, n->ether_type, n->queue[i]);
+	n->queued = 0;
+}
+
+static void neigh_set_mac(struct stack *st, struct neigh *n, const uint8_t mac[6])
+{
+	memcpy(n->mac, mac, sizeof(n->mac));
+	n->state = NEIGH_STALE;
+	if (n->kind == NEIGH_KIND_INCOMPLETE)
+		neigh_set_kind(st, n, NEIGH_KIND_GUEST);
+	if (n->queued) {
+		n->state = NEIGH_DELAY;
+		neigh_await(st, n, NEIGH_DELAY_US);
+		neigh_flush(st, n);
+	}
+}
+
+void neigh_asked(
+	struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t mac[6], bool here)
 {
 	struct neigh *n = neigh_lookup(st, port, ip);
-	bool news = !n || n->state != NEIGH_REACHABLE || memcmp(n->mac, mac, 6) != 0;
 
 	if (!n) {
-		if (!create)
+		n = neigh_add(st, port, ip, NEIGH_KIND_GUEST);
+		if (!n) {
+			counter_inc(CTR_NEIGH_REFUSED);
 			return;
-		n = neigh_add(st, port, ip);
+		}
 	}
-	memcpy(n->mac, mac, 6);
-	n->state = NEIGH_REACHABLE;
-	n->tries = 0;
-	n->fresh_until = st->now_us + NEIGH_FRESH_US;
-	list_remove(&n->age_node);
-	list_push_tail(&st->neigh.by_age, &n->age_node);
-	for (unsigned i = 0; i < n->queued; i++)
-		eth_output(st, port, n->mac, RTE_ETHER_TYPE_IPV4, n->queue[i]);
-	n->queued = 0;
-	if (news && tell && st->env.neigh_learned)
-		st->env.neigh_learned(st->env.ctx, port, ip, mac);
-}
-
-static bool arp_ok(const struct rte_mbuf *m)
-{
-	const struct rte_arp_hdr *arp = rte_pktmbuf_mtod(m, const struct rte_arp_hdr *);
-
-	return m->data_len >= sizeof(*arp) &&
-	       arp->arp_hardware == rte_cpu_to_be_16(RTE_ARP_HRD_ETHER) &&
-	       arp->arp_protocol == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4) && arp->arp_hlen == 6 &&
-	       arp->arp_plen == 4 && rte_is_unicast_ether_addr(&arp->arp_data.arp_sha);
-}
-
-static bool port_has(const struct stack_port *p, const struct ip_addr *ip)
-{
-	for (unsigned i = 0; i < p->address_count; i++) {
-		if (ip_eq(&p->address[i].ip, ip))
-			return true;
-	}
-	return false;
-}
-
-void arp_input(struct stack *st, unsigned port, struct rte_mbuf *m)
-{
-	const struct stack_port *p = &st->conf.ports[port];
-
-	if (!arp_ok(m)) {
-		rte_pktmbuf_free(m);
+	if (n->state != NEIGH_INCOMPLETE && memcmp(n->mac, mac, sizeof(n->mac)) == 0)
 		return;
-	}
-	counter_inc(CTR_ARP_RX);
-	const struct rte_arp_hdr *arp = rte_pktmbuf_mtod(m, const struct rte_arp_hdr *);
-	struct ip_addr from = ip_from_v4(arp->arp_data.arp_sip);
-	struct ip_addr to = ip_from_v4(arp->arp_data.arp_tip);
-	uint16_t op = rte_be_to_cpu_16(arp->arp_opcode);
-	uint8_t mac[6];
-	memcpy(mac, &arp->arp_data.arp_sha, 6);
-	rte_pktmbuf_free(m);
-	bool for_us = port_has(p, &to);
+	neigh_set_mac(st, n, mac);
+	if (here && st->env.neigh_learned)
+		st->env.neigh_learned(st->env.ctx, port, ip, mac, false);
+}
 
-	/* RFC 826: update whom we know; add only who talks to us.  An address that is ours or not
-	 * on this link is nobody's to announce (a probe has sender 0.0.0.0, RFC 5227). */
-	if (!ip_is_ours(st, &from) && ip_on_link(st, port, &from))
-		neigh_learn(st, port, &from, mac, for_us && op == RTE_ARP_OP_REQUEST, true);
-	if (for_us && op == RTE_ARP_OP_REQUEST)
-		arp_send(st, port, RTE_ARP_OP_REPLY, &to, &from, mac);
+/* It answers us: what we send arrives. */
+static void neigh_answered(struct stack *st, struct neigh *n)
+{
+	bool news = n->kind != NEIGH_KIND_KNOWN || n->state == NEIGH_PROBE;
+
+	neigh_set_reachable(st, n);
+	neigh_set_kind(st, n, NEIGH_KIND_KNOWN);
+	link_router_silent(st, n->port, &n->ip, false);
+	if (news && st->env.neigh_learned)
+		st->env.neigh_learned(st->env.ctx, n->port, &n->ip, n->mac, true);
+}
+
+bool neigh_advertised(
+	struct stack *st, unsigned port, const struct ip_addr *ip, const struct neigh_advert *a)
+{
+	struct neigh *n = neigh_lookup(st, port, ip);
+
+	if (!n || (n->state == NEIGH_INCOMPLETE && !a->mac))
+		return false;
+	bool other = a->mac && memcmp(n->mac, a->mac, sizeof(n->mac)) != 0;
+	if (n->state == NEIGH_INCOMPLETE) {
+		memcpy(n->mac, a->mac, sizeof(n->mac));
+		if (a->solicited)
+			neigh_answered(st, n);
+		else
+			neigh_set_mac(st, n, a->mac);
+		neigh_flush(st, n);
+		return true;
+	}
+	if (other && !a->override) {
+		if (n->state == NEIGH_REACHABLE)
+			n->state = NEIGH_STALE; /* who is right, will show */
+		return true;
+	}
+	if (other)
+		neigh_set_mac(st, n, a->mac);
+	if (a->solicited)
+		neigh_answered(st, n);
+	return true;
+}
+
+void neigh_told(struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t mac[6])
+{
+	struct neigh *n = neigh_lookup(st, port, ip);
+
+	if (!n)
+		n = neigh_add(st, port, ip, NEIGH_KIND_KNOWN);
+	if (!n)
+		return;
+	memcpy(n->mac, mac, sizeof(n->mac));
+	neigh_set_kind(st, n, NEIGH_KIND_KNOWN);
+	neigh_set_reachable(st, n);
+	neigh_flush(st, n);
 }

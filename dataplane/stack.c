@@ -108,6 +108,8 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 	neigh_table_init(st);
 	ip_pmtu_init(st);
 	icmp_limits_init(st);
+	for (unsigned i = 0; i < st->conf.port_count; i++)
+		link_init(st, i);
 	return st;
 }
 
@@ -225,11 +227,15 @@ unsigned stack_flush(struct stack *st, uint64_t now_us)
 	return n;
 }
 
-void stack_neigh_add(
-	struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t mac[6])
+void stack_neigh_add(struct stack *st, unsigned port, const struct ip_addr *ip,
+	const uint8_t mac[6], bool confirmed)
 {
-	if (port < st->conf.port_count)
-		neigh_learn(st, port, ip, mac, true, false);
+	if (port >= st->conf.port_count)
+		return;
+	if (confirmed)
+		neigh_told(st, port, ip, mac);
+	else
+		neigh_asked(st, port, ip, mac, false);
 }
 
 int stack_listen(struct stack *st, uint16_t port, struct listener *l)

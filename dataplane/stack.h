@@ -23,8 +23,8 @@ struct stack_port {
 	struct ip_net
 		address[STACK_ADDRESSES_MAX]; /* ours; ip is the host, prefix the on-link network */
 	unsigned address_count;
-	struct ip_addr gateway;
-	bool has_gateway;
+	struct ip_addr gateway, gateway6; /* default routers */
+	bool has_gateway, has_gateway6;
 	bool tx_csum_ip, tx_csum_tcp; /* the port computes them: set mbuf ol_flags */
 	bool rx_csum; /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
 	struct rte_mempool *rx_pool; /* where received frames come from; NULL: not watched */
@@ -42,9 +42,10 @@ struct stack_env {
 	 */
 	void (*tx)(void *ctx, unsigned port, struct rte_mbuf *m);
 	uint64_t (*random64)(void *ctx);
-	/* A neighbour was learned on this core: tell the others (NULL: there are none). */
-	void (*neigh_learned)(
-		void *ctx, unsigned port, const struct ip_addr *ip, const uint8_t mac[6]);
+	/* A neighbour was learned on this core: tell the others (NULL: there are none).  confirmed:
+	 * it has answered us, not only asked. */
+	void (*neigh_learned)(void *ctx, unsigned port, const struct ip_addr *ip,
+		const uint8_t mac[6], bool confirmed);
 	/* A packet was put together from fragments: give the frame to the core that owns its flow.
 	 * Returns false, and m stays the stack's, when that is this one (NULL: there are no
 	 * others).
@@ -109,8 +110,8 @@ void stack_input(
  * (resume, writable).  Returns work done; 0: nothing was due. */
 unsigned stack_flush(struct stack *st, uint64_t now_us);
 /* Another core learned it. */
-void stack_neigh_add(
-	struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t mac[6]);
+void stack_neigh_add(struct stack *st, unsigned port, const struct ip_addr *ip,
+	const uint8_t mac[6], bool confirmed);
 
 /* ---- steering: which core owns a frame; a pure function of the frame and the table ---- */
 

@@ -49,8 +49,7 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	c->stack = st;
 	c->port = (uint8_t)port;
 	c->rcv_wscale = tcp_wscale_ours(st);
-	c->rcv_mss = TCP_MSS_DEFAULT;
-	c->mss = TCP_MSS_DEFAULT;
+	c->rcv_mss = c->mss = tcp_mss_default(&key->peer);
 	c->iss = tcp_isn(st, key);
 	c->ts_offset = tcp_ts_offset(st, key);
 	c->snd_una = c->snd_nxt = c->iss;
@@ -62,9 +61,14 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	return c;
 }
 
+uint16_t tcp_mss_default(const struct ip_addr *peer)
+{
+	return ip_is_v4(peer) ? TCP_MSS_DEFAULT : TCP_MSS_DEFAULT6;
+}
+
 uint16_t tcp_mss_ours(const struct stack *st, unsigned port, const struct ip_addr *peer)
 {
-	return (uint16_t)(st->conf.ports[port].mtu - ip_header_bytes(peer) -
+	return (uint16_t)(ip_link_mtu(st, port, peer) - ip_header_bytes(peer) -
 			  sizeof(struct rte_tcp_hdr));
 }
 
@@ -74,7 +78,7 @@ void tcp_conn_options(struct tcp_conn *c, const struct tcp_options *opt)
 	uint32_t ours = tcp_mss_ours(st, c->port, &c->key.peer),
 		 path = ip_path_mtu(st, &c->key.peer);
 	uint32_t room = rte_pktmbuf_data_room_size(st->env.tx_pool) - RTE_PKTMBUF_HEADROOM;
-	uint32_t theirs = opt->mss ? opt->mss : TCP_MSS_DEFAULT;
+	uint32_t theirs = opt->mss ? opt->mss : tcp_mss_default(&c->key.peer);
 
 	if (opt->has_ts && !st->conf.tcp.no_timestamps)
 		tcp_ts_begin(c, opt);

@@ -108,7 +108,7 @@ void tcp_cookie_answer(struct stack *st, const struct tcp_segment *seg, uint32_t
 		e.flags = 0;
 	}
 	secrets_rotate(st);
-	unsigned low = mss_index(e.mss ? e.mss : TCP_MSS_DEFAULT) << 1 |
+	unsigned low = mss_index(e.mss ? e.mss : tcp_mss_default(&e.key.peer)) << 1 |
 		       (unsigned)(st->cookies.generation & 1);
 	e.iss = cookie_make(st, &e.key, e.irs, low, e.flags & TCP_SYN_TS);
 	st->cookies.until_us = st->now_us + COOKIE_LIFE_US;

@@ -17,7 +17,8 @@
 #include "dataplane/tcp_cc.h"
 #include "dataplane/tcp_table.h"
 
-#define TCP_MSS_DEFAULT     536u              /* RFC 9293 3.7.1 */
+#define TCP_MSS_DEFAULT     536u              /* RFC 9293 3.7.1: IPv4 */
+#define TCP_MSS_DEFAULT6    1220u             /* RFC 9293 3.7.1: IPv6 */
 #define TCP_MSS_MIN         64u               /* chosen: a peer that asks for less gets this */
 #define TCP_RTO_INITIAL_US  (1 * US_PER_SEC)  /* RFC 6298 2.1 */
 #define TCP_RTO_MIN_US      (200 * US_PER_MS) /* chosen, as is common; RFC 6298 says 1 s */
@@ -477,6 +478,8 @@ uint64_t tcp_ts_rtt_us(const struct tcp_conn *c, const struct tcp_segment *seg);
 struct tcp_conn *tcp_conn_lookup(struct stack *st, const struct tcp_key *key);
 /* A connection entered in the table; NULL: none free. */
 struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, unsigned port);
+/* What a peer takes that does not say (RFC 9293 3.7.1). */
+uint16_t tcp_mss_default(const struct ip_addr *peer);
 /* The MSS we announce to peer: what the port takes (RFC 6691). */
 uint16_t tcp_mss_ours(const struct stack *st, unsigned port, const struct ip_addr *peer);
 /* The window scale we announce. */

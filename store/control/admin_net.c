@@ -253,10 +253,10 @@ static void send_routes(struct admin_client *c, const struct net_op *q)
 		else
 			snprintf(net, sizeof(net), "%s/%d", ip_format(&r->net.ip, ip),
 				r->net.prefix - (v4 ? 96 : 0));
-		admin_send(c, json_pack("{s:s, s:s, s:s, s:i}", "network", net, "port",
+		admin_send(c, json_pack("{s:s, s:s, s:s, s:i, s:s}", "network", net, "port",
 				      port_name(c->admin->daemon, r->port), "via",
 				      r->has_gateway ? ip_format(&r->gateway, via) : "", "mtu",
-				      (int)r->mtu));
+				      (int)r->mtu, "state", r->state));
 	}
 	c->work.net.sent += q->route_n;
 }

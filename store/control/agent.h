@@ -40,7 +40,7 @@ struct net_op {
 	uint32_t from; /* as tcp_list_op */
 	uint32_t neigh_n, route_n;
 	struct stack_neigh_info neighs[AGENT_NEIGHS];
-	struct stack_route_info routes[PORTS_MAX * (PORT_ADDRESSES_MAX + 1)];
+	struct stack_route_info routes[PORTS_MAX * STACK_ROUTES_MAX];
 };
 
 /* The core's thread: at most one question of each asker in a lap.  Returns work done. */

@@ -37,7 +37,7 @@ void lone_arp(struct lone *l)
 {
 	struct ip_addr ip = ip_from_v4(rte_cpu_to_be_32(LONE_PEER));
 
-	stack_neigh_add(l->host.stack, 0, &ip, peer_mac);
+	stack_neigh_add(l->host.stack, 0, &ip, peer_mac, true);
 }
 
 size_t lone_build(uint8_t *frame, const struct seg *s)

@@ -149,30 +149,49 @@ static void test_silent_neighbour_is_unreachable(void **state)
 	assert_int_equal(lone.host.wheel.armed, 0);
 }
 
-static void test_old_entry_is_asked_again_and_dropped_when_silent(void **state)
+static const struct neigh *entry(void)
 {
+	for (unsigned i = 0; i < NEIGH_MAX; i++) {
+		if (lone.host.stack->neigh.entries[i].state != NEIGH_FREE)
+			return &lone.host.stack->neigh.entries[i];
+	}
+	return NULL;
+}
+
+/* RFC 4861 7.3: who has asked is stale; sending to it begins a delay, then it is asked by unicast,
+ * and dropped when silent. */
+static void test_states_of_an_entry(void **state)
+{
+	const struct rte_arp_hdr *a;
+	struct seg s;
+
 	(void)state;
 	arp(RTE_ARP_OP_REQUEST, LONE_PEER, LONE_IP, 9);
 	next_arp();
-	wait_alone(30 * US_PER_SEC);
+	assert_int_equal(entry()->state, NEIGH_STALE);
+	wait_alone(100 * US_PER_SEC);
+	assert_int_equal(entry()->state, NEIGH_STALE); /* nobody needs it */
 	connect_to(LONE_PEER);
-	assert_null(next_arp()); /* fresh */
-	stream_close(&stream);
-	wait_alone(31 * US_PER_SEC);
-	assert_null(next_arp()); /* nobody needs it */
-	connect_to(LONE_PEER);
-	assert_non_null(next_arp());
+	assert_true(lone_next(&lone, &s)); /* it is believed meanwhile */
+	assert_int_equal(entry()->state, NEIGH_DELAY);
+	wait_alone(NEIGH_DELAY_US - 100 * US_PER_MS);
+	assert_null(next_arp());
+	wait_alone(200 * US_PER_MS);
+	assert_int_equal(entry()->state, NEIGH_PROBE);
+	a = next_arp();
+	assert_non_null(a);
+	assert_int_equal(((const uint8_t *)a - 14)[5], 9); /* to it alone */
 	arp(RTE_ARP_OP_REPLY, LONE_PEER, LONE_IP, 9);
-	wait_alone(50 * US_PER_SEC);
-	assert_int_equal(neighbours(), 1);
+	assert_int_equal(entry()->state, NEIGH_REACHABLE);
 	stream_close(&stream);
-	wait_alone(11 * US_PER_SEC);
+	wait_alone(46 * US_PER_SEC);
 	connect_to(LONE_PEER);
-	wait_alone(4 * US_PER_SEC);
-	assert_int_equal(lone.host.stack->neigh.timer.at_us != 0, neighbours() == 1);
+	assert_int_equal(entry()->state, NEIGH_DELAY);
+	wait_alone(NEIGH_DELAY_US + 4 * US_PER_SEC);
 	stream_close(&stream);
 	wait_alone(4 * US_PER_SEC);
 	assert_int_equal(neighbours(), 0);
+	assert_int_equal(lone.host.wheel.armed, 0);
 }
 
 static void test_table_is_bounded(void **state)
@@ -180,7 +199,7 @@ static void test_table_is_bounded(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 3000; i++) {
 		struct ip_addr ip = ip_from_v4(rte_cpu_to_be_32(0x0a000000 + i));
-		stack_neigh_add(lone.host.stack, 0, &ip, (uint8_t[]){2, 0, 0, 0, 0, 3});
+		stack_neigh_add(lone.host.stack, 0, &ip, (uint8_t[]){2, 0, 0, 0, 0, 3}, true);
 	}
 	assert_int_equal(neighbours(), NEIGH_MAX);
 }
@@ -345,7 +364,7 @@ int main(void)
 		T(test_strangers_are_not_learned),
 		T(test_frames_wait_for_the_answer),
 		T(test_silent_neighbour_is_unreachable),
-		T(test_old_entry_is_asked_again_and_dropped_when_silent),
+		T(test_states_of_an_entry),
 		T(test_table_is_bounded),
 		T(test_queue_of_an_entry_is_bounded),
 		T(test_echo_is_answered_without_padding),
