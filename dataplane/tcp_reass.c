@@ -27,11 +27,16 @@ static void rx_free(struct tcp_conn *c, struct rte_mbuf *m)
 	rte_pktmbuf_free(m);
 }
 
-/* Copy from into the room behind to, if nobody else sees that memory. */
+/* Is there room behind to for from, and does nobody else see that memory? */
+static bool rx_fits(const struct rte_mbuf *to, const struct rte_mbuf *from)
+{
+	return to && RTE_MBUF_DIRECT(to) && rte_mbuf_refcnt_read(to) == 1 &&
+	       rte_pktmbuf_tailroom(to) >= from->data_len;
+}
+
 static bool rx_merge(struct rte_mbuf *to, const struct rte_mbuf *from)
 {
-	if (!RTE_MBUF_DIRECT(to) || rte_mbuf_refcnt_read(to) != 1 ||
-		rte_pktmbuf_tailroom(to) < from->data_len)
+	if (!rx_fits(to, from))
 		return false;
 	/* not rte_pktmbuf_append: it walks next to the last segment */
 	memcpy(rte_pktmbuf_mtod_offset(to, uint8_t *, to->data_len),
@@ -58,7 +63,7 @@ uint32_t tcp_reass_space(const struct tcp_conn *c)
 static void unread_push(struct tcp_conn *c, struct rte_mbuf *m)
 {
 	c->unread_bytes += m->data_len;
-	if (c->unread_tail && rx_merge(c->unread_tail, m)) {
+	if (rx_merge(c->unread_tail, m)) {
 		rte_pktmbuf_free(m);
 		return;
 	}
@@ -110,7 +115,8 @@ static bool accept_in_order(struct tcp_conn *c, struct rte_mbuf *m)
 		rte_pktmbuf_free(m);
 		return true;
 	}
-	if (hold && !may_hold(c, m)) {
+	/* what fits behind the last pins nothing more: the window has promised as much */
+	if (hold && !rx_fits(c->unread_tail, m) && !may_hold(c, m)) {
 		counter_inc(CTR_TCP_OOO_DROPPED);
 		rte_pktmbuf_free(m);
 		return false;

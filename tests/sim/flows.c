@@ -16,11 +16,11 @@ static struct flow *flow_find(struct flows *f, const struct packet *p, unsigned 
 		struct flow *fl = &f->flow[i];
 		*side_r = 0;
 		if (fl->opener_port == p->sport && fl->port == p->dport &&
-			ip_eq(&fl->opener, &p->from))
+			ip_eq(&fl->opener, &p->from) && ip_eq(&fl->other, &p->to))
 			return fl;
 		*side_r = 1;
 		if (fl->opener_port == p->dport && fl->port == p->sport &&
-			ip_eq(&fl->opener, &p->to))
+			ip_eq(&fl->opener, &p->to) && ip_eq(&fl->other, &p->from))
 			return fl;
 	}
 	*side_r = 0;
@@ -28,7 +28,8 @@ static struct flow *flow_find(struct flows *f, const struct packet *p, unsigned 
 		(p->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) != RTE_TCP_SYN_FLAG)
 		return NULL;
 	struct flow *fl = &f->flow[f->n++];
-	*fl = (struct flow){.opener = p->from, .opener_port = p->sport, .port = p->dport};
+	*fl = (struct flow){
+		.opener = p->from, .other = p->to, .opener_port = p->sport, .port = p->dport};
 	return fl;
 }
 

@@ -17,7 +17,7 @@ struct flow_side {
 };
 
 struct flow {
-	struct ip_addr opener;
+	struct ip_addr opener, other;
 	uint16_t opener_port, port; /* of the opener, and of the other end */
 	struct flow_side side[2];   /* 0: the opener's */
 };

@@ -31,6 +31,26 @@ static void profile_wire(uint64_t *random, struct wire_conf *w)
 	w->strip_wscale = pick(random, 6) == 0;
 }
 
+/* A narrow link on the way, from some time on, that says so or not; or one that cuts packets. */
+static void profile_path(uint64_t *random, struct wire_conf *w)
+{
+	static const uint16_t told[] = {1400, 1280, 1000, 600}, silent[] = {1400, 1280, 1100};
+
+	switch (pick(random, 8)) {
+	case 0:
+		w->mtu = told[pick(random, ARRAY_LEN(told))];
+		break;
+	case 1:
+		w->mtu = silent[pick(random, ARRAY_LEN(silent))];
+		w->black_hole = true;
+		break;
+	case 2:
+		w->cut = (uint16_t)(68 + pick(random, 1200));
+		break;
+	}
+	w->mtu_from_us = SIM_START_US + some(random, 2, 20 * US_PER_SEC);
+}
+
 static void profile_hosts(uint64_t *random, struct sim_conf *c)
 {
 	static const uint16_t mtus[] = {1500, 1500, 576, 1280};
@@ -91,4 +111,5 @@ void sim_profile(uint64_t seed, struct sim_conf *conf_r)
 	conf_r->conns_n = 1 + (unsigned)pick(&random, SIM_CONNS_MAX);
 	for (unsigned i = 0; i < conf_r->conns_n; i++)
 		profile_conn(&random, conf_r, &conf_r->conn[i]);
+	profile_path(&random, &conf_r->wire);
 }

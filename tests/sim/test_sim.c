@@ -57,6 +57,21 @@ static void options_parse(int argc, char **argv)
 	}
 }
 
+/* What the seeds made happen: a figure of 0 over many seeds is a test that does not test. */
+static void print_counters(void)
+{
+	static const enum counter shown[] = {CTR_IP_REASS_OK, CTR_IP_REASS_TIMEOUT,
+		CTR_IP_REASS_EVICTED, CTR_IP_REASS_OVERLAP, CTR_IP_REASS_BAD, CTR_IP_PMTU_LOWERED,
+		CTR_ICMP_RX_ERRORS, CTR_ICMP_RX_ERRORS_IGNORED, CTR_ICMP_TX_ERRORS,
+		CTR_TCP_MTU_LOWERED, CTR_TCP_MTU_BLACK_HOLES, CTR_TCP_MTU_PROBES,
+		CTR_TCP_MTU_RAISED};
+
+	for (unsigned i = 0; i < ARRAY_LEN(shown); i++)
+		printf("%s=%lu ", counter_table[shown[i]].name,
+			(unsigned long)atomic_load(&counters_mine->value[shown[i]]));
+	printf("\n");
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t failed = 0, frames = 0, lost = 0;
@@ -93,6 +108,7 @@ int main(int argc, char **argv)
 	}
 	printf("sim: %lu seeds, %lu failed, %lu frames, %lu lost\n", options.seeds, failed, frames,
 		lost);
+	print_counters();
 	sim_fini(&sim);
 	return failed ? 1 : 0;
 }

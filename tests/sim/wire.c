@@ -233,26 +233,30 @@ static bool neighbours(const struct packet *p)
 	       p->ip[p->ip_header_n] >= 133 && p->ip[p->ip_header_n] <= 137;
 }
 
-static bool lost(struct wire *w, const struct packet *p)
+bool wire_loses(struct wire *w, const uint8_t *frame, unsigned pieces)
 {
-	unsigned station = p->frame[5] - 1u;
+	unsigned station = frame[5] - 1u;
 
 	if (w->conf.loss_to && !(w->conf.loss_to & 1u << station))
 		return false;
-	return chance(w, w->conf.loss);
+	return chance(w, w->conf.loss / pieces);
 }
 
 static bool packet_send(struct wire *w, unsigned from, struct packet *p, uint64_t now_us)
 {
 	const struct wire_rule *r = p->tcp ? rule_due(w, from, p) : NULL;
 
-	if ((r && !rule_apply(w, r, from, p, &now_us)) || lost(w, p)) {
+	if ((r && !rule_apply(w, r, from, p, &now_us)) || wire_loses(w, p->frame, 1)) {
 		w->lost++;
 		return false;
 	}
 	if (w->conf.mtu && now_us >= w->conf.mtu_from_us && p->ip_n > w->conf.mtu) {
 		w->too_big++;
 		wire_too_big(w, from, p, now_us);
+		return true;
+	}
+	if (w->conf.cut && !p->v6 && p->ip_n > w->conf.cut) {
+		wire_cut(w, from, p, w->conf.cut, now_us);
 		return true;
 	}
 	bool twice = chance(w, w->conf.duplicate);

@@ -26,6 +26,7 @@ struct wire_conf {
 	uint16_t mtu;         /* of the path; 0: no limit */
 	uint64_t mtu_from_us; /* the time from which on */
 	bool black_hole;      /* the router does not say that a packet is too big */
+	uint16_t cut; /* IPv4: larger packets become fragments, whatever they want; 0: none */
 	bool strip_sack, strip_wscale, strip_timestamps;
 };
 
@@ -69,6 +70,7 @@ struct wire {
 	/* what happened */
 	uint64_t sent, lost, queue_dropped, marked, too_big, fragmented, ruled;
 	uint32_t queue_peak;
+	uint16_t fragment_id;
 };
 
 /* Station i has the MAC 2:0:0:0:0:i+1 */
@@ -79,12 +81,16 @@ void wire_fini(struct wire *w);
  * Returns false when it was lost. */
 bool wire_send(struct wire *w, unsigned from, uint8_t *frame, size_t n, uint64_t now_us);
 void wire_strip(const struct wire *w, struct packet *p);
+/* Is one of so many pieces of what goes to a station lost, by the odds that any of them is? */
+bool wire_loses(struct wire *w, const uint8_t *frame, unsigned pieces);
 /* When the next frame arrives; UINT64_MAX: none is under way. */
 uint64_t wire_next_us(const struct wire *w);
 /* The next frame that has arrived by now, for the caller to free(); NULL: none. */
 struct wire_frame *wire_take(struct wire *w, uint64_t now_us);
 
 /* wire_router.c */
+/* Cut an IPv4 packet into fragments with up to mtu octets; now and then one is lost. */
+void wire_cut(struct wire *w, unsigned from, const struct packet *p, uint16_t mtu, uint64_t now_us);
 /* Forward over a link with a smaller MTU: cut it into fragments, or say that it is too big. */
 void wire_too_big(struct wire *w, unsigned from, const struct packet *p, uint64_t now_us);
 /* Let a frame travel to where its MAC says. */

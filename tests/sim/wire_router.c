@@ -76,14 +76,17 @@ static size_t error6(uint8_t *out, const struct packet *p, uint16_t mtu)
 }
 
 /* Fragments carry multiples of 8 octets, but for the last. */
-static void fragment(struct wire *w, unsigned from, const struct packet *p, uint64_t now_us)
+void wire_cut(struct wire *w, unsigned from, const struct packet *p, uint16_t mtu, uint64_t now_us)
 {
 	uint8_t out[WIRE_FRAME_MAX];
 	size_t head = sizeof(struct rte_ether_hdr) + p->ip_header_n;
-	size_t total = p->ip_n - p->ip_header_n, most = (w->conf.mtu - p->ip_header_n) / 8 * 8;
+	size_t total = p->ip_n - p->ip_header_n, most = (mtu - p->ip_header_n) / 8 * 8;
 	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(out + sizeof(struct rte_ether_hdr));
 
 	memcpy(out, p->frame, head);
+	/* a sender that wants no fragments needs no identification (RFC 6864) */
+	if (p->dont_fragment)
+		ip->packet_id = ++w->fragment_id;
 	for (size_t at = 0; at < total; at += most) {
 		size_t n = MIN(most, total - at);
 		uint16_t more = at + n < total ? IP4_MORE : 0;
@@ -92,7 +95,10 @@ static void fragment(struct wire *w, unsigned from, const struct packet *p, uint
 		ip->fragment_offset = rte_cpu_to_be_16((uint16_t)(at / 8 | more));
 		ip->hdr_checksum = 0;
 		ip->hdr_checksum = (uint16_t)~rte_raw_cksum(ip, p->ip_header_n);
-		wire_forward(w, from, out, head + n, now_us);
+		if (wire_loses(w, out, (unsigned)(total / most + 1)))
+			w->lost++;
+		else
+			wire_forward(w, from, out, head + n, now_us);
 		w->fragmented++;
 	}
 }
@@ -102,7 +108,7 @@ void wire_too_big(struct wire *w, unsigned from, const struct packet *p, uint64_
 	uint8_t out[WIRE_FRAME_MAX];
 
 	if (!p->v6 && !p->dont_fragment && !p->fragment) {
-		fragment(w, from, p, now_us);
+		wire_cut(w, from, p, w->conf.mtu, now_us);
 		return;
 	}
 	if (w->conf.black_hole)

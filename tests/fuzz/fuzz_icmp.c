@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * ICMP against a live connection: operations of 8 octets send errors that quote what the stack has
+ * sent, or something like it, whole or cut, and let time pass, data flow, and ACKs come.  An error
+ * never ends the connection, never makes segments larger, does nothing when what it quotes is not
+ * in flight, and host_check holds throughout. */
+#include <netinet/in.h>
+#include <rte_icmp.h>
+#include <rte_ip.h>
+#include "dataplane/base/rt/eal.h"
+#include "dataplane/csum.h"
+#include "tests/sim/lone.h"
+
+#define OPS_MAX 300
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static struct host_pools pools;
+static struct lone lone;
+static struct stream stream;
+static struct listener listener;
+static bool open;
+static uint32_t seq, ack;
+static struct seg last;                   /* what the stack sent last */
+static uint8_t quoted[2048], zeros[4000]; /* the packet that had it */
+static size_t quoted_n;
+
+static size_t on_data(struct stream *s, struct bytes data)
+{
+	(void)s;
+	return data.n;
+}
+
+static void on_close(struct stream *s, enum stream_reason reason)
+{
+	(void)s;
+	(void)reason;
+	open = false;
+}
+
+static const struct stream_ops ops = {.on_data = on_data, .on_close = on_close};
+
+static struct stream *on_accept(
+	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
+{
+	(void)l;
+	(void)peer;
+	(void)local;
+	stream = (struct stream){.ops = &ops};
+	open = true;
+	return &stream;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	eal_start_for_tests(64);
+	host_pools_init(&pools, "f", 1023, 1023);
+	listener.accept = on_accept;
+	return 0;
+}
+
+static uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static void hear(void)
+{
+	while (lone_next(&lone, &last)) {
+		unsigned at = lone.taken - 1;
+		quoted_n = lone.sent[at].n - 14;
+		memcpy(quoted, lone.sent[at].octets + 14, quoted_n);
+	}
+}
+
+static void say(uint8_t flags)
+{
+	struct seg s = {.sport = 40000,
+		.dport = 25,
+		.seq = seq,
+		.ack = ack,
+		.flags = flags,
+		.window = 60000};
+
+	lone_send(&lone, &s);
+	hear();
+}
+
+static struct tcp_conn *conn(void)
+{
+	return &lone.host.stack->conns[stream.id.index];
+}
+
+/* op: kind, type, code, octets quoted, mtu (2), what is altered: place, bits */
+static void error(const uint8_t *op)
+{
+	uint8_t frame[2048] = {0};
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(frame + 14);
+	uint8_t *icmp = (uint8_t *)(ip + 1), *quote = icmp + 8;
+	size_t quote_n = MIN((size_t)op[3] * 4, quoted_n);
+	struct tcp_conn before = {0};
+
+	memcpy(frame, "\2\0\0\0\0\1\2\0\0\0\0\2\x08\0", 14);
+	*ip = (struct rte_ipv4_hdr){
+		.version_ihl = RTE_IPV4_VHL_DEF,
+		.total_length = rte_cpu_to_be_16((uint16_t)(28 + quote_n)),
+		.next_proto_id = IPPROTO_ICMP,
+		.src_addr = rte_cpu_to_be_32(LONE_PEER),
+		.dst_addr = rte_cpu_to_be_32(LONE_IP),
+	};
+	ip->hdr_checksum = rte_ipv4_cksum(ip);
+	icmp[0] = op[0] & 0x40 ? op[1] : 3;
+	icmp[1] = op[2] & 15;
+	memcpy(icmp + 6, op + 4, 2);
+	memcpy(quote, quoted, quote_n);
+	if (op[6] < quote_n)
+		quote[op[6]] ^= op[7];
+	uint16_t sum = csum_fold(icmp, 8 + quote_n);
+	memcpy(icmp + 2, &sum, 2);
+	if (open)
+		before = *conn();
+	bool was_open = open;
+	host_input(&lone.host, bytes_make(frame, 42 + quote_n));
+	BUG_ON(open != was_open);
+	if (!open)
+		return;
+	const struct tcp_conn *c = conn();
+	bool flight = quote_n >= 28 && seq_le(c->snd_una, packet_be32(quote + 24)) &&
+		      seq_lt(packet_be32(quote + 24), c->snd_nxt);
+	BUG_ON(c->state != before.state || c->snd_una != before.snd_una ||
+		c->snd_nxt != before.snd_nxt || c->snd_end != before.snd_end);
+	BUG_ON(c->mss > before.mss || (c->mss < before.mss && (!flight || c->mss < 500)));
+	BUG_ON(!flight && c->lost != before.lost);
+	BUG_ON(c->cc.cwnd < before.cc.cwnd || c->cc.ssthresh != before.cc.ssthresh);
+}
+
+static void operate(const uint8_t *op)
+{
+	switch (op[0] & 7) {
+	case 0:
+		lone_arp(&lone);
+		host_lap(&lone.host, lone.host.now_us + get16(op + 2) * US_PER_MS);
+		break;
+	case 1:
+		if (open)
+			stream_send(&stream, bytes_make(zeros, get16(op + 2) % sizeof(zeros)));
+		break;
+	case 2: /* acknowledges up to here, or less */
+		ack = seq_max(ack, last.seq + (uint32_t)last.payload_n - op[1] * 100u);
+		say(ACK);
+		break;
+	case 3:
+		say(ACK);
+		break;
+	default:
+		error(op);
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct host_conf conf = {.address = LONE_IP,
+		.mac = 1,
+		.mtu = 1500,
+		.connections_max = 4,
+		.snd_buffer = 60000,
+		.rcv_buffer = 60000};
+
+	open = false;
+	seq = 1000;
+	ack = 0;
+	quoted_n = 0;
+	lone_init(&lone, &pools, &conf);
+	lone_arp(&lone);
+	BUG_ON(stack_listen(lone.host.stack, 25, &listener) < 0);
+	say(SYN);
+	ack = last.seq + 1;
+	seq++;
+	say(ACK);
+	BUG_ON(!open);
+	for (size_t i = 0, ops_n = 0; i + 8 <= n && ops_n < OPS_MAX; i += 8, ops_n++) {
+		operate(data + i);
+		host_lap(&lone.host, lone.host.now_us);
+		host_check(&lone.host);
+		hear();
+	}
+	lone_fini(&lone);
+	return 0;
+}
