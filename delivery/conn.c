@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
+#include "delivery/conn_priv.h"
 #include "delivery/delivery_priv.h"
 
 static void conn_advance(struct conn *c);
@@ -16,14 +17,20 @@ static void end_set(struct conn *c, uint16_t code, const uint8_t status[3], cons
 	snprintf(c->end_text, sizeof(c->end_text), "%.*s", (int)sizeof(c->end_text) - 1, text);
 }
 
-static void end_set_connect(struct conn *c, const char *why)
+void conn_end_set_connect(struct conn *c, const uint8_t status[3], const char *why)
 {
-	static const uint8_t status[] = {4, 4, 1}; /* RFC 3463: no answer from host */
 	char ip[IP_TEXT_MAX], text[SMTP_REPLY_TEXT_MAX + 1];
 
 	snprintf(text, sizeof(text), "connect to %.130s[%s]:%u: %s", c->host, ip_format(&c->ip, ip),
 		c->site->route.port, why);
 	end_set(c, 0, status, text);
+}
+
+static void end_set_connect(struct conn *c, const char *why)
+{
+	static const uint8_t status[] = {4, 4, 1}; /* RFC 3463: no answer from host */
+
+	conn_end_set_connect(c, status, why);
 }
 
 /* "host mx.example.org[198.18.0.9] said: 450 4.2.0 text" */
@@ -71,7 +78,8 @@ static void on_rcpt(
 								     : ATTEMPT_DEFERRED,
 		.code = reply->code,
 		.reason = text,
-		.host = c->host};
+		.host = c->host,
+		.tls = c->tls};
 
 	reply_text(c, reply, text, sizeof(text));
 	reply_status(reply, v.status);
@@ -148,6 +156,8 @@ static void on_timer(struct timer *t, uint64_t now_us)
 		return;
 	}
 	c->expired = true;
+	if (c->handshaking)
+		conn_tls_failed(c, "timed out");
 	smtp_client_disconnected(&c->client, "timed out waiting for the peer");
 	conn_advance(c);
 }
@@ -161,6 +171,8 @@ static void conn_over(struct conn *c)
 	if (timer_armed(&c->timer))
 		timer_cancel(&c->d->core->wheel, &c->timer);
 	content_end(&c->content);
+	if (c->streamed)
+		conn_tls_keep_ticket(c);
 	if (c->streamed && c->expired)
 		stream_abort(&c->stream);
 	else if (c->streamed)
@@ -293,10 +305,25 @@ static void on_more(struct content *content)
 static void on_open(struct stream *s)
 {
 	struct conn *c = container_of(s, struct conn, stream);
+	struct smtp_client_demand demand = {0};
 
 	c->established = true;
 	smtp_client_init(&c->client, &client_ops, c, c->d->conf.hostname);
-	conn_arm(c);
+	conn_tls_demand(c, &demand);
+	smtp_client_demand(&c->client, &demand);
+	if (demand.secured)
+		conn_tls_begin(c);
+	conn_advance(c);
+}
+
+static void on_secure(struct stream *s)
+{
+	struct conn *c = container_of(s, struct conn, stream);
+
+	if (c->state == CONN_CLOSED)
+		return;
+	conn_tls_secured(c);
+	conn_advance(c);
 }
 
 static size_t on_data(struct stream *s, struct bytes data)
@@ -305,6 +332,8 @@ static size_t on_data(struct stream *s, struct bytes data)
 
 	if (c->state != CONN_CLOSED) {
 		smtp_client_input(&c->client, data);
+		if (smtp_client_state(&c->client) == SMTP_CLIENT_HANDSHAKE)
+			conn_tls_begin(c);
 		conn_advance(c);
 	}
 	return data.n;
@@ -336,6 +365,10 @@ static void on_close(struct stream *s, enum stream_reason reason)
 		return;
 	c->streamed = false;
 	if (c->established) {
+		if (c->handshaking)
+			conn_tls_failed(c, reason == STREAM_TLS_FAILED
+						   ? tls_error(c->d->conf.tls)
+						   : stream_reason_text(reason));
 		smtp_client_disconnected(&c->client, stream_reason_text(reason));
 		conn_advance(c);
 		return;
@@ -372,6 +405,7 @@ static const struct stream_ops stream_ops = {
 	.on_eof = on_eof,
 	.on_writable = on_writable,
 	.on_close = on_close,
+	.on_secure = on_secure,
 };
 
 /* ---- calls ---- */
@@ -397,7 +431,10 @@ static void conn_reset(struct conn *c, int address)
 	c->tried |= 1u << address;
 	c->tries++;
 	c->ip = r->addresses[address].ip;
+	c->content_asked = false;
 	snprintf(c->host, sizeof(c->host), "%s", route_host_name(r, r->addresses[address].host));
+	conn_tls_reset(c);
+	c->in_clear = false;
 }
 
 static const char *connect_error_text(int err)
@@ -412,26 +449,58 @@ static const char *connect_error_text(int err)
 	}
 }
 
-bool conn_connect(struct conn *c)
+static bool conn_open(struct conn *c)
 {
 	struct delivery *d = c->d;
+	struct endpoint remote = {.ip = c->ip, .port = c->site->route.port};
 
-	while (c->tries < CONN_TRIES_MAX) {
-		int address = dest_site_next_address(c->site, c->tried, d->core->now_us);
+	if (!conn_tls_settle(c))
+		return false;
+	c->state = CONN_CONNECTING;
+	int err = stream_connect(d->core->stack, &c->stream, &remote, d->conf.connect_timeout_us);
+	if (err) {
+		end_set_connect(c, connect_error_text(err));
+		return false;
+	}
+	counter_inc(CTR_DELIVERY_CONNECTIONS);
+	c->streamed = true;
+	return true;
+}
+
+/* The address to try: the same one, when only its TLS has failed. */
+static int conn_choose(struct conn *c)
+{
+	const struct route *r = &c->site->route;
+
+	if (c->in_clear && c->address < r->address_count &&
+		ip_eq(&r->addresses[c->address].ip, &c->ip))
+		return c->address;
+	c->in_clear = false;
+	if (c->tries >= CONN_TRIES_MAX)
+		return -1;
+	return dest_site_next_address(c->site, c->tried, c->d->core->now_us);
+}
+
+bool conn_connect(struct conn *c)
+{
+	for (;;) {
+		int address = conn_choose(c);
 		if (address < 0)
-			break;
+			return false;
 		conn_reset(c, address);
-		struct endpoint remote = {.ip = c->ip, .port = c->site->route.port};
-		int err = stream_connect(
-			d->core->stack, &c->stream, &remote, d->conf.connect_timeout_us);
-		if (!err) {
-			counter_inc(CTR_DELIVERY_CONNECTIONS);
-			c->streamed = true;
+		if (conn_tls_wants_records(c) && !dane_begin(c)) {
+			c->state = CONN_LOOKING;
 			return true;
 		}
-		end_set_connect(c, connect_error_text(err));
+		if (conn_open(c))
+			return true;
 	}
-	return false;
+}
+
+void conn_dane_known(struct conn *c)
+{
+	if (c->state == CONN_LOOKING && !conn_open(c))
+		conn_over(c);
 }
 
 void conn_work(struct conn *c)

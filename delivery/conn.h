@@ -4,6 +4,7 @@
 #pragma once
 #include "dataplane/dataplane.h"
 #include "delivery/content.h"
+#include "delivery/dane.h"
 #include "delivery/report.h"
 #include "smtp/client.h"
 
@@ -12,6 +13,7 @@
 
 enum conn_state {
 	CONN_FREE,
+	CONN_LOOKING,    /* the host's TLSA records are looked up */
 	CONN_CONNECTING, /* or in greeting and EHLO: the host has not shown that it takes mail */
 	CONN_READY,      /* waits for an attempt, on site->idle */
 	CONN_BUSY,       /* a transaction */
@@ -32,12 +34,17 @@ struct conn {
 	bool again;    /* CLOSED: go on with the next address */
 	bool streamed; /* the stream is to be closed by us */
 	bool established, got_ready, message_over, ended, content_asked, expired;
+	bool in_clear;             /* TLS failed with this address, which is tried without */
+	bool handshaking, secured; /* TLS is under way, is in use */
+	uint8_t level;             /* enum tls_level, what holds for this host */
 	uint8_t tries;
 	uint32_t tried; /* bit per address */
 	uint8_t address;
 	uint32_t messages;
 	struct ip_addr ip;
 	char host[DNS_NAME_MAX + 1];
+	char tls[24]; /* for the log: "TLSv1.3/verified", "-" */
+	struct dane dane;
 	uint16_t end_code; /* how the session ended */
 	uint8_t end_status[3];
 	char end_text[SMTP_REPLY_TEXT_MAX + 1];
@@ -47,9 +54,11 @@ struct conn {
 };
 
 void conn_init(struct conn *c, struct delivery *d);
-/* Connect to the site's next address.  False: none is left, or none could be tried; the reason is
- * in end_text. */
+/* Connect to the site's next address, or look up what that needs.  False: none is left, or none
+ * could be tried; the reason is in end_text. */
 bool conn_connect(struct conn *c);
+/* LOOKING: c->dane is filled. */
+void conn_dane_known(struct conn *c);
 /* READY: take what is ready at the site, or leave. */
 void conn_work(struct conn *c);
 /* Say QUIT when nothing is under way. */

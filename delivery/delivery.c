@@ -158,6 +158,7 @@ static void on_reader_credit(void *ctx)
 static void on_dns_credit(void *ctx)
 {
 	lookup_on_credit(ctx);
+	dane_on_credit(ctx);
 }
 
 static void channels_attach(struct delivery *d)
@@ -185,11 +186,15 @@ static void conf_take(struct delivery *d, const struct delivery_conf *conf)
 	d->conf.connections_max = MAX(conf->connections_max, 1u);
 	d->conf.site_connections_max = MAX(conf->site_connections_max, 1u);
 	d->conf.recipients_max = MAX(conf->recipients_max, 16u);
-	d->route_conf = (struct route_conf){.hostname = d->conf.hostname,
-		.smarthost = conf->smarthost,
+	d->route_conf = (struct route_conf){
+		.hostname = d->conf.hostname,
+		.hops = conf->hops,
+		.hop_count = conf->hop_count,
+		.rest = {.host = conf->smarthost, .level = conf->tls_level},
 		.port = conf->port,
 		.own = conf->own,
-		.own_count = conf->own_count};
+		.own_count = conf->own_count
+        };
 	siphash_key_random(&d->route_conf.keys[0]);
 	siphash_key_random(&d->route_conf.keys[1]);
 }
@@ -211,6 +216,7 @@ static int parts_init(struct delivery *d)
 	if (dest_init(&d->dest, &limits) < 0 ||
 		schedule_init(&d->schedule, conf->recipients_max) < 0 ||
 		dns_cache_init(&d->cache, CACHE_ENTRIES) < 0 || lookups_init(d, LOOKUPS_MAX) < 0 ||
+		danes_init(d, DANE_QUERIES_MAX) < 0 ||
 		jobs_init(d, jobs, (uint64_t)chunks / 4 * sizeof(struct chunk)) < 0 ||
 		attempts_init(d, 2 * jobs) < 0 ||
 		reports_init(d, clamp(conf->connections_max + REPORTS_SPARE, 1, REPORTS_MAX)) < 0 ||
@@ -279,6 +285,7 @@ void delivery_destroy(struct delivery **dp)
 	reports_fini(d);
 	attempts_fini(d);
 	jobs_fini(d);
+	danes_fini(d);
 	lookups_fini(d);
 	dns_cache_fini(&d->cache);
 	schedule_fini(&d->schedule);

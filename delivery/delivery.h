@@ -5,15 +5,21 @@
 #pragma once
 #include "dataplane/core.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/tls/tls.h"
 #include "delivery/dns/dns.h"
+#include "delivery/hop.h"
 #include "store/store.h"
 
 #define DELIVERY_RETRIES_MAX 32
 
 struct delivery_conf {
 	char hostname[256];
-	const char *smarthost; /* NULL: by MX; "host" or "host:port" or "ip:port" */
-	uint16_t port;         /* of next hops found by MX: 25 */
+	const struct hop *hops; /* the routing table; lives as long as the worker */
+	uint32_t hop_count;
+	const char
+		*smarthost; /* of all other domains; NULL: by MX; "host", "host:port", "ip:port" */
+	uint8_t tls_level;  /* enum tls_level, of all other domains */
+	uint16_t port;      /* of next hops found by MX: 25 */
 	uint64_t retry_ms[DELIVERY_RETRIES_MAX]; /* delay after the n-th failed attempt; last one
 						    repeats */
 	uint32_t retry_count;
@@ -24,6 +30,9 @@ struct delivery_conf {
 	uint32_t recipients_max;   /* in memory; beyond it they stay in the store */
 	const struct ip_addr *own; /* addresses of this host: an MX that points here is a loop */
 	uint32_t own_count;
+	/* TLS of this core; NULL: levels up to `may` do without, the others fail. */
+	struct tls *tls;
+	struct tls_config *tls_config;
 	/* Who is local: where bounces go.  NULL: nobody. */
 	const struct directory *directory;
 };

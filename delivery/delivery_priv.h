@@ -8,6 +8,7 @@
  * OWNER of everything: the core's thread. */
 #pragma once
 #include "delivery/attempt.h"
+#include "delivery/dane.h"
 #include "delivery/delivery.h"
 #include "delivery/job.h"
 #include "delivery/lookup.h"
@@ -26,6 +27,7 @@ struct delivery {
 	struct schedule schedule;
 	struct dest dest;
 	struct lookups lookups;
+	struct danes danes;
 	struct jobs jobs;
 	struct attempts attempts;
 	struct reports reports;

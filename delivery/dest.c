@@ -36,6 +36,8 @@ int dest_init(struct dest *t, const struct dest_limits *limits)
 
 void dest_fini(struct dest *t)
 {
+	for (uint32_t i = 0; t->sites && i < t->sites_fresh; i++)
+		tls_ticket_free(&t->sites[i].ticket);
 	free(t->domains);
 	free(t->sites);
 	free(t->domain_table);
@@ -169,6 +171,7 @@ void dest_domain_refresh(struct domain *d)
 	if (d->site) {
 		d->site->down_until_us = 0;
 		memset(d->site->bad_until_us, 0, sizeof(d->site->bad_until_us));
+		memset(d->site->clear_until_us, 0, sizeof(d->site->clear_until_us));
 	}
 }
 
@@ -187,6 +190,7 @@ static void site_unlink(struct dest *t, struct site *s)
 	while (*at != me)
 		at = &t->sites[*at - 1].hash_next;
 	*at = s->hash_next;
+	tls_ticket_free(&s->ticket);
 	list_remove(&s->kick);
 	list_for_each_safe(it, tmp, &s->blocked)
 		dest_domain_place(t, list_entry(it, struct domain, link), DOMAIN_RUNNABLE);
@@ -233,6 +237,7 @@ static void site_init(struct dest *t, struct site *s, const struct route *route)
 struct site *dest_site_get(struct dest *t, const struct route *route)
 {
 	uint64_t bad_until_us[ROUTE_ADDRESSES_MAX] = {0};
+	uint64_t clear_until_us[ROUTE_ADDRESSES_MAX] = {0};
 	struct site *s = site_find(t, &route->key);
 
 	if (!s) {
@@ -243,11 +248,14 @@ struct site *dest_site_get(struct dest *t, const struct route *route)
 	}
 	for (uint8_t i = 0; i < route->address_count; i++) {
 		for (uint8_t k = 0; k < s->route.address_count; k++) {
-			if (ip_eq(&route->addresses[i].ip, &s->route.addresses[k].ip))
-				bad_until_us[i] = s->bad_until_us[k];
+			if (!ip_eq(&route->addresses[i].ip, &s->route.addresses[k].ip))
+				continue;
+			bad_until_us[i] = s->bad_until_us[k];
+			clear_until_us[i] = s->clear_until_us[k];
 		}
 	}
 	memcpy(s->bad_until_us, bad_until_us, sizeof(bad_until_us));
+	memcpy(s->clear_until_us, clear_until_us, sizeof(clear_until_us));
 	s->route = *route;
 	return s;
 }

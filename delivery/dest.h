@@ -5,6 +5,7 @@
  * OWNER: one core's thread. */
 #pragma once
 #include "dataplane/base/list.h"
+#include "dataplane/tls/tls.h"
 #include "delivery/route.h"
 #include "delivery/schedule.h"
 #include "store/store.h"
@@ -50,6 +51,9 @@ struct site {
 	uint32_t failures;             /* in a row */
 	uint64_t down_until_us;
 	uint64_t bad_until_us[ROUTE_ADDRESSES_MAX];
+	uint64_t clear_until_us[ROUTE_ADDRESSES_MAX]; /* TLS failed there and can be done without */
+	struct tls_ticket *ticket;                    /* of the last session with a host; or NULL */
+	uint32_t ticket_print;                        /* what it was trusted for */
 	struct route route;
 	uint16_t code; /* why it is down */
 	uint8_t status[3];

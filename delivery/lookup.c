@@ -74,11 +74,7 @@ static void on_answer(struct op *op)
 	struct lookup *l = container_of(op, struct lookup, op.op);
 	struct dns_answer *a = &l->answer;
 
-	a->status = (enum dns_status)l->op.op.status;
-	a->secure = l->op.secure;
-	a->ttl = l->op.ttl;
-	a->count = MIN(l->op.count, (uint32_t)DNS_RECORDS_MAX);
-	memcpy(a->records, l->op.records, a->count * sizeof(a->records[0]));
+	dns_answer_take(a, &l->op);
 	dns_cache_put(&l->d->cache, l->op.name, (enum dns_type)l->op.type, a, l->d->core->now_us);
 	route_query_feed(&l->query, a);
 	lookup_run(l);

@@ -64,7 +64,8 @@ void relay_closed(struct conn *c)
 {
 	c->again = !c->got_ready;
 	if (c->again) {
-		address_failed(c);
+		if (!c->in_clear)
+			address_failed(c);
 	} else {
 		dest_site_disconnect(&c->d->dest, c->site);
 		relay_kick(c->d, c->site);
@@ -121,6 +122,7 @@ static void site_connect(struct delivery *d, struct site *s)
 	c->site = s;
 	c->tries = 0;
 	c->tried = 0;
+	c->in_clear = false;
 	s->opening++;
 	dest_site_connect(&d->dest, s);
 	if (!conn_connect(c))

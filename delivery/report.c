@@ -58,6 +58,7 @@ struct report *report_begin(struct delivery *d, struct attempt *a)
 	r->want_bounce = false;
 	r->count = 0;
 	strcpy(r->host, "-");
+	strcpy(r->tls, "-");
 	while ((node = schedule_list_pop(&d->schedule, &a->nodes)) != SCHEDULE_NONE) {
 		BUG_ON(r->count == ATTEMPT_RCPTS_MAX);
 		r->results[r->count].rcpt = delivery_node(d, node)->rcpt;
@@ -118,6 +119,8 @@ void report_verdict(struct report *r, uint32_t i, const struct verdict *v)
 	put_status(r->status[i], v);
 	if (v->host)
 		snprintf(r->host, sizeof(r->host), "%.*s", (int)sizeof(r->host) - 1, v->host);
+	if (v->tls)
+		snprintf(r->tls, sizeof(r->tls), "%s", v->tls);
 }
 
 /* ---- what becomes of a recipient ---- */
@@ -166,9 +169,9 @@ static void count_and_log(const struct report *r, uint32_t i)
 	for (uint8_t k = 0; k < res->reason_n; k++)
 		reply[k] = res->reason[k] == '"' || res->reason[k] == '\\' ? '\'' : res->reason[k];
 	reply[res->reason_n] = '\0';
-	log_info("delivery", "id=%016lx to=%s host=%s status=%s reply=\"%s\"", r->job->id,
-		log_escape(report_address(r, i), to, sizeof(to)), r->host, names[res->outcome],
-		reply);
+	log_info("delivery", "id=%016lx to=%s host=%s tls=%s status=%s reply=\"%s\"", r->job->id,
+		log_escape(report_address(r, i), to, sizeof(to)), r->host, r->tls,
+		names[res->outcome], reply);
 }
 
 /* ---- the bounce ---- */

@@ -13,6 +13,7 @@ struct verdict {
 	uint8_t status[3];  /* RFC 3463; class 0: the code decides */
 	const char *reason; /* printable, copied */
 	const char *host;   /* who said so; NULL: nobody was asked */
+	const char *tls;    /* how safe the connection was, for the log */
 };
 
 struct report {
@@ -26,7 +27,7 @@ struct report {
 	struct message *bounce; /* one reference is ours until the writer said yes */
 	uint32_t count;
 	bool want_bounce;
-	char host[64]; /* for the log */
+	char host[64], tls[24]; /* for the log */
 	uint32_t nodes[ATTEMPT_RCPTS_MAX];
 	uint8_t status[ATTEMPT_RCPTS_MAX][3];
 	struct rcpt_result results[ATTEMPT_RCPTS_MAX]; /* outcome 0: none yet */

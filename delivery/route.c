@@ -24,6 +24,7 @@ static const uint8_t status_null_mx[] = {5, 1, 10};  /* RFC 7505 4.2 */
 static const uint8_t status_directory[] = {4, 4, 3}; /* the name server did not answer */
 static const uint8_t status_no_route[] = {5, 4, 4};
 static const uint8_t status_loop[] = {5, 4, 6};
+static const uint8_t status_policy[] = {4, 7, 0};
 
 static void key_add(struct route *r, const struct route_conf *conf, const struct route_host *h)
 {
@@ -40,11 +41,17 @@ static void host_add(struct route_query *q, uint16_t preference, struct bytes na
 {
 	struct route *r = &q->route;
 
+	if (!hop_allows(r->hop, name)) {
+		q->barred = true;
+		return;
+	}
 	if (r->host_count == DNS_RECORDS_MAX || name.n >= (size_t)(ROUTE_NAMES_MAX - r->names_n))
 		return;
 	struct route_host *h = &r->hosts[r->host_count++];
-	*h = (struct route_host){
-		.preference = preference, .name_at = r->names_n, .name_n = (uint8_t)name.n};
+	*h = (struct route_host){.preference = preference,
+		.name_at = r->names_n,
+		.name_n = (uint8_t)name.n,
+		.secure = q->secure};
 	memcpy(r->names + r->names_n, name.p, name.n);
 	r->names[r->names_n + name.n] = '\0';
 	r->names_n = (uint16_t)(r->names_n + name.n + 1);
@@ -95,13 +102,17 @@ static void drop_from_preference(struct route *r, uint16_t preference)
 
 static void finish_without_address(struct route_query *q)
 {
-	const char *name = q->configured ? route_host_name(&q->route, 0) : q->domain;
+	const char *name =
+		q->configured && q->route.host_count ? route_host_name(&q->route, 0) : q->domain;
 
 	if (q->self || q->prohibited)
 		refuse(q, ROUTE_FAIL, status_loop,
 			q->self ? "mail loops back to this host: it is the mail server of"
 				: "no usable address (loopback or the like) for",
 			name);
+	else if (q->barred && q->route.host_count == 0)
+		refuse(q, ROUTE_DEFER, status_policy,
+			"no mail server is among the names allowed for", name);
 	else if (q->failed)
 		refuse(q, ROUTE_DEFER, status_directory, "name server failure for", name);
 	else if (q->implicit)
@@ -156,7 +167,8 @@ static void literal_begin(struct route_query *q, struct bytes text, uint8_t host
 	}
 	q->host = host;
 	host_add(q, 0, text);
-	address_add(q, &ip);
+	if (!q->barred)
+		address_add(q, &ip);
 	finish(q);
 }
 
@@ -166,8 +178,9 @@ static void smarthost_begin(struct route_query *q)
 	struct ip_addr ip;
 
 	q->configured = true;
-	if (route_smarthost_parse(q->conf->smarthost, host, &q->route.port) < 0) {
-		refuse(q, ROUTE_DEFER, status_no_route, "bad smarthost", q->conf->smarthost);
+	q->secure = true; /* the configuration's name; its addresses are still to be seen */
+	if (route_smarthost_parse(q->route.hop->host, host, &q->route.port) < 0) {
+		refuse(q, ROUTE_DEFER, status_no_route, "bad smarthost", q->route.hop->host);
 		return;
 	}
 	if (ip_parse(bytes_str(host), &ip) == 0) {
@@ -181,18 +194,22 @@ static void smarthost_begin(struct route_query *q)
 void route_query_init(struct route_query *q, const struct route_conf *conf, struct bytes domain)
 {
 	*q = (struct route_query){.conf = conf, .verdict = ROUTE_PENDING};
-	q->route.port = conf->port;
+	q->route.hop = hop_find(conf->hops, conf->hop_count, domain);
+	if (!q->route.hop)
+		q->route.hop = &conf->rest;
+	q->route.port = hop_port(q->route.hop, conf->port);
 	q->route.ttl = DNS_CACHE_TTL_MAX;
 	domain = bytes_first(domain, DNS_NAME_MAX);
 	memcpy(q->domain, domain.p, domain.n);
-	if (conf->smarthost)
+	if (q->route.hop->host)
 		smarthost_begin(q);
 	else if (domain.n > 2 && domain.p[0] == '[' && domain.p[domain.n - 1] == ']')
 		literal_begin(q, bytes_make(q->domain + 1, domain.n - 2), 0);
 	else if (!dns_name_valid(domain))
 		refuse(q, ROUTE_FAIL, status_no_domain, "no such domain:", "");
-	/* The port is part of what makes two sites the same. */
+	/* Port and row of the table are part of what makes two sites the same. */
 	q->route.key.a += q->route.port;
+	q->route.key.b += (uintptr_t)q->route.hop;
 }
 
 const char *route_query_wants(const struct route_query *q, enum dns_type *type_r)
@@ -217,12 +234,14 @@ static void feed_mx(struct route_query *q, const struct dns_answer *a)
 			return;
 		}
 		ttl_lower(q, a);
+		q->secure = a->secure;
 		for (uint32_t i = 0; i < a->count; i++)
 			host_add(q, a->records[i].preference,
 				bytes_make(a->records[i].name, a->records[i].name_n));
 		break;
 	case DNS_NODATA:
 		q->implicit = true;
+		q->secure = a->secure;
 		host_add(q, 0, bytes_str(q->domain));
 		break;
 	case DNS_NXDOMAIN:
@@ -241,6 +260,9 @@ static void feed_address(struct route_query *q, const struct dns_answer *a)
 		q->failed = true;
 	if (a->status == DNS_OK)
 		ttl_lower(q, a);
+	/* RFC 7672 2.2.2: no TLSA records below a name whose addresses are not validated. */
+	if (!a->secure)
+		q->route.hosts[q->host].secure = false;
 	for (uint32_t i = 0; a->status == DNS_OK && i < MIN(a->count, ROUTE_HOST_ADDRESSES); i++)
 		address_add(q, &a->records[i].ip);
 	if (q->self) {

@@ -5,6 +5,7 @@
 #pragma once
 #include "dataplane/base/siphash.h"
 #include "delivery/dns/cache.h"
+#include "delivery/hop.h"
 
 #define ROUTE_ADDRESSES_MAX  16 /* addresses of a route; chosen */
 #define ROUTE_HOST_ADDRESSES 4  /* of one host; chosen: 100 MX x 100 A stay small */
@@ -22,6 +23,7 @@ struct route_host {
 	uint16_t preference;
 	uint16_t name_at; /* in names[] */
 	uint8_t name_n;
+	bool secure; /* what led to it and its addresses is validated (RFC 7672 2.2) */
 };
 
 struct route_address {
@@ -39,7 +41,8 @@ struct route_key {
 /* Where the mail of a domain goes. */
 struct route {
 	struct route_key key;
-	uint32_t ttl; /* seconds until it is looked up anew */
+	const struct hop *hop; /* how: never NULL */
+	uint32_t ttl;          /* seconds until it is looked up anew */
 	uint16_t port;
 	uint16_t names_n;
 	uint8_t host_count, address_count;
@@ -56,8 +59,10 @@ struct route_refusal {
 
 /* What holds for every route. */
 struct route_conf {
-	const char *hostname;  /* ours: an MX with this name is a loop */
-	const char *smarthost; /* NULL: by MX */
+	const char *hostname;   /* ours: an MX with this name is a loop */
+	const struct hop *hops; /* the routing table */
+	uint32_t hop_count;
+	struct hop rest; /* for domains that are not in it */
 	uint16_t port;
 	const struct ip_addr *own;
 	uint32_t own_count;
@@ -80,6 +85,8 @@ struct route_query {
 	bool self;       /* a host is this one */
 	bool prohibited; /* an address was loopback or the like */
 	bool failed;     /* a look-up failed for now */
+	bool secure;     /* what the host's name came from is validated */
+	bool barred;     /* a host is not among those the routing table allows */
 	char domain[DNS_NAME_MAX + 1];
 };
 

@@ -90,6 +90,14 @@ void client_fail(struct smtp_client *c, const char *why)
 	client_end_session(c, SMTP_RCPT_DEFER, &c->local);
 }
 
+/* A verdict of our own on the session; code and enhanced as a reply's. */
+static void refuse_session(
+	struct smtp_client *c, uint16_t code, const char *enhanced, const char *why)
+{
+	reply_info_make(&c->local, code, enhanced, why);
+	client_end_session(c, SMTP_RCPT_DEFER, &c->local);
+}
+
 static void become_ready(struct smtp_client *c)
 {
 	if (c->quit) {
@@ -159,6 +167,11 @@ void smtp_client_disconnected(struct smtp_client *c, const char *why)
 	client_fail(c, why);
 }
 
+void smtp_client_give_up(struct smtp_client *c, const char *enhanced, const char *why)
+{
+	refuse_session(c, 454, enhanced, why);
+}
+
 /* RFC 5321 4.5.3.2 */
 uint64_t smtp_client_timeout_us(const struct smtp_client *c)
 {
@@ -220,14 +233,6 @@ static void on_greeting(struct smtp_client *c, const struct smtp_reply_info *r)
 		client_set_state(c, SMTP_CLIENT_EHLO, true);
 	else
 		client_end_session(c, SMTP_RCPT_DEFER, r);
-}
-
-/* A verdict of our own on the session; code and enhanced as a reply's. */
-static void refuse_session(
-	struct smtp_client *c, uint16_t code, const char *enhanced, const char *why)
-{
-	reply_info_make(&c->local, code, enhanced, why);
-	client_end_session(c, SMTP_RCPT_DEFER, &c->local);
 }
 
 /* The peer has introduced itself: what is left to do before it gets mail. */

@@ -140,6 +140,9 @@ void smtp_client_content_ready(struct smtp_client *c);
 void smtp_client_quit(struct smtp_client *c);
 /* The connection is gone: unfinished recipients are deferred with this text, on_end follows. */
 void smtp_client_disconnected(struct smtp_client *c, const char *why);
+/* The user ends the session for a reason of its own, like smtp_client_disconnected; enhanced: the
+ * status, "4.7.5". */
+void smtp_client_give_up(struct smtp_client *c, const char *enhanced, const char *why);
 /* The content cannot be supplied (store error): ends the session without completing the message. */
 void smtp_client_content_failed(struct smtp_client *c);
 enum smtp_client_state smtp_client_state(const struct smtp_client *c);

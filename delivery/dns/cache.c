@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #define WAYS       4
-#define PACKED_MAX 720 /* octets of records in an entry: 16 MX names of 40 octets and more */
+#define PACKED_MAX 720 /* octets of records: 16 MX names of 40 octets, 10 TLSA of SHA-512 */
 
 struct dns_cache_entry {
 	uint64_t until_us; /* 0: empty */
@@ -12,6 +12,15 @@ struct dns_cache_entry {
 	char name[DNS_NAME_MAX + 1];
 	uint8_t packed[PACKED_MAX];
 };
+
+void dns_answer_take(struct dns_answer *a, const struct dns_op *op)
+{
+	a->status = (enum dns_status)op->op.status;
+	a->secure = op->secure;
+	a->ttl = op->ttl;
+	a->count = MIN(op->count, (uint32_t)DNS_RECORDS_MAX);
+	memcpy(a->records, op->records, a->count * sizeof(a->records[0]));
+}
 
 int dns_cache_init(struct dns_cache *c, uint32_t entries)
 {
@@ -67,12 +76,22 @@ static struct dns_cache_entry *entry_choose(
 	return e;
 }
 
-/* A record: preference, length, name for MX; sixteen octets for addresses. */
+static bool is_address(enum dns_type type)
+{
+	return type == DNS_A || type == DNS_AAAA;
+}
+
+/* A record: three numbers, length, octets of the name for MX (preference) and TLSA; sixteen octets
+ * for addresses. */
 static bool record_pack(struct buf *b, enum dns_type type, const struct dns_record *r)
 {
-	uint8_t head[3] = {(uint8_t)(r->preference >> 8), (uint8_t)r->preference, r->name_n};
+	uint8_t head[4] = {r->usage, r->selector, r->matching, r->name_n};
 
-	if (type != DNS_MX) {
+	if (type == DNS_MX) {
+		head[0] = (uint8_t)(r->preference >> 8);
+		head[1] = (uint8_t)r->preference;
+	}
+	if (is_address(type)) {
 		buf_put(b, bytes_make(r->ip.octets, sizeof(r->ip.octets)));
 		return !b->overflow;
 	}
@@ -86,14 +105,20 @@ static bool record_pack(struct buf *b, enum dns_type type, const struct dns_reco
 static size_t record_unpack(const uint8_t *p, enum dns_type type, struct dns_record *r)
 {
 	*r = (struct dns_record){0};
-	if (type != DNS_MX) {
+	if (is_address(type)) {
 		memcpy(r->ip.octets, p, sizeof(r->ip.octets));
 		return sizeof(r->ip.octets);
 	}
-	r->preference = (uint16_t)(p[0] << 8 | p[1]);
-	r->name_n = p[2];
-	memcpy(r->name, p + 3, r->name_n);
-	return 3u + r->name_n;
+	if (type == DNS_MX) {
+		r->preference = (uint16_t)(p[0] << 8 | p[1]);
+	} else {
+		r->usage = p[0];
+		r->selector = p[1];
+		r->matching = p[2];
+	}
+	r->name_n = p[3];
+	memcpy(r->name, p + 4, r->name_n);
+	return 4u + r->name_n;
 }
 
 uint32_t dns_cache_ttl(enum dns_status status, uint32_t ttl)

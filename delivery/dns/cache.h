@@ -29,6 +29,9 @@ struct dns_answer {
 	struct dns_record records[DNS_RECORDS_MAX];
 };
 
+/* The answer that a completed query carries. */
+void dns_answer_take(struct dns_answer *answer_r, const struct dns_op *op);
+
 /* entries: at most so many answers, rounded up to a power of two.  Returns 0 or -ENOMEM. */
 int dns_cache_init(struct dns_cache *c, uint32_t entries) WARN_UNUSED;
 void dns_cache_fini(struct dns_cache *c);

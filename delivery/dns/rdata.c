@@ -55,6 +55,19 @@ static int mx_decode(struct bytes rdata, struct dns_record *r)
 	return used >= 0 && (size_t)used == rdata.n - 2 ? 0 : -EINVAL;
 }
 
+static int tlsa_decode(struct bytes rdata, struct dns_record *r)
+{
+	if (rdata.n < 4)
+		return -EINVAL;
+	r->usage = rdata.p[0];
+	r->selector = rdata.p[1];
+	r->matching = rdata.p[2];
+	rdata = bytes_skip(rdata, 3);
+	r->name_n = rdata.n <= DNS_NAME_MAX ? (uint8_t)rdata.n : 0;
+	memcpy(r->name, rdata.p, r->name_n);
+	return 0;
+}
+
 int dns_rdata_decode(enum dns_type type, struct bytes rdata, struct dns_record *r)
 {
 	uint32_t v4;
@@ -63,6 +76,8 @@ int dns_rdata_decode(enum dns_type type, struct bytes rdata, struct dns_record *
 	switch (type) {
 	case DNS_MX:
 		return mx_decode(rdata, r);
+	case DNS_TLSA:
+		return tlsa_decode(rdata, r);
 	case DNS_A:
 		if (rdata.n != sizeof(v4))
 			return -EINVAL;

@@ -15,7 +15,7 @@ struct file {
 };
 
 struct certificates {
-	struct file ca;
+	struct file ca, client_chain, client_key;
 	unsigned count;
 	struct {
 		char name[32];
@@ -95,6 +95,10 @@ int certificates_read(
 		return fail(&r, "tls", "certificates", -ENOMEM);
 	if (t->ca_file[0])
 		err = read_file(&r, "tls.ca_file", t->ca_file, &made->ca);
+	if (err == 0 && t->client_chain[0])
+		err = read_file(&r, "tls.client_chain", t->client_chain, &made->client_chain);
+	if (err == 0 && t->client_chain[0])
+		err = read_file(&r, "tls.client_key", t->client_key, &made->client_key);
 	for (unsigned i = 0; i < MIN(t->certificates_n, TLS_IDENTITIES_MAX) && err == 0; i++)
 		err = read_identity(&r, made, &t->certificates[i]);
 	if (err < 0)
@@ -105,7 +109,11 @@ int certificates_read(
 struct tls_config *certificates_tls(const struct certificates *c, char *error, size_t error_n)
 {
 	struct tls_identity_pem pem[TLS_IDENTITIES_MAX];
+	struct tls_identity_pem client = {.name = "tls.client_chain",
+		.chain = bytes_make(c->client_chain.p, c->client_chain.n),
+		.key = bytes_make(c->client_key.p, c->client_key.n)};
 	struct tls_conf conf = {.identities = pem,
+		.client = c->client_chain.n ? &client : NULL,
 		.identity_count = c->count,
 		.ca_bundle = bytes_make(c->ca.p, c->ca.n)};
 
@@ -131,8 +139,11 @@ void certificates_destroy(struct certificates **certificates)
 		forget(&c->identity[i].chain);
 		forget(&c->identity[i].key);
 	}
-	if (c)
+	if (c) {
 		forget(&c->ca);
+		forget(&c->client_chain);
+		forget(&c->client_key);
+	}
 	free(c);
 	*certificates = NULL;
 }

@@ -31,6 +31,7 @@ struct config_numbers {
 /* The C type of each type of key. */
 #define CONFIG_C_HOST      const char *
 #define CONFIG_C_HOSTPORT  const char *
+#define CONFIG_C_PATTERN   const char *
 #define CONFIG_C_NAME      const char *
 #define CONFIG_C_DEVICE    const char *
 #define CONFIG_C_CPUS      const char *
@@ -47,6 +48,7 @@ struct config_numbers {
 #define CONFIG_C_NETS      struct config_nets
 #define CONFIG_C_ADDRS     struct config_nets
 #define CONFIG_C_HOSTS     struct config_strings
+#define CONFIG_C_PATTERNS  struct config_strings
 #define CONFIG_C_SERVERS   struct config_strings
 #define CONFIG_C_DURATIONS struct config_numbers
 

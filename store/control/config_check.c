@@ -3,6 +3,7 @@
 #include "store/control/config_priv.h"
 #include <errno.h>
 #include "dataplane/port.h"
+#include "delivery/hop.h"
 
 struct check {
 	char *path;
@@ -112,7 +113,46 @@ static int check_tls(struct check *k, const struct config_root *c)
 		if (!c->tls.certificates[i].key[0])
 			return fail(k, "is required", "tls.certificates[%u].key", i);
 	}
+	if (c->tls.client_chain[0] && !c->tls.client_key[0])
+		return fail(k, "is required with tls.client_chain", "tls.client_key");
 	return 0;
+}
+
+/* dane is nothing without validated answers, and verify nothing without issuers. */
+static int check_level(
+	struct check *k, const struct config_root *c, enum tls_level level, const char *path)
+{
+	if (level == TLS_LEVEL_DANE && !c->dns.trust_anchor[0])
+		return fail(k, "dane needs dns.trust_anchor", "%s", path);
+	if (level == TLS_LEVEL_VERIFY && !c->tls.ca_file[0])
+		return fail(k, "verify needs tls.ca_file", "%s", path);
+	return 0;
+}
+
+static int check_route(struct check *k, const struct config_root *c, unsigned i)
+{
+	const struct config_route *r = &c->relay.routes[i];
+	char path[CONFIG_PATH_MAX];
+
+	snprintf(path, sizeof(path), "relay.routes[%u].tls", i);
+	if (!r->domain[0])
+		return fail(k, "is required", "relay.routes[%u].domain", i);
+	if (r->transport != HOP_SMTP && !r->host[0])
+		return fail(k, "is required with this transport", "relay.routes[%u].host", i);
+	for (unsigned j = 0; j < i; j++) {
+		if (strcmp(c->relay.routes[j].domain, r->domain) == 0)
+			return fail(k, "has an entry already", "relay.routes[%u].domain", i);
+	}
+	return r->tls == 0 ? 0 : check_level(k, c, (enum tls_level)(r->tls - 1), path);
+}
+
+static int check_delivery(struct check *k, const struct config_root *c)
+{
+	int err = check_level(k, c, (enum tls_level)c->delivery.tls, "delivery.tls");
+
+	for (unsigned i = 0; i < c->relay.routes_n && err == 0; i++)
+		err = check_route(k, c, i);
+	return err;
 }
 
 int config_check(
@@ -136,5 +176,7 @@ int config_check(
 		err = check_listen(&k, c);
 	if (err == 0)
 		err = check_tls(&k, c);
+	if (err == 0)
+		err = check_delivery(&k, c);
 	return err;
 }

@@ -5,6 +5,7 @@
 static const char *const type_names[CONFIG_TYPE_N] = {
 	[CONFIG_HOST] = "host name",
 	[CONFIG_HOSTPORT] = "host or host:port",
+	[CONFIG_PATTERN] = "domain, .domain or *",
 	[CONFIG_NAME] = "name",
 	[CONFIG_DEVICE] = "device",
 	[CONFIG_CPUS] = "CPU list",
@@ -21,6 +22,7 @@ static const char *const type_names[CONFIG_TYPE_N] = {
 	[CONFIG_NETS] = "list of networks",
 	[CONFIG_ADDRS] = "list of addresses",
 	[CONFIG_HOSTS] = "list of domains",
+	[CONFIG_PATTERNS] = "list of names and .names",
 	[CONFIG_SERVERS] = "list of resolvers",
 	[CONFIG_DURATIONS] = "list of durations",
 };

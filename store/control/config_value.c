@@ -183,6 +183,12 @@ static bool host_is_valid(const char *text)
 	return n <= 253;
 }
 
+/* "example.org", ".example.org", "*" */
+static bool pattern_is_valid(const char *text)
+{
+	return strcmp(text, "*") == 0 || host_is_valid(text + (text[0] == '.'));
+}
+
 static bool name_is_valid(const char *text, const char *also)
 {
 	for (const char *p = text; *p; p++) {
@@ -224,6 +230,10 @@ static const char *check_text(const struct config_field *f, const char *text)
 	case CONFIG_HOST:
 	case CONFIG_HOSTS:
 		return host_is_valid(text) ? NULL : problem(text, "is not a host or domain name");
+	case CONFIG_PATTERN:
+	case CONFIG_PATTERNS:
+		return pattern_is_valid(text) ? NULL
+					      : problem(text, "is not a domain, .domain or *");
 	case CONFIG_HOSTPORT:
 		return hostport_is_valid(text) ? NULL : problem(text, "is not a host or host:port");
 	case CONFIG_NAME:
@@ -247,6 +257,13 @@ static const char *check_text(const struct config_field *f, const char *text)
 	}
 }
 
+/* Names that are compared without regard to case. */
+static bool is_lower_case(enum config_type type)
+{
+	return type == CONFIG_HOST || type == CONFIG_HOSTS || type == CONFIG_HOSTPORT ||
+	       type == CONFIG_PATTERN || type == CONFIG_PATTERNS;
+}
+
 static const char *parse_text(
 	struct config_memory *m, const struct config_field *f, const char *text, const char **out)
 {
@@ -258,7 +275,7 @@ static const char *parse_text(
 	if (!copy)
 		return "out of memory";
 	strcpy(copy, text);
-	if (f->type == CONFIG_HOST || f->type == CONFIG_HOSTS || f->type == CONFIG_HOSTPORT) {
+	if (is_lower_case(f->type)) {
 		for (char *p = copy; *p; p++)
 			*p = (char)ascii_lower((uint8_t)*p);
 	}
@@ -440,6 +457,7 @@ static const char *parse_list(struct config_memory *m, const struct config_field
 	case CONFIG_ADDRS:
 		return parse_nets(m, f, texts, n, out);
 	case CONFIG_HOSTS:
+	case CONFIG_PATTERNS:
 	case CONFIG_SERVERS:
 		return parse_strings(m, f, texts, n, out);
 	case CONFIG_DURATIONS:

@@ -10,6 +10,7 @@
 #include "dataplane/tls/tls.h"
 #include "store/access/authenticator.h"
 #include "store/control/config.h"
+#include "store/control/routes.h"
 #include "store/imap/imap_server.h"
 #include "store/password.h"
 #include "store/pop3/pop3_server.h"
@@ -82,6 +83,7 @@ struct daemon {
 	struct password_service *passwords;
 	struct smtp_policy policy;
 	struct certificates *certificates; /* while the cores are made */
+	struct routes routes;
 	struct ip_addr own[PORTS_MAX * PORT_ADDRESSES_MAX];
 	/* main's own way to the threads */
 	struct waker waker;

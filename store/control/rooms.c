@@ -165,6 +165,10 @@ static int make_delivery(struct making *m, unsigned worker, unsigned workers)
 	for (unsigned i = 0; i < ch.reader_count; i++)
 		ch.readers[i] = &r->delivery_readers[i];
 	config_to_delivery(d->config, store_directory(d->store), d->own, &conf);
+	conf.hops = d->routes.hops;
+	conf.hop_count = d->routes.count;
+	conf.tls = r->tls;
+	conf.tls_config = r->tls_config;
 	r->delivery = delivery_create(r->core, &conf, &ch, worker, workers);
 	return r->delivery ? 0 : fail(m, -ENOMEM, "the delivery worker");
 }
@@ -291,6 +295,8 @@ int rooms_create(struct daemon *d, char *error, size_t error_n)
 
 	if (err == 0)
 		err = certificates_read(d->config, &d->certificates, error, error_n);
+	if (err == 0)
+		err = routes_make(d->config, &d->routes, error, error_n);
 
 	for (unsigned i = 0; i < d->core_count; i++)
 		workers += d->cores[i].roles & CORE_DELIVERY ? 1 : 0;
@@ -335,4 +341,5 @@ void rooms_destroy(struct daemon *d)
 		tls_config_destroy(&r->tls_config);
 		channels_fini(r);
 	}
+	routes_free(&d->routes);
 }

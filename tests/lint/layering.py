@@ -17,7 +17,8 @@ ROOMS = {
                     "store/access/"],
     "store/imap/": ["dataplane/base/", "dataplane/base/rt/", "dataplane/", "smtp/", "store/",
                     "store/access/"],
-    "delivery/": ["dataplane/base/", "dataplane/base/rt/", "dataplane/", "smtp/", "store/"],
+    "delivery/": ["dataplane/base/", "dataplane/base/rt/", "dataplane/", "dataplane/tls/", "smtp/",
+                  "store/"],
     "store/control/": None,  # everything
     "store/ctl/": ["dataplane/base/"],
     "bench/": ["dataplane/base/", "dataplane/base/rt/", "dataplane/", "smtp/", "store/"],

@@ -37,6 +37,28 @@ static void test_cut_mx_is_refused_at_every_length(void **state)
 	assert_int_equal(decode_copy(DNS_MX, mx_ok, sizeof(mx_ok)), 0);
 }
 
+static void test_tlsa(void **state)
+{
+	uint8_t in[3 + 300] = {3, 1, 2};
+	struct dns_record r;
+
+	(void)state;
+	memset(in + 3, 0xab, 300);
+	for (size_t n = 0; n < 4; n++)
+		assert_true(decode_copy(DNS_TLSA, in, n) < 0);
+	for (size_t n = 4; n < sizeof(in); n++)
+		assert_int_equal(decode_copy(DNS_TLSA, in, n), 0);
+	assert_int_equal(dns_rdata_decode(DNS_TLSA, bytes_make(in, 3 + 64), &r), 0);
+	assert_int_equal(r.usage, 3);
+	assert_int_equal(r.selector, 1);
+	assert_int_equal(r.matching, 2);
+	assert_int_equal(r.name_n, 64);
+	assert_memory_equal(r.name, in + 3, 64);
+	/* A whole certificate: it is there, and nothing is known of it. */
+	assert_int_equal(dns_rdata_decode(DNS_TLSA, bytes_make(in, sizeof(in)), &r), 0);
+	assert_int_equal(r.name_n, 0);
+}
+
 static void test_octets_behind_the_name_are_refused(void **state)
 {
 	uint8_t in[sizeof(mx_ok) + 1] = {0};
@@ -180,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mx_is_decoded),
 		cmocka_unit_test(test_cut_mx_is_refused_at_every_length),
+		cmocka_unit_test(test_tlsa),
 		cmocka_unit_test(test_octets_behind_the_name_are_refused),
 		cmocka_unit_test(test_bad_names_are_refused),
 		cmocka_unit_test(test_names_end_at_255_octets),

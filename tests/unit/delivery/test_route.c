@@ -190,7 +190,7 @@ static void test_smarthost(void **state)
 		struct route_query q;
 		char text[IP_TEXT_MAX];
 
-		conf.smarthost = table[i].smarthost;
+		conf.rest.host = table[i].smarthost;
 		resolve(&q, "two.example.org");
 		assert_int_equal(q.verdict, table[i].verdict);
 		if (q.verdict != ROUTE_OK)
@@ -198,7 +198,88 @@ static void test_smarthost(void **state)
 		assert_string_equal(ip_format(&q.route.addresses[0].ip, text), table[i].address);
 		assert_int_equal(q.route.port, table[i].port);
 	}
-	conf.smarthost = NULL;
+	conf.rest.host = NULL;
+}
+
+/* Rows of the routing table: the domain's own, the longest suffix, the rest. */
+static void test_routing_table(void **state)
+{
+	static const char *const names[] = {"mx2.example.org", ".example.net"};
+	static const struct hop hops[] = {
+		{.domain = "*",            .host = "198.18.7.1",   .level = TLS_LEVEL_ENCRYPT},
+		{.domain = ".example.org", .host = "198.18.7.2"  },
+		{.domain = ".sub.example.org",    .host = "198.18.7.3", .transport = HOP_SMTPS                          },
+		{.domain = "two.example.org",          .names = names,        .name_count = 2},
+		{.domain = "other.example.org",      .names = names + 1,        .name_count = 1                          },
+		{.domain = "lmtp.example.org",    .host = "198.18.7.4",  .transport = HOP_LMTP},
+		{.domain = "port.example.org", .host = "198.18.7.4:99",  .transport = HOP_LMTP                          },
+	};
+	static const struct {
+		const char *domain, *address;
+		uint16_t port;
+	} table[] = {
+		{"example.org",       "198.18.7.1", 25 },
+		{"else.example.net",  "198.18.7.1", 25 },
+		{"a.example.org",     "198.18.7.2", 25 },
+		{"sub.example.org",   "198.18.7.2", 25 },
+		{"x.sub.example.org", "198.18.7.3", 465},
+		{"two.example.org",   "198.18.0.3", 25 },
+		{"other.example.org", NULL,         0  },
+		{"lmtp.example.org",  "198.18.7.4", 24 },
+		{"port.example.org",  "198.18.7.4", 99 },
+	};
+	struct route_query q, twin;
+	char text[IP_TEXT_MAX];
+
+	(void)state;
+	conf.hops = hops;
+	conf.hop_count = ARRAY_LEN(hops);
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		resolve(&q, table[i].domain);
+		if (!table[i].address) {
+			assert_int_equal(q.verdict, ROUTE_DEFER);
+			assert_int_equal(q.refusal.enhanced[1], 7);
+			continue;
+		}
+		assert_int_equal(q.verdict, ROUTE_OK);
+		assert_string_equal(ip_format(&q.route.addresses[0].ip, text), table[i].address);
+		assert_int_equal(q.route.port, table[i].port);
+	}
+	/* The same hosts by another row are another site. */
+	resolve(&q, "two.example.org");
+	conf.hop_count = 0;
+	resolve(&twin, "two.example.org");
+	assert_false(route_key_eq(&q.route.key, &twin.route.key));
+	conf.hops = NULL;
+}
+
+/* RFC 7672 2.2: a host is secure when its MX record and all its addresses are. */
+static void test_secure_hosts(void **state)
+{
+	static const struct {
+		bool mx, a, host;
+	} table[] = {
+		{true,  true,  true },
+                {true,  false, false},
+                {false, true,  false}
+        };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		struct route_query q;
+		struct dns_answer a;
+		enum dns_type type;
+
+		route_query_init(&q, &conf, BYTES_LIT("two.example.org"));
+		while (q.verdict == ROUTE_PENDING) {
+			const char *name = route_query_wants(&q, &type);
+			answer_of(type, name, &a);
+			a.secure = type == DNS_MX ? table[i].mx : table[i].a;
+			route_query_feed(&q, &a);
+		}
+		for (uint8_t h = 0; h < q.route.host_count; h++)
+			assert_int_equal(q.route.hosts[h].secure, table[i].host);
+	}
 }
 
 int main(void)
@@ -207,6 +288,8 @@ int main(void)
 		cmocka_unit_test(test_decisions),
 		cmocka_unit_test(test_equal_sets_are_one_site),
 		cmocka_unit_test(test_smarthost),
+		cmocka_unit_test(test_routing_table),
+		cmocka_unit_test(test_secure_hosts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

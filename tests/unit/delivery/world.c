@@ -76,6 +76,7 @@ static void took(struct world_server *v)
 
 	check_content(m, &v->content);
 	v->host->transactions++;
+	v->host->in_clear += !v->secured;
 	v->host->rcpts += v->rcpt_n;
 	for (unsigned i = 0; i < v->rcpt_n; i++) {
 		bool found = false;
@@ -117,7 +118,10 @@ static void on_rcpt_line(struct world_server *v)
 static void on_command(struct world_server *v)
 {
 	if (strncmp(v->line, "EHLO ", 5) == 0) {
-		say(v, "250-mx\r\n250-PIPELINING\r\n250 SIZE");
+		say(v, v->host->starttls && !v->secured ? "250-mx\r\n250-STARTTLS\r\n250 SIZE"
+							: "250-mx\r\n250-PIPELINING\r\n250 SIZE");
+	} else if (strcmp(v->line, "STARTTLS") == 0) {
+		say(v, "220 2.0.0 go on");
 	} else if (strncmp(v->line, "MAIL ", 5) == 0) {
 		v->rcpt_n = 0;
 		v->closing = v->host->drop_second && v->mails++ > 0;
@@ -212,6 +216,68 @@ int stream_connect(
 	return 0;
 }
 
+/* ---- TLS, of which only the outcome is real ---- */
+
+int tls_connect(
+	struct tls *tls, struct tls_config *config, struct stream *s, const struct tls_peer *peer)
+{
+	struct world_server *v = server_of(s);
+
+	(void)tls;
+	(void)config;
+	v->handshake = true;
+	v->host->tls_trust = peer->trust;
+	v->host->resumed += peer->ticket != NULL;
+	snprintf(v->host->tls_name, sizeof(v->host->tls_name), "%s", peer->name ? peer->name : "");
+	return 0;
+}
+
+const char *tls_error(const struct tls *tls)
+{
+	(void)tls;
+	return "certificate has expired";
+}
+
+void tls_get_info(const struct stream *s, struct tls_info *info_r)
+{
+	const struct world_server *v = server_of(s);
+
+	*info_r = (struct tls_info){.version = "TLSv1.3",
+		.cipher = "TEST",
+		.sni = "",
+		.peer_verified = v->host->tls_trust != TLS_TRUST_NONE};
+}
+
+struct tls_ticket *tls_ticket_take(struct stream *s)
+{
+	(void)s;
+	world->tickets++;
+	return malloc(1);
+}
+
+void tls_ticket_free(struct tls_ticket **ticket)
+{
+	if (*ticket)
+		world->tickets--;
+	free(*ticket);
+	*ticket = NULL;
+}
+
+static void handshake_step(struct world_server *v)
+{
+	struct stream *s = v->s;
+
+	v->handshake = false;
+	if (v->host->tls_fails) {
+		memset(v, 0, sizeof(*v));
+		s->ops->on_close(s, STREAM_TLS_FAILED);
+		return;
+	}
+	v->secured = true;
+	v->host->tls++;
+	s->ops->on_secure(s);
+}
+
 static unsigned server_step(struct world_server *v)
 {
 	struct stream *s = v->s;
@@ -233,6 +299,10 @@ static unsigned server_step(struct world_server *v)
 		chain_free(&v->content);
 		memset(v, 0, sizeof(*v));
 		s->ops->on_close(s, STREAM_RESET);
+		return 1;
+	}
+	if (v->handshake) {
+		handshake_step(v);
 		return 1;
 	}
 	if (n == 0) {
@@ -464,13 +534,36 @@ static const struct {
 	{DNS_A,  "mx2.example.org",  {"198.18.0.2"}                              },
 };
 
+/* "_25._tcp.mx1.example.org" */
+static void serve_tlsa(struct dns_op *q)
+{
+	const char *name = q->name + strlen("_25._tcp.");
+	struct world_host *h =
+		world_host(strcmp(name, "mx1.example.org") == 0 ? "198.18.0.1" : "198.18.0.2");
+
+	assert_memory_equal(q->name, "_25._tcp.", 9);
+	h->tlsa_queries++;
+	q->secure = !h->tlsa_insecure;
+	if (h->tlsa_fails) {
+		q->op.status = DNS_FAIL;
+	} else if (h->tlsa_usage) {
+		q->op.status = DNS_OK;
+		q->count = 1;
+		q->records[0] = (struct dns_record){
+			.usage = h->tlsa_usage, .selector = 1, .matching = 1, .name_n = 32};
+	}
+}
+
 static void serve_dns(struct op *op)
 {
 	struct dns_op *q = container_of(op, struct dns_op, op);
 
+	q->secure = world->secure;
 	op->status = strstr(q->name, "nx.") == q->name ? DNS_NXDOMAIN : DNS_NODATA;
 	q->count = 0;
 	q->ttl = 300;
+	if (q->type == DNS_TLSA)
+		serve_tlsa(q);
 	for (size_t i = 0; i < ARRAY_LEN(zone); i++) {
 		if (zone[i].type != q->type || strcmp(zone[i].name, q->name) != 0)
 			continue;
@@ -607,6 +700,7 @@ void world_stop(void)
 	waker_fini(&world->core.waker);
 	waker_fini(&world->server_waker);
 	assert_int_equal(chunk_pool_free_count(), chunk_pool_size());
+	assert_int_equal(world->tickets, 0);
 	free(world);
 }
 

@@ -36,6 +36,15 @@ struct world_host {
 	const char *rcpt;     /* NULL: 250 */
 	const char *final;    /* NULL: 250 */
 	bool drop_second;     /* close on the second MAIL of a connection */
+	bool starttls;        /* offered */
+	bool tls_fails;       /* in the handshake */
+	bool tlsa_fails;      /* no answer about its TLSA records */
+	bool tlsa_insecure;   /* they are there, not validated */
+	uint8_t tlsa_usage;   /* its TLSA record has this usage; 0: none */
+	/* seen: the last handshake, those done, those with a ticket */
+	char tls_name[64];
+	enum tls_trust tls_trust;
+	unsigned tls, resumed, in_clear, tlsa_queries;
 	unsigned connects, transactions, rcpts;
 };
 
@@ -44,7 +53,7 @@ struct world_server {
 	struct world_host *host;
 	char line[512];
 	size_t line_n;
-	bool data, closing;
+	bool data, closing, handshake, secured;
 	unsigned mails;
 	struct chain content;
 	char rcpts[WORLD_RCPTS * 4][64];
@@ -71,6 +80,8 @@ struct world {
 	unsigned bounces, results, read_bodies;
 	int result_status; /* forced, once */
 	bool no_chunks_once;
+	bool secure;      /* answers of the resolver are validated */
+	unsigned tickets; /* held by the worker */
 };
 
 extern struct world *world;

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The relay as a client, over its own TCP, against a server whose answers the test decides: TLS by
+policy."""
+
+import os
+import time
+
+from bed import certs, mail
+from bed.bed import Bed
+from bed.harness import equal, expect, test
+from bed.nexthop import Mx, log_text, submit, wait_reason
+
+MX = "mx.sink.example.net"
+
+
+class Outbound(Bed):
+    """A bed without a sink: the test starts its own at the sink's address."""
+
+    def __init__(self, work, folder="/bed", **changes):
+        self.issuer = certs.Issuer(work + folder + "-certs")
+        self.chain, self.private = self.issuer.issue(MX)
+        os.chmod(self.private, 0o644)
+        changes.setdefault("delivery", {}).setdefault("retry", ["2s"])
+        changes["delivery"].setdefault("connect_timeout", "5s")
+        super().__init__(work + folder, sink=False, changes={
+            "tls": {"ca_file": self.issuer.chain}, **changes})
+
+    def far(self, name="x"):
+        return f"{name}@{self.remote_domain}"
+
+    def mx(self, **settings):
+        return Mx(self, **{"cert": self.chain, "key": self.private, **settings})
+
+
+@test("outbound TLS: may encrypts, resumes, and goes without when it has to")
+def tls_may(work):
+    with Outbound(work, delivery={"idle_timeout": "100ms"}) as bed:
+        mx = bed.mx()
+        for i in range(3):
+            time.sleep(0.5)  # for the connection before to go
+            text = submit(bed, bed.far(), mail.make(bed.user1, bed.far(), "x", 200_000))
+            facts, got = mx.wait(i + 1)[i]
+            equal(mail.same(text, got), None, "content")
+            equal(facts["tls"]["version"], "TLSv1.3", "version")
+            equal(facts["tls"]["sni"], MX, "SNI")
+            equal(facts["tls"]["resumed"], i > 0, f"resumed, message {i}")
+        mx.restart(starttls=False)
+        submit(bed, bed.far())
+        equal(mx.wait(4)[3][0]["tls"], {}, "not offered: in clear")
+        mx.restart(starttls=True, break_tls=True)
+        submit(bed, bed.far())
+        equal(mx.wait(5)[4][0]["tls"], {}, "handshake failed: in clear")
+        expect("error=" in log_text(bed) and "next=clear" in log_text(bed), "the log says why")
+
+
+@test("outbound TLS: encrypt and verify never send in clear or to the wrong host", seconds=120)
+def tls_must(work):
+    for level in ("encrypt", "verify"):
+        with Outbound(work, "/" + level, delivery={"tls": level}) as bed:
+            mx = bed.mx(starttls=False)
+            submit(bed, bed.far())
+            wait_reason(bed, "4.7.4 TLS is required here and not offered")
+            mx.restart(starttls=True, inject="250-evil\r\n250 AUTH PLAIN\r\n")
+            wait_reason(bed, "plaintext behind")
+            mx.restart(inject="", break_tls=True)
+            wait_reason(bed, "TLS handshake failed")
+            other, key = bed.issuer.issue("other.example.net")
+            os.chmod(key, 0o644)
+            mx.restart(break_tls=False, cert=other, key=key)
+            if level == "verify":
+                wait_reason(bed, "mismatch")
+                stranger = certs.Issuer(work + "/stranger")
+                chain, key = stranger.issue(MX)
+                mx.restart(cert=chain, key=key)
+                wait_reason(bed, "unable to get local issuer")
+                expect(not mx.messages(), "nothing was sent")
+                mx.restart(cert=bed.chain, key=bed.private)
+            facts, _ = mx.wait(1)[0]
+            expect(facts["tls"], "over TLS")
+            expect(f"tls=TLSv1.3{'/verified' if level == 'verify' else ''} status=delivered"
+                   in log_text(bed), "the log says how")
+
+
+@test("outbound TLS: by routing table, from the first octet, with a certificate of our own")
+def tls_routes(work):
+    work_certs = certs.Issuer(work + "/own")
+    chain, key = work_certs.issue("mail.example.org")
+    routes = [{"domain": "smart.example.net", "host": MX + ":465", "transport": "smtps",
+               "tls": "verify"},
+              {"domain": ".remote.example.net", "names": ["other.example.net"], "tls": "verify"},
+              {"domain": "*", "tls": "none"}]
+    with Outbound(work, relay={"routes": routes},
+                  tls={"ca_file": work + "/bed-certs/ca.crt", "client_chain": chain,
+                       "client_key": key}) as bed:
+        mx = bed.mx(port=465, implicit=True, client_ca=work_certs.chain)
+        plain = bed.mx(name="plain")
+        submit(bed, "x@smart.example.net")
+        facts, _ = mx.wait(1)[0]
+        expect("mail.example.org" in facts["tls"]["subject"], f"our certificate: {facts}")
+        submit(bed, bed.far())
+        equal(plain.wait(1)[0][0]["tls"], {}, "level none")
+        submit(bed, "x@sub.remote.example.net")
+        wait_reason(bed, "no mail server is among the names allowed")
