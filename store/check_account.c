@@ -262,6 +262,10 @@ int check_step_meta(struct check *c)
 int check_step_pages(struct check *c)
 {
 	uint64_t used, file;
+
+	/* LMDB shows its list of free pages to read transactions only. */
+	if (c->conf.repair)
+		return MDB_NOTFOUND;
 	int rc = db_pages(c->txn, c->db, &used, &file);
 
 	if (rc)

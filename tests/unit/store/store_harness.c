@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "dataplane/base/clock.h"
 #include "dataplane/base/rt/eal.h"
+#include "store/store_priv.h"
 
 #define CHUNKS   4096
 #define MESSAGES 512
@@ -264,6 +265,11 @@ bool harness_body_is(struct harness *h, uint64_t id, size_t n, const char *prefi
 		op.offset += got;
 	} while (op.offset < op.total);
 	return true;
+}
+
+const struct db *harness_db(const struct harness *h)
+{
+	return &h->store->db;
 }
 
 bool harness_nothing_leaked(const struct harness *h)

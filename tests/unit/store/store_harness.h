@@ -4,6 +4,8 @@
 #pragma once
 #include "store/store.h"
 
+struct db;
+
 struct harness {
 	struct store *store;
 	struct store_conf conf;
@@ -45,5 +47,7 @@ unsigned harness_rows(struct harness *h, uint32_t account, uint32_t box, uint64_
 	struct mbox_row *rows, unsigned max);
 /* True when the blob's body is the whole pattern of id with n octets and the prefix before it. */
 bool harness_body_is(struct harness *h, uint64_t id, size_t n, const char *prefix, bool relay);
+/* The environment, to be looked at. */
+const struct db *harness_db(const struct harness *h);
 /* Chunks and message heads all back in their pools? */
 bool harness_nothing_leaked(const struct harness *h);
