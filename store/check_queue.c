@@ -2,6 +2,7 @@
  * The queue: envelope, recipients and schedule agree. */
 #include <errno.h>
 #include "store/check_priv.h"
+#include "store/queue_row.h"
 
 static const char *queue_name(uint64_t id, char out[64])
 {
@@ -9,21 +10,13 @@ static const char *queue_name(uint64_t id, char out[64])
 	return out;
 }
 
-static bool recipient_read(struct bytes v, struct qr_rec *r)
-{
-	return rec_read(v, r, sizeof(*r)) && v.n == sizeof(*r) + r->address_n + r->reason_n &&
-	       r->address_n <= ADDRESS_MAX && r->reason_n <= STORE_REASON_MAX &&
-	       r->domain_at <= r->address_n;
-}
-
 /* The row of the schedule that a recipient must have. */
 static struct bytes schedule_row(
-	const struct qr_rec *r, struct bytes v, uint8_t out[sizeof(struct qt_rec) + ADDRESS_MAX])
+	const struct qr_view *q, uint8_t out[sizeof(struct qt_rec) + DOMAIN_MAX])
 {
-	struct bytes address = bytes_first(bytes_skip(v, sizeof(*r)), r->address_n);
-	struct bytes domain = bytes_first(bytes_skip(address, r->domain_at), DOMAIN_MAX);
-	struct qt_rec t = {.attempts = (uint16_t)MIN(r->attempts, (uint32_t)UINT16_MAX),
-		.state = r->state,
+	struct bytes domain = qr_domain(q);
+	struct qt_rec t = {.attempts = (uint16_t)MIN(q->r.attempts, (uint32_t)UINT16_MAX),
+		.state = q->r.state,
 		.domain_n = (uint8_t)domain.n};
 
 	memcpy(out, &t, sizeof(t));
@@ -32,22 +25,25 @@ static struct bytes schedule_row(
 	return bytes_make(out, sizeof(t) + domain.n);
 }
 
-static int recipient_look(struct check *c, uint64_t id, uint32_t rcpt, struct bytes v)
+/* *counts_r: the row stays. */
+static int recipient_look(
+	struct check *c, uint64_t id, uint32_t rcpt, struct bytes v, bool *counts_r)
 {
-	uint8_t want_octets[sizeof(struct qt_rec) + ADDRESS_MAX];
-	struct qr_rec r;
+	uint8_t want_octets[sizeof(struct qt_rec) + DOMAIN_MAX];
+	struct qr_view q;
 	struct bytes have;
 	char name[64];
 	struct key k;
 
-	if (!recipient_read(v, &r)) {
+	*counts_r = qr_parse(key_id_n(&k, id, rcpt), v, &q) == 0;
+	if (!*counts_r) {
 		if (!check_problem(c, "recipient-row", true, true, queue_name(id, name),
 			    "recipient %u cannot be read", rcpt))
 			return 0;
-		return db_del(c->txn, c->db, DB_QR, key_id_n(&k, id, rcpt));
+		return db_del(c->txn, c->db, DB_QR, key_view(&k));
 	}
-	struct bytes want = schedule_row(&r, v, want_octets);
-	int rc = db_get(c->txn, c->db, DB_QT, key_qt(&k, r.next_ms, id, rcpt), &have);
+	struct bytes want = schedule_row(&q, want_octets);
+	int rc = db_get(c->txn, c->db, DB_QT, key_qt(&k, q.r.next_ms, id, rcpt), &have);
 	if (rc == 0 && bytes_eq(have, want))
 		return 0;
 	if (rc && rc != MDB_NOTFOUND)
@@ -58,9 +54,11 @@ static int recipient_look(struct check *c, uint64_t id, uint32_t rcpt, struct by
 	return db_put(c->txn, c->db, DB_QT, key_view(&k), want);
 }
 
+#define ROW_MAX (sizeof(struct qr_rec) + ADDRESS_MAX + DSN_ORCPT_MAX + STORE_REASON_MAX)
+
 /* Row of a recipient of id at or after rcpt; copied, because looking may write. */
 static int recipient_next(struct check *c, uint64_t id, uint32_t from, uint32_t *rcpt_r,
-	uint8_t row[KEY_MAX + STORE_REASON_MAX + ADDRESS_MAX], struct bytes *row_r)
+	uint8_t row[ROW_MAX], struct bytes *row_r)
 {
 	struct db_cursor cursor;
 	struct key k;
@@ -72,8 +70,7 @@ static int recipient_next(struct check *c, uint64_t id, uint32_t from, uint32_t 
 	if (!rc && (cursor.key.n != 12 || key_get_u64(cursor.key, 0) != id))
 		rc = MDB_NOTFOUND;
 	if (!rc) {
-		struct bytes v =
-			bytes_first(cursor.value, KEY_MAX + STORE_REASON_MAX + ADDRESS_MAX);
+		struct bytes v = bytes_first(cursor.value, ROW_MAX);
 		*rcpt_r = key_get_u32(cursor.key, 8);
 		memcpy(row, v.p, v.n);
 		*row_r = bytes_make(row, v.n);
@@ -85,21 +82,21 @@ static int recipient_next(struct check *c, uint64_t id, uint32_t from, uint32_t 
 /* All recipients of one message: in one transaction, so live as well. */
 static int recipients_look(struct check *c, uint64_t id, uint32_t *count_r)
 {
-	uint8_t octets[KEY_MAX + STORE_REASON_MAX + ADDRESS_MAX];
+	uint8_t octets[ROW_MAX];
 	struct bytes row;
 	uint32_t rcpt;
 	int rc = 0;
 
 	*count_r = 0;
 	for (uint32_t from = 0; from < UINT32_MAX; from = rcpt + 1) {
-		struct qr_rec r;
+		bool counts;
 		rc = recipient_next(c, id, from, &rcpt, octets, &row);
 		if (rc)
 			break;
-		rc = recipient_look(c, id, rcpt, row);
+		rc = recipient_look(c, id, rcpt, row, &counts);
 		if (rc)
 			return rc;
-		*count_r += recipient_read(row, &r);
+		*count_r += counts;
 	}
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
@@ -107,7 +104,7 @@ static int recipients_look(struct check *c, uint64_t id, uint32_t *count_r)
 /* What is left when the body or the envelope cannot be read: nothing that could be sent. */
 static int message_remove(struct check *c, uint64_t id)
 {
-	uint8_t octets[KEY_MAX + STORE_REASON_MAX + ADDRESS_MAX];
+	uint8_t octets[ROW_MAX];
 	struct bytes row;
 	struct key k;
 	uint32_t rcpt;
@@ -125,7 +122,7 @@ static int message_remove(struct check *c, uint64_t id)
 
 static int pending_set(struct check *c, uint64_t id, uint32_t pending)
 {
-	uint8_t row[sizeof(struct q_rec) + ADDRESS_MAX];
+	uint8_t row[sizeof(struct q_rec) + ADDRESS_MAX + DSN_ENVID_MAX];
 	struct q_rec q;
 	struct bytes v;
 	struct key k;
@@ -169,7 +166,7 @@ static int message_look(struct check *c, uint64_t id, uint32_t pending)
 int check_step_queue(struct check *c)
 {
 	char name[64];
-	struct q_rec q;
+	struct q_view q;
 	struct bytes v;
 	struct key k;
 	int rc = check_next(c, DB_Q, &k, &v);
@@ -181,9 +178,7 @@ int check_step_queue(struct check *c)
 	uint64_t id = key_get_u64(key_view(&k), 0);
 	if (!c->quiet)
 		c->totals.queued++;
-	bool readable = rec_read(v, &q, sizeof(q)) && v.n == sizeof(q) + q.sender_n &&
-			q.sender_n <= ADDRESS_MAX;
-	if (!readable) {
+	if (q_parse(v, &q)) {
 		return check_problem(c, "queue-row", true, true, queue_name(id, name),
 			       "the envelope cannot be read")
 			       ? message_remove(c, id)
@@ -193,11 +188,11 @@ int check_step_queue(struct check *c)
 		if (rc)
 			return rc;
 		return check_problem(c, "queue-body", true, true, queue_name(id, name),
-			       "there is no body, %u recipients", q.pending)
+			       "there is no body, %u recipients", q.r.pending)
 			       ? message_remove(c, id)
 			       : 0;
 	}
-	return message_look(c, id, q.pending);
+	return message_look(c, id, q.r.pending);
 }
 
 /* Recipients without a message. */

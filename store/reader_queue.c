@@ -2,6 +2,7 @@
  * The queue as readers see it: schedule, one message, the operators' list.  Reader threads. */
 #include <errno.h>
 #include "dataplane/base/codec.h"
+#include "store/queue_row.h"
 #include "store/reader.h"
 
 #define SCHEDULE_RECORD_MAX (sizeof(struct schedule_row) + 256 + 8)
@@ -72,42 +73,6 @@ int reader_schedule(struct reader *r, struct op *o)
 }
 
 /* ---- rows ---- */
-
-struct q_view {
-	struct q_rec r;
-	struct bytes sender, envid;
-};
-
-static int q_parse(struct bytes v, struct q_view *q)
-{
-	if (!rec_read(v, &q->r, sizeof(q->r)) ||
-		v.n != sizeof(q->r) + q->r.sender_n + q->r.envid_n || q->r.sender_n > ADDRESS_MAX ||
-		q->r.envid_n > DSN_ENVID_MAX)
-		return EIO;
-	q->sender = bytes_first(bytes_skip(v, sizeof(q->r)), q->r.sender_n);
-	q->envid = bytes_skip(v, sizeof(q->r) + q->r.sender_n);
-	return 0;
-}
-
-struct qr_view {
-	uint32_t rcpt;
-	struct qr_rec r;
-	struct bytes address, orcpt, reason;
-};
-
-static int qr_parse(struct bytes key, struct bytes v, struct qr_view *q)
-{
-	if (key.n != 12 || !rec_read(v, &q->r, sizeof(q->r)) ||
-		v.n != sizeof(q->r) + q->r.address_n + q->r.orcpt_n + q->r.reason_n ||
-		q->r.reason_n > STORE_REASON_MAX || q->r.address_n > ADDRESS_MAX ||
-		q->r.orcpt_n > DSN_ORCPT_MAX)
-		return EIO;
-	q->rcpt = key_get_u32(key, 8);
-	q->address = bytes_first(bytes_skip(v, sizeof(q->r)), q->r.address_n);
-	q->orcpt = bytes_first(bytes_skip(v, sizeof(q->r) + q->r.address_n), q->r.orcpt_n);
-	q->reason = bytes_skip(v, sizeof(q->r) + q->r.address_n + q->r.orcpt_n);
-	return 0;
-}
 
 /* Calls each for the recipients of one message, in order; stops at its first error. */
 static int each_recipient(
