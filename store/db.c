@@ -252,11 +252,27 @@ int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, c
 	return err;
 }
 
-void db_close(struct db *db)
+int db_lock(struct db *db, const char *path, char *error, size_t error_n)
+{
+	*db = (struct db){.lock_fd = -1};
+	int err = directory_prepare(path, error, error_n);
+
+	if (err < 0)
+		return err;
+	snprintf(db->path, sizeof(db->path), "%s", path);
+	return lock_take(db, error, error_n);
+}
+
+void db_close_env(struct db *db)
 {
 	if (db->env)
 		mdb_env_close(db->env);
 	db->env = NULL;
+}
+
+void db_close(struct db *db)
+{
+	db_close_env(db);
 	if (db->lock_fd >= 0)
 		close(db->lock_fd);
 	db->lock_fd = -1;
@@ -356,6 +372,28 @@ int db_pages(MDB_txn *txn, const struct db *db, uint64_t *used_r, uint64_t *file
 	rc = mdb_env_info(db->env, &info);
 	bool newest = !rc && info.me_last_txnid == mdb_txn_id(txn);
 	*file_r = newest ? info.me_last_pgno + 1 : 0;
+	return rc;
+}
+
+int db_table_stat(MDB_txn *txn, const struct db *db, enum db_id id, struct db_table *t_r)
+{
+	MDB_stat st;
+	int rc = mdb_stat(txn, db->dbi[id], &st);
+
+	if (!rc)
+		*t_r = (struct db_table){db_names[id], st.ms_entries, tree_pages(&st), st.ms_depth};
+	return rc;
+}
+
+int db_table_look(const struct db *db, enum db_id id, struct db_table *t_r)
+{
+	MDB_txn *txn;
+	int rc = db_begin(db, false, &txn);
+
+	if (rc)
+		return rc;
+	rc = db_table_stat(txn, db, id, t_r);
+	db_abort(txn);
 	return rc;
 }
 

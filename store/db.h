@@ -22,6 +22,10 @@ struct db {
 int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, char *error,
 	size_t error_n) WARN_UNUSED;
 void db_close(struct db *db);
+/* Only the lock: nobody else may open the store until db_close. */
+int db_lock(struct db *db, const char *path, char *error, size_t error_n) WARN_UNUSED;
+/* Closes the environment, keeps the lock. */
+void db_close_env(struct db *db);
 /* Close and open the environment anew (the lock is kept) after LMDB has given up.  No transaction
  * may be open.  0 or -errno; then db->env is NULL. */
 int db_reopen(struct db *db) WARN_UNUSED;
@@ -35,6 +39,17 @@ uint64_t db_file_bytes(const struct db *db);
  * transaction has been committed since txn began. */
 int db_pages(MDB_txn *txn, const struct db *db, uint64_t *used_r, uint64_t *file_r) WARN_UNUSED;
 uint64_t db_entries(MDB_txn *txn, const struct db *db, enum db_id id);
+
+/* A table as it lies in the file. */
+struct db_table {
+	const char *name;
+	uint64_t rows, pages;
+	uint32_t depth;
+};
+int db_table_stat(
+	MDB_txn *txn, const struct db *db, enum db_id id, struct db_table *t_r) WARN_UNUSED;
+/* The same with a transaction of its own. */
+int db_table_look(const struct db *db, enum db_id id, struct db_table *t_r) WARN_UNUSED;
 
 /* ---- access within a transaction ---- */
 int db_begin(const struct db *db, bool write, MDB_txn **txn_r) WARN_UNUSED;

@@ -18,6 +18,8 @@ static int (*const table[])(struct reader *r, struct op *op) = {
 	[STORE_READ_MBOX_ROWS] = reader_mbox_rows,
 	[STORE_READ_CREDENTIALS] = reader_credentials,
 	[STORE_READ_ACCOUNTS] = reader_accounts,
+	[STORE_READ_CHECK] = reader_check,
+	[STORE_READ_STAT] = reader_stat,
 };
 
 bool reader_slice_over(const struct reader *r, uint64_t bytes)

@@ -42,6 +42,8 @@ int reader_mbox_open(struct reader *r, struct op *op);
 int reader_mbox_rows(struct reader *r, struct op *op);
 int reader_credentials(struct reader *r, struct op *op);
 int reader_accounts(struct reader *r, struct op *op);
+int reader_check(struct reader *r, struct op *op);
+int reader_stat(struct reader *r, struct op *op);
 
 /* Appends a record that must not straddle two chunks.  0 or ENOBUFS. */
 int reader_record(struct chain *out, const void *record, size_t n) WARN_UNUSED;

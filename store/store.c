@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include "dataplane/base/log.h"
 #include "dataplane/base/siphash.h"
+#include "store/db_copy.h"
 #include "store/reader.h"
 #include "store/writer.h"
 
@@ -105,6 +106,7 @@ int store_open(const struct store_conf *conf, struct store **store_r, char *erro
 		return fail(error, error_n, conf->path, -ENOMEM, "cannot open");
 	s->conf = *conf;
 	s->db.lock_fd = -1;
+	pthread_mutex_init(&s->backup_lock, NULL);
 	if (s->conf.queue_lifetime_ms == 0)
 		s->conf.queue_lifetime_ms = QUEUE_LIFETIME_MS;
 	int err = conf->shards > 1 ? -EINVAL : parts_open(s, error, error_n);
@@ -203,6 +205,8 @@ void store_close(struct store **sp)
 	if (!s)
 		return;
 	store_stop(s);
+	store_backup_cancel(s);
+	db_backup_destroy(&s->backup);
 	for (unsigned i = 0; i < s->reader_count; i++)
 		reader_destroy(&s->readers[i]);
 	writer_destroy(&s->writer);
@@ -237,4 +241,59 @@ void store_get_info(const struct store *s, struct store_info *info_r)
 	};
 	if (statvfs(s->db.path, &v) == 0)
 		info_r->disk_free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+}
+
+/* ---- backup ---- */
+
+int store_backup_start(
+	struct store *s, const char *directory, uint64_t growth_max, char *error, size_t error_n)
+{
+	uint64_t part = db_file_bytes(&s->db) / STORE_BACKUP_GROWTH_PART;
+	struct db_backup *b;
+
+	if (s->backup) {
+		snprintf(error, error_n, "a backup is under way");
+		return -EBUSY;
+	}
+	if (growth_max == 0)
+		growth_max = MAX(part, (uint64_t)STORE_BACKUP_GROWTH_MIN);
+	pthread_mutex_lock(&s->backup_lock);
+	int err = s->db.env ? db_backup_start(&s->db, directory, growth_max, &b, error, error_n)
+			    : -EIO;
+	if (!s->db.env)
+		snprintf(error, error_n, "the store has failed");
+	if (!err)
+		s->backup = b;
+	pthread_mutex_unlock(&s->backup_lock);
+	return err;
+}
+
+int store_backup_poll(struct store *s, uint64_t *octets_r, char *error, size_t error_n)
+{
+	enum db_backup_state state = db_backup_poll(s->backup, octets_r);
+
+	if (state == DB_BACKUP_RUNNING)
+		return 1;
+	db_backup_wait(s->backup);
+	snprintf(error, error_n, "%s", db_backup_error(s->backup));
+	pthread_mutex_lock(&s->backup_lock);
+	db_backup_destroy(&s->backup);
+	pthread_mutex_unlock(&s->backup_lock);
+	return state == DB_BACKUP_DONE ? 0 : -1;
+}
+
+void store_backup_cancel(struct store *s)
+{
+	if (s->backup)
+		db_backup_cancel(s->backup, "stopped");
+}
+
+void store_backup_end(struct store *s)
+{
+	pthread_mutex_lock(&s->backup_lock);
+	if (s->backup) {
+		db_backup_cancel(s->backup, "the store has failed");
+		db_backup_wait(s->backup);
+	}
+	pthread_mutex_unlock(&s->backup_lock);
 }

@@ -58,6 +58,8 @@ enum store_read_kind {
 	STORE_READ_MBOX_ROWS,   /* mbox_read_op: a slice of message rows */
 	STORE_READ_CREDENTIALS, /* credentials_op */
 	STORE_READ_ACCOUNTS,    /* accounts_list_op */
+	STORE_READ_CHECK,       /* store_check_op */
+	STORE_READ_STAT,        /* store_stat_op */
 };
 
 /* op.status of all store ops: 0; -ENOENT no such thing; -EEXIST; -ENOSPC full (try later); -EIO the
@@ -318,6 +320,30 @@ struct accounts_list_op {
 	struct chain out; /* JSON text, one object per line: address, messages, bytes */
 };
 
+/* ================= looking after it ================= */
+
+struct check;
+
+/* The check of the whole store, slice by slice: submit again until end. */
+struct store_check_op {
+	struct op op;        /* STORE_READ_CHECK */
+	struct check *check; /* NULL at first; the reader's, gone at the end or after an error */
+	bool stop;           /* in: end now */
+	bool end;            /* out */
+	uint64_t problems, lost, busy, unlisted; /* out: so far */
+	uint64_t blobs, body_bytes, queued, recipients, accounts, mailboxes, messages; /* out */
+	struct chain out; /* JSON text, one object per problem */
+};
+
+struct store_stat_op {
+	struct op op;     /* STORE_READ_STAT */
+	struct chain out; /* JSON text, one object per table; the first: the file */
+};
+
+/* Growth that ends a backup, unless asked otherwise: a quarter of the file, 1 GiB at least. */
+#define STORE_BACKUP_GROWTH_PART 4
+#define STORE_BACKUP_GROWTH_MIN  (1ull << 30)
+
 /* ================= life cycle: main thread ================= */
 
 /* Opens (creates) the environment, sweeps incoming blobs, loads the directory.  On failure returns
@@ -341,6 +367,13 @@ void store_close(struct store **s);
 const struct directory *store_directory(const struct store *s);
 /* Highest id ever stored: floor for ids_init. */
 uint64_t store_last_id(const struct store *s);
+
+/* A hot copy into a directory; growth_max 0: the default.  Main thread; one at a time (-EBUSY). */
+int store_backup_start(struct store *s, const char *directory, uint64_t growth_max, char *error,
+	size_t error_n) WARN_UNUSED;
+/* 1 while it runs, 0 done, -1 failed with a text. */
+int store_backup_poll(struct store *s, uint64_t *octets_r, char *error, size_t error_n);
+void store_backup_cancel(struct store *s);
 
 enum store_health { STORE_OK, STORE_FULL, STORE_FAILED };
 

@@ -9,6 +9,7 @@
 
 #define STORE_HINTS_MAX 64 /* cores with a role, at most */
 
+struct db_backup;
 struct writer;
 struct reader;
 
@@ -25,12 +26,16 @@ struct store {
 	unsigned event_count;
 	uint64_t last_id; /* at open */
 	bool started;
+	struct db_backup *backup; /* main's; the lock is for who ends it */
+	pthread_mutex_t backup_lock;
 	/* written by the writer, read by anybody */
 	atomic_uint health; /* enum store_health */
 	_Atomic uint64_t queued_messages, queued_recipients, accounts, reserve_bytes;
 	_Atomic uint32_t group_mean_milli;
 };
 
+/* Writer thread, before the environment is opened anew: a backup that reads it ends. */
+void store_backup_end(struct store *s);
 /* Writer thread: keep the readers away from the environment, and let them back. */
 void store_readers_pause(struct store *s);
 void store_readers_resume(struct store *s);

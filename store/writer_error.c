@@ -119,6 +119,7 @@ void writer_recover(struct writer *w)
 		w->reopens >= WRITER_REOPENS_MAX || clock_mono_us() < w->reopen_at_us)
 		return;
 	w->reopens++;
+	store_backup_end(w->store);
 	store_readers_pause(w->store);
 	int rc = -db_reopen(w->db);
 	store_readers_resume(w->store);

@@ -35,6 +35,9 @@ static const struct admin_command commands[] = {
 	{"tcp",            admin_tcp           },
 	{"tcp list",       admin_tcp_list      },
 	{"tcp show",       admin_tcp_show      },
+	{"store check",    admin_store_check   },
+	{"store stat",     admin_store_stat    },
+	{"store backup",   admin_store_backup  },
 };
 
 /* ---- answers ---- */

@@ -111,6 +111,8 @@ struct admin_client {
 		struct user_work user;
 		struct tcp_work tcp;
 		struct net_work net;
+		struct store_check_op check;
+		struct store_stat_op stat;
 	} work;
 	void *owned; /* heap memory of the command under way */
 };
@@ -188,6 +190,9 @@ void admin_queue_release(struct admin_client *c, const json_t *request);
 void admin_user_add(struct admin_client *c, const json_t *request);
 void admin_user_passwd(struct admin_client *c, const json_t *request);
 void admin_user_delete(struct admin_client *c, const json_t *request);
+void admin_store_check(struct admin_client *c, const json_t *request);
+void admin_store_stat(struct admin_client *c, const json_t *request);
+void admin_store_backup(struct admin_client *c, const json_t *request);
 void admin_user_list(struct admin_client *c, const json_t *request);
 void admin_net(struct admin_client *c, const json_t *request);
 void admin_net_neighbours(struct admin_client *c, const json_t *request);

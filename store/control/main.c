@@ -7,16 +7,28 @@
 #include <unistd.h>
 #include "dataplane/base/log.h"
 #include "store/control/daemon.h"
+#include "store/control/offline.h"
 #include "store/control/version.h"
 
 #define CONFIG_DEFAULT "/etc/bypost/bypost.yaml"
 #define EXIT_USAGE     2
 
-enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_DOCS, PRINT_VERSION, PRINT_HELP, USAGE };
+enum action {
+	RUN,
+	STORE,
+	CHECK_CONFIG,
+	PRINT_CONFIG,
+	PRINT_DOCS,
+	PRINT_VERSION,
+	PRINT_HELP,
+	USAGE
+};
 
 static const char help[] =
 	"usage: bypostd [--config FILE]          run in the foreground\n"
 	"       bypostd --check-config [FILE]    say whether a configuration is right\n"
+	"       bypostd --store ACTION [DIR]     work on a store that is not in use (see bypostctl "
+	"store)\n"
 	"       bypostd --print-config           print a commented sample configuration\n"
 	"       bypostd --print-config-docs      print the description of all keys (Markdown)\n"
 	"       bypostd --version | --help\n"
@@ -34,7 +46,9 @@ enum option_id {
 	OPT_DOCS,
 	OPT_READY,
 	OPT_FOREGROUND,
-	OPT_MUTANT
+	OPT_MUTANT,
+	OPT_STORE,
+	OPT_YES
 };
 
 static const struct option options[] = {
@@ -43,6 +57,8 @@ static const struct option options[] = {
 	{"print-config",      no_argument,       NULL, OPT_PRINT     },
 	{"print-config-docs", no_argument,       NULL, OPT_DOCS      },
 	{"ready-fd",          required_argument, NULL, OPT_READY     },
+	{"store",             required_argument, NULL, OPT_STORE     },
+	{"yes",               no_argument,       NULL, OPT_YES       },
 	{"foreground",        no_argument,       NULL, OPT_FOREGROUND},
 	{"version",           no_argument,       NULL, OPT_VERSION   },
 	{"help",              no_argument,       NULL, OPT_HELP      },
@@ -70,7 +86,8 @@ static bool set_ready_fd(struct daemon_options *o, const char *text)
 	return true;
 }
 
-static enum action parse_arguments(int argc, char **argv, struct daemon_options *o)
+static enum action parse_arguments(
+	int argc, char **argv, struct daemon_options *o, struct offline *store)
 {
 	enum action action = RUN;
 
@@ -97,6 +114,13 @@ static enum action parse_arguments(int argc, char **argv, struct daemon_options 
 			break;
 		case OPT_FOREGROUND:
 			break;
+		case OPT_STORE:
+			action = STORE;
+			store->action = optarg;
+			break;
+		case OPT_YES:
+			store->yes = true;
+			break;
 		case OPT_READY:
 			ok = set_ready_fd(o, optarg);
 			break;
@@ -111,6 +135,9 @@ static enum action parse_arguments(int argc, char **argv, struct daemon_options 
 	}
 	if (action == CHECK_CONFIG && optind + 1 == argc)
 		o->config_path = argv[optind++];
+	if (action == STORE && optind + 1 == argc)
+		store->directory = argv[optind++];
+	store->config_path = o->config_path;
 	return optind == argc ? action : USAGE;
 }
 
@@ -188,9 +215,13 @@ int main(int argc, char **argv)
 {
 	struct daemon_options o = {.config_path = CONFIG_DEFAULT, .ready_fd = -1};
 
-	switch (parse_arguments(argc, argv, &o)) {
+	struct offline store = {0};
+
+	switch (parse_arguments(argc, argv, &o, &store)) {
 	case RUN:
 		return run(&o);
+	case STORE:
+		return offline_run(&store);
 	case CHECK_CONFIG:
 		return check_config(o.config_path);
 	case PRINT_CONFIG:

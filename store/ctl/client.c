@@ -12,6 +12,23 @@ static int complain(const struct ctl *c, const char *what, int err)
 	return CTL_ERROR;
 }
 
+bool ctl_reachable(struct ctl *c)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool answered = false;
+
+	if (fd >= 0 && strlen(c->socket) < sizeof(to.sun_path)) {
+		strcpy(to.sun_path, c->socket);
+		answered = connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0;
+		/* One who is there but not for us is a daemon as well. */
+		answered |= errno != ENOENT && errno != ECONNREFUSED;
+	}
+	if (fd >= 0)
+		close(fd);
+	return answered;
+}
+
 static int connect_socket(struct ctl *c)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -116,6 +133,14 @@ int ctl_run(struct ctl *c, json_t *request, void (*show)(const json_t *object, v
 	void *ctx, json_t **last_r)
 {
 	int exit = ctl_send(c, request);
+
+	return exit == CTL_OK ? ctl_answer(c, show, ctx, last_r) : exit;
+}
+
+int ctl_answer(
+	struct ctl *c, void (*show)(const json_t *object, void *ctx), void *ctx, json_t **last_r)
+{
+	int exit = CTL_OK;
 	unsigned lines = 0;
 	bool last = false;
 

@@ -23,6 +23,7 @@ enum ctl_option {
 	CTL_OPT_PEER = 1 << 8,
 	CTL_OPT_PORT = 1 << 9,
 	CTL_OPT_SORT = 1 << 10,
+	CTL_OPT_REPAIR = 1 << 11,
 };
 
 struct ctl {
@@ -31,6 +32,7 @@ struct ctl {
 	uint32_t given; /* enum ctl_option */
 	const char *domain, *sender, *from, *state, *peer, *sort;
 	uint64_t limit, port;
+	const char *config; /* of bypostd --store; NULL: the default */
 	/* connection */
 	int fd;
 	char *line;
@@ -58,6 +60,11 @@ bool ctl_is_last(struct ctl *c, const json_t *object, int *exit_r);
  * the last line, if wanted. */
 int ctl_run(struct ctl *c, json_t *request, void (*show)(const json_t *object, void *ctx),
 	void *ctx, json_t **last_r);
+/* The answer to what has been sent, as ctl_run reads it. */
+int ctl_answer(
+	struct ctl *c, void (*show)(const json_t *object, void *ctx), void *ctx, json_t **last_r);
+/* Does a daemon listen?  Says nothing when not. */
+bool ctl_reachable(struct ctl *c);
 void ctl_close(struct ctl *c);
 
 /* ---- format.c: text for people; strings of others are made safe for a terminal ---- */
@@ -96,3 +103,8 @@ int ctl_user_add(struct ctl *c, char **args, int n);
 int ctl_user_passwd(struct ctl *c, char **args, int n);
 int ctl_user_delete(struct ctl *c, char **args, int n);
 int ctl_user_list(struct ctl *c, char **args, int n);
+int ctl_store_stat(struct ctl *c, char **args, int n);
+int ctl_store_check(struct ctl *c, char **args, int n);
+int ctl_store_backup(struct ctl *c, char **args, int n);
+int ctl_store_restore(struct ctl *c, char **args, int n);
+int ctl_store_compact(struct ctl *c, char **args, int n);

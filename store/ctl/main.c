@@ -53,15 +53,33 @@ static const struct ctl_command commands[] = {
 		1, 1, 0, ctl_tcp_show},
 	{"user", "list", "", "mailboxes with their size",
 		0, 0, 0, ctl_user_list},
+	{"store", "stat", "", "what the store's file holds",
+		0, 0, 0, ctl_store_stat},
+	{"store", "check", "[--repair]", "look over everything; --repair: bypostd must be down",
+		0, 0, CTL_OPT_REPAIR, ctl_store_check},
+	{"store", "backup", "DIRECTORY [--limit OCTETS]", "copy the store, in use or not",
+		1, 1, CTL_OPT_LIMIT, ctl_store_backup},
+	{"store", "restore", "DIRECTORY [--yes]", "make a copy the store; bypostd must be down",
+		1, 1, CTL_OPT_YES, ctl_store_restore},
+	{"store", "compact", "", "write the file anew; bypostd must be down",
+		0, 0, 0, ctl_store_compact},
 };
 /* clang-format on */
 
-enum { OPT_HELP = 'h', OPT_SOCKET = 256, OPT_JSON, OPT_VERSION, OPT_OF_COMMAND = 1 << 16 };
+enum {
+	OPT_HELP = 'h',
+	OPT_SOCKET = 256,
+	OPT_JSON,
+	OPT_VERSION,
+	OPT_CONFIG,
+	OPT_OF_COMMAND = 1 << 16
+};
 
 static const struct option options[] = {
 	{"help",    no_argument,       NULL, OPT_HELP                        },
 	{"version", no_argument,       NULL, OPT_VERSION                     },
 	{"socket",  required_argument, NULL, OPT_SOCKET                      },
+	{"config",  required_argument, NULL, OPT_CONFIG                      },
 	{"json",    no_argument,       NULL, OPT_JSON                        },
 	{"domain",  required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_DOMAIN },
 	{"sender",  required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SENDER },
@@ -69,6 +87,7 @@ static const struct option options[] = {
 	{"from",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_FROM   },
 	{"all",     no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_ALL    },
 	{"yes",     no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_YES    },
+	{"repair",  no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_REPAIR },
 	{"threads", no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_THREADS},
 	{"state",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_STATE  },
 	{"peer",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PEER   },
@@ -92,7 +111,9 @@ static void help_print(FILE *out, const char *noun)
 	fputs("\nFILTER is --domain DOMAIN (of a recipient) or --sender ADDRESS, or both.  Words "
 	      "may be\n"
 	      "shortened as long as they are clear.  The socket is " CTL_SOCKET_DEFAULT ",\n"
-	      "BYPOST_SOCKET or --socket.  Exit status: 0 done, 1 error, 2 usage, 3 nothing "
+	      "BYPOST_SOCKET or --socket.  When no bypostd answers, store commands run one on the\n"
+	      "store itself, with its configuration (--config FILE).  Exit status: 0 done, 1 "
+	      "error, 2 usage, 3 nothing "
 	      "matched.\n",
 		out);
 }
@@ -188,7 +209,7 @@ static bool set_option(struct ctl *c, uint32_t option)
 		c->from = optarg;
 		return true;
 	case CTL_OPT_LIMIT:
-		return set_number("limit", optarg, UINT32_MAX, &c->limit);
+		return set_number("limit", optarg, INT64_MAX, &c->limit);
 	case CTL_OPT_STATE:
 		c->state = optarg;
 		return true;
@@ -220,6 +241,8 @@ static bool parse_options(struct ctl *c, int argc, char **argv, int *exit_r)
 		}
 		if (o == OPT_SOCKET)
 			c->socket = optarg;
+		else if (o == OPT_CONFIG)
+			c->config = optarg;
 		else if (o == OPT_JSON)
 			c->json = true;
 		else if (o < OPT_OF_COMMAND || !set_option(c, (uint32_t)(o - OPT_OF_COMMAND))) {

@@ -68,7 +68,7 @@ void harness_open(struct harness *h)
 	BUG_ON(store_start(h->store) < 0);
 }
 
-static void ready_drop(struct harness *h)
+void harness_hints_drop(struct harness *h)
 {
 	void *v;
 
@@ -84,7 +84,7 @@ void harness_close(struct harness *h)
 {
 	store_stop(h->store);
 	store_close(&h->store);
-	ready_drop(h);
+	harness_hints_drop(h);
 	hints_fini(&h->ready);
 	hints_fini(&h->events);
 	channel_fini(&h->writer);

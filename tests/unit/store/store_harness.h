@@ -22,6 +22,8 @@ void harness_init(struct harness *h);
 /* Aborts when the store does not open. */
 void harness_open(struct harness *h);
 void harness_close(struct harness *h);
+/* Messages that were announced to the delivery side go back to their pool. */
+void harness_hints_drop(struct harness *h);
 /* Removes the directory. */
 void harness_fini(struct harness *h);
 
