@@ -231,7 +231,8 @@ int eal_args_build(const struct dataplane_conf *conf, const struct eal_host *hos
 		add(a, "--iova-mode=va"); /* af_xdp wants each pool in one piece */
 	}
 	add(a, "--file-prefix=%s", conf->file_prefix[0] ? conf->file_prefix : "bypost");
-	add(a, "--no-telemetry");
+	if (!conf->telemetry)
+		add(a, "--no-telemetry");
 	add(a, "--log-level=error");
 	/* Misses a queueing discipline that only its flow rules need, and calls that an error. */
 	add(a, "--log-level=pmd.net.tap:critical");

@@ -45,6 +45,7 @@ struct dataplane_conf {
 	uint32_t chunks;          /* chunk pool (limits.body_memory / 4096) */
 	uint32_t memory_mb;       /* 0: computed; EAL -m without hugepages */
 	uint32_t ring_size;       /* capacity of rings between threads; >= 2 */
+	bool telemetry;           /* DPDK's telemetry socket */
 	char eal_extra[256];
 	char file_prefix[32];
 };

@@ -84,8 +84,10 @@ int dataplane_eal_start(const struct dataplane_conf *conf, char *error, size_t e
 		return rc;
 	}
 	eal_started = true;
-	/* Now, while we may: nothing in it is used, and a killed process would leave it behind. */
-	eal_remove_runtime_dir(rte_eal_get_runtime_dir());
+	/* Now, while we may: nothing in it is used, and a killed process would leave it behind. But
+	 * the telemetry's socket is; what is left of it, the next start takes away. */
+	if (!conf->telemetry)
+		eal_remove_runtime_dir(rte_eal_get_runtime_dir());
 	return 0;
 }
 

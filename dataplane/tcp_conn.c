@@ -135,6 +135,8 @@ void tcp_conn_kill(struct tcp_conn *c)
 
 	bool passive = !(c->flags & CF_ACTIVE);
 
+	if (c->srtt_us)
+		histogram_add(HIST_TCP_RTT, c->srtt_us);
 	tcp_conn_set_state(c, TCP_CLOSED);
 	if (c->in_table)
 		tcp_table_remove(&st->table, stack_hash(st, &c->key), stack_conn_index(st, c));

@@ -148,6 +148,17 @@ static void defer_or_expire(struct report *r, uint32_t i)
 		res->next_ms = MIN(res->next_ms, expire_ms);
 }
 
+static void note_age(const struct report *r, unsigned outcome)
+{
+	uint64_t now_ms = r->d->core->now_ms, then_ms = r->job->message->received_ms;
+	uint64_t age_us = (now_ms - MIN(then_ms, now_ms)) * US_PER_MS;
+
+	if (outcome == ATTEMPT_DELIVERED)
+		histogram_add(HIST_DELIVERY_TIME, age_us);
+	else if (outcome == ATTEMPT_DEFERRED)
+		histogram_add(HIST_DELIVERY_DEFERRED_AGE, age_us);
+}
+
 static void count_and_log(const struct report *r, uint32_t i)
 {
 	static const char *const names[] = {
@@ -165,6 +176,7 @@ static void count_and_log(const struct report *r, uint32_t i)
 
 	counter_inc(CTR_DELIVERY_ATTEMPTS);
 	counter_inc(counters[res->outcome]);
+	note_age(r, res->outcome);
 	/* Printable already; only the quotes around it need care. */
 	for (uint8_t k = 0; k < res->reason_n; k++)
 		reply[k] = res->reason[k] == '"' || res->reason[k] == '\\' ? '\'' : res->reason[k];

@@ -204,6 +204,7 @@ static void accept_done(struct op *op)
 	enum reply_id reply = reply_of(op->status);
 
 	give_back(j);
+	histogram_add(HIST_SMTP_ACCEPT, j->server->core->now_us - j->submitted_us);
 	if (op->status == HANDOFF_OK) {
 		message_log_accepted(m);
 	} else {
@@ -232,6 +233,7 @@ bool handoff_accept(struct smtp_conn *c, unsigned slot)
 	j->slot = (uint8_t)slot;
 	j->charged = c->charged;
 	j->reserved = c->reserved;
+	j->submitted_us = s->core->now_us;
 	if (channel_submit(s->writer, &j->op) < 0) {
 		job_put(j);
 		server_wait(c, WAIT_CREDIT);

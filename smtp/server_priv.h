@@ -75,6 +75,7 @@ struct handoff_job {
 	struct smtp_conn *conn;
 	uint32_t generation; /* of conn; another one: the session is gone */
 	uint32_t charged;    /* chunks to give back to the peer's account */
+	uint64_t submitted_us;
 	uint16_t bucket;
 	uint8_t slot; /* accept; SMTP_NO_SLOT: already answered */
 	bool reserved;

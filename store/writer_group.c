@@ -146,7 +146,9 @@ static int txn_commit(struct writer *w)
 	w->debt_pages += w->debt_made;
 	w->debt_pages = w->garbage ? w->debt_pages - MIN(w->debt_pages, w->debt_freed) : 0;
 	counter_inc(CTR_STORE_COMMITS);
-	counter_add(CTR_STORE_COMMIT_US, clock_mono_us() - start);
+	uint64_t took = clock_mono_us() - start;
+	counter_add(CTR_STORE_COMMIT_US, took);
+	histogram_add(HIST_STORE_COMMIT, took);
 	return 0;
 }
 
@@ -244,10 +246,12 @@ static void commit(struct writer *w, struct op **ops, unsigned n, uint32_t gc_pa
 		w->garbage_retry_us = clock_mono_us() + COLLECT_RETRY_US;
 		rc = txn_run(w, ops, n, 0, &bad);
 	}
-	if (rc)
+	if (rc) {
 		salvage(w, ops, n, rc, bad);
-	else
+	} else {
+		histogram_add(HIST_STORE_GROUP, n);
 		answer_all(w, ops, n);
+	}
 }
 
 /* Ops of unknown kinds are answered at once.  Returns how many stay. */

@@ -6,7 +6,11 @@
 const struct counter_info counter_table[COUNTER_N] = {
 #define COUNTER(id, name, unit, help) {name, unit, help},
 #include "dataplane/base/counters.def"
-#undef COUNTER
+};
+
+const struct counter_info histogram_table[HISTOGRAM_N] = {
+#define HISTOGRAM(id, name, unit, help) {name, unit, help},
+#include "dataplane/base/counters.def"
 };
 
 static struct counters unregistered;
@@ -43,6 +47,15 @@ uint64_t counters_sum(enum counter c)
 	for (unsigned i = 0; i < n; i++)
 		sum += atomic_load_explicit(&blocks[i]->value[c], memory_order_relaxed);
 	return sum;
+}
+
+void histograms_sum(enum histogram_id h, struct histogram_view *view)
+{
+	unsigned n = counters_count();
+
+	*view = (struct histogram_view){0};
+	for (unsigned i = 0; i < n; i++)
+		histogram_add_to(&blocks[i]->histogram[h], view);
 }
 
 unsigned counters_count(void)

@@ -3,23 +3,30 @@
  * may lag, it is never torn).  Gauges that are not sums are asked from their owner instead. */
 #pragma once
 #include <stdatomic.h>
-#include "dataplane/base/check.h"
+#include "dataplane/base/histogram.h"
 
 enum counter {
 #define COUNTER(id, name, unit, help) CTR_##id,
 #include "dataplane/base/counters.def"
-#undef COUNTER
 	COUNTER_N
+};
+
+enum histogram_id {
+#define HISTOGRAM(id, name, unit, help) HIST_##id,
+#include "dataplane/base/counters.def"
+	HISTOGRAM_N
 };
 
 struct counter_info {
 	const char *name, *unit, *help;
 };
 extern const struct counter_info counter_table[COUNTER_N];
+extern const struct counter_info histogram_table[HISTOGRAM_N];
 
 struct counters {
 	alignas(CACHE_LINE) _Atomic uint64_t value[COUNTER_N];
 	char thread[16];
+	struct histogram histogram[HISTOGRAM_N];
 };
 
 #define COUNTERS_THREADS_MAX 128
@@ -43,8 +50,15 @@ static inline void counter_inc(enum counter c)
 	counter_add(c, 1);
 }
 
+static inline void histogram_add(enum histogram_id h, uint64_t v)
+{
+	histogram_count(&counters_mine->histogram[h], v);
+}
+
 /* Sum of one counter over all threads.  Any thread. */
 uint64_t counters_sum(enum counter c);
+/* The same of a histogram; *view is written whole. */
+void histograms_sum(enum histogram_id h, struct histogram_view *view);
 /* Blocks registered so far, and the i-th; NULL beyond the end.  Any thread. */
 unsigned counters_count(void);
 const struct counters *counters_get(unsigned i);

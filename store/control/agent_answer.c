@@ -49,5 +49,7 @@ static unsigned answer_one(struct core_rooms *r, struct channel *from)
 
 unsigned agent_answer(struct core_rooms *r)
 {
-	return answer_one(r, &r->questions);
+	unsigned n = answer_one(r, &r->questions);
+
+	return r->telemetry.requests ? n + answer_one(r, &r->telemetry) : n;
 }

@@ -29,6 +29,7 @@ void config_to_dataplane(const struct config *c, struct dataplane_conf *out)
 		.chunks = (uint32_t)(c->root.limits.body_memory / sizeof(struct chunk)),
 		.memory_mb = (uint32_t)((cores->memory + (1 << 20) - 1) >> 20),
 		.ring_size = (uint32_t)cores->ring_size,
+		.telemetry = c->root.metrics.telemetry,
 	};
 	out->port_count = MIN(c->root.ports_n, (uint32_t)PORTS_MAX);
 	for (unsigned i = 0; i < out->port_count; i++)

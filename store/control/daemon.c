@@ -8,7 +8,9 @@
 #include "dataplane/base/log.h"
 #include "store/control/admin.h"
 #include "store/control/convert.h"
+#include "store/control/metrics.h"
 #include "store/control/privileges.h"
+#include "store/control/telemetry.h"
 
 struct starting {
 	struct daemon *d;
@@ -192,11 +194,15 @@ int daemon_start(struct daemon *d, char *error, size_t error_n)
 	for (size_t i = 0; i < ARRAY_LEN(steps) && err == 0; i++)
 		err = steps[i](&s);
 	if (err == 0)
+		err = telemetry_create(d, error, error_n);
+	if (err == 0)
 		err = rooms_create(d, error, error_n);
 	if (err == 0)
 		err = loop_create(d, error, error_n);
 	if (err == 0)
 		err = admin_create(d, &s.privileges, &d->admin, error, error_n);
+	if (err == 0)
+		err = metrics_create(d, error, error_n);
 	if (err == 0)
 		err = drop_privileges(&s);
 	if (err == 0)
@@ -224,7 +230,9 @@ static void stop_threads(struct daemon *d)
 
 void daemon_stop(struct daemon *d)
 {
+	telemetry_destroy(d);
 	stop_threads(d);
+	metrics_destroy(d);
 	admin_destroy(&d->admin);
 	loop_destroy(d);
 	rooms_destroy(d);

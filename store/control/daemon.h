@@ -20,6 +20,7 @@ struct certificates;
 struct daemon;
 struct event_base;
 struct loop;
+struct metrics;
 struct privileges;
 
 /* What a core tells main about itself; the core writes, main reads, each value alone. */
@@ -41,6 +42,7 @@ struct core_rooms {
 	struct channel delivery_readers[STORE_READERS_MAX], access_readers[STORE_READERS_MAX];
 	struct hints ready, events;
 	struct channel questions;     /* main asks the core's agent (agent.h) */
+	struct channel telemetry;     /* and so does DPDK's telemetry thread */
 	struct access access, logins; /* of the mailbox servers; of SMTP */
 	struct tls *tls;
 	struct tls_config *tls_config;
@@ -92,6 +94,7 @@ struct daemon {
 	bool have_waker, have_dataplane, have_messages;
 	bool store_started, dns_started, passwords_started, cores_started;
 	struct admin *admin;
+	struct metrics *metrics;
 	struct loop *loop;
 	struct event_base *events;
 	int log_file; /* -1: standard error */

@@ -4,6 +4,7 @@
 #include "store/control/agent.h"
 #include "store/control/convert.h"
 #include "store/control/certificates.h"
+#include "store/control/telemetry.h"
 #include <errno.h>
 
 struct making {
@@ -236,6 +237,8 @@ static int make_agent(struct making *m)
 	snprintf(name, sizeof(name), "main.c%u", core->index);
 	int err = channel_init(
 		&m->r->questions, name, AGENT_CREDITS, &m->d->waker, &core->waker, core->socket);
+	if (err == 0)
+		err = telemetry_join(m->d, core->index);
 	return err < 0 ? fail(m, err, name) : agent_add(m->r);
 }
 
@@ -313,6 +316,7 @@ int rooms_create(struct daemon *d, char *error, size_t error_n)
 static void channels_fini(struct core_rooms *r)
 {
 	channel_fini(&r->questions);
+	channel_fini(&r->telemetry);
 	channel_fini(&r->smtp_writer);
 	channel_fini(&r->delivery_writer);
 	channel_fini(&r->access_writer);

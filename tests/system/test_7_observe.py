@@ -2,6 +2,10 @@
 """What operators see: connections, cores, rings."""
 
 import contextlib
+import json
+import os
+import re
+import socket
 import time
 
 from bed import proc
@@ -81,3 +85,67 @@ def net(work):
         tcp = bed.ctl_json("tcp")[0]
         expect(tcp["passive_opens"] > 0 and "established" in tcp["states"], f"tcp: {tcp}")
         proc.run([*bed.ctl_command, "tcp"])
+
+
+def telemetry(bed, command):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(5)
+        s.connect(f"/var/run/dpdk/{bed.name}/dpdk_telemetry.v2")
+        json.loads(s.recv(4096))
+        s.send(command.encode())
+        return json.loads(s.recv(65536))[command.partition(",")[0]]
+
+
+@test("metrics and telemetry: off unless asked for; every counter, by both", seconds=60)
+def metrics(work):
+    with Bed(work + "/off") as bed:
+        expect(not os.path.exists(f"/var/run/dpdk/{bed.name}/dpdk_telemetry.v2"), "telemetry is on")
+        expect(proc.run(["ip", "netns", "exec", bed.relay_ns, "ss", "-Hlnt"]).stdout.find(":9464") < 0,
+               "metrics are on")
+    with Bed(work + "/bed", layout="split",
+             changes={"metrics": {"port": 9464, "telemetry": True}}) as bed:
+        def get(path):
+            return proc.run(["ip", "netns", "exec", bed.relay_ns, "curl", "-s", "-o", "-", "-w",
+                             "\n%{http_code}", f"http://127.0.0.1:9464{path}"]).stdout
+
+        text, _, status = get("/metrics").rpartition("\n")
+        equal(status, "200", "status of /metrics")
+        equal(get("/other").rpartition("\n")[2], "404", "status of another path")
+        values, types = {}, {}
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                _, _, name, kind = line.split(" ")
+                expect(name not in types, f"{name} has two families")
+                types[name] = kind
+            elif not line.startswith("#"):
+                m = re.fullmatch(r'(bypost_\w+)(\{\w+="[^"]*"\})? (\S+)', line)
+                expect(m, f"not the format: {line}")
+                family = m.group(1) if m.group(1) in types else re.sub(r"_(bucket|sum|count)$", "", m.group(1))
+                expect(family in types, f"{line} has no TYPE")
+                values[m.group(1) + (m.group(2) or "")] = float(m.group(3))
+        counters = next(o for o in bed.ctl_json("counters") if o["thread"] == "all")["counters"]
+        for name in counters:
+            name = re.sub("_us$", "_seconds", name)
+            expect(types.get(f"bypost_{name}_total") == "counter", f"no counter {name}")
+        expect(values["bypost_store_commit_latency_seconds_count"] >= 2, "commits of the two users")
+        expect(values['bypost_core_laps_total{core="2"}'] > 0, "laps of core 2")
+        equal(values["bypost_store_accounts"], 2, "accounts")
+        with bed.connect(bed.relay, 143) as imap:
+            imap.recv(4096)
+            equal(telemetry(bed, "/bypost/info")["state"], "running", "state")
+            equal(sorted(telemetry(bed, "/bypost/cores")), ["core0", "core1", "core2"], "cores")
+            expect(telemetry(bed, "/bypost/ports")["p0"]["rx_packets"] > 0, "ports")
+            expect(any(bed.client in n for n in telemetry(bed, "/bypost/neigh")), "neighbours")
+            expect(telemetry(bed, "/bypost/rings"), "rings")
+            expect(telemetry(bed, "/bypost/pools")["chunks"]["size"] > 0, "pools")
+            expect(telemetry(bed, "/bypost/tcp/stats")["passive_opens"] > 0, "counters")
+            mine = [line for line in telemetry(bed, "/bypost/tcp/list")
+                    if f" {imap.getsockname()[1]} established" in line]
+            equal(len(mine), 1, "the connection in tcp/list")
+            one = telemetry(bed, "/bypost/tcp/conn," + mine[0].split()[0])
+            equal(one["owner"], "imap: not logged in", "owner")
+            expect(one["PerfHCThruOctetsAcked"] > 0, f"octets: {one}")
+            expect("error" in telemetry(bed, "/bypost/tcp/conn,9.9.9"), "no such core")
+        bed.stop_daemon()
+        bed.start_daemon()
+        equal(telemetry(bed, "/bypost/info")["state"], "running", "after a restart")

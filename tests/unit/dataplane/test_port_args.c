@@ -54,6 +54,10 @@ static void test_without_hugepages_memory_is_given(void **state)
 	snprintf(mb, sizeof(mb), "%u", args.memory_mb);
 	assert_true(has(mb));
 	assert_true(has("--file-prefix=bypost") && has("--no-telemetry"));
+	conf.telemetry = true;
+	assert_int_equal(build(), 0);
+	assert_false(has("--no-telemetry"));
+	conf.telemetry = false;
 	assert_true(has("--vdev=net_tap0,iface=bp0"));
 	assert_null(args.argv[args.argc]);
 }
