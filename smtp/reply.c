@@ -52,7 +52,9 @@ static void put_ehlo(const struct reply_args *args, struct buf *out)
 	if (args->ehlo & EHLO_REQUIRETLS)
 		buf_str(out, "250-REQUIRETLS\r\n");
 	if (args->ehlo & EHLO_AUTH)
-		buf_str(out, "250-AUTH PLAIN LOGIN\r\n");
+		buf_printf(out, "250-AUTH%s%s PLAIN LOGIN\r\n",
+			args->ehlo & EHLO_SCRAM_PLUS ? " SCRAM-SHA-256-PLUS" : "",
+			args->ehlo & EHLO_SCRAM ? " SCRAM-SHA-256" : "");
 	if (args->ehlo & EHLO_XCLIENT)
 		buf_str(out, "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n");
 	buf_str(out, "250 ENHANCEDSTATUSCODES\r\n");
@@ -70,6 +72,11 @@ void reply_format(enum reply_id id, const struct reply_args *args, struct buf *o
 		break;
 	case REPLY_EHLO:
 		put_ehlo(args, out);
+		break;
+	case REPLY_AUTH_CHALLENGE:
+		buf_str(out, "334 ");
+		base64_encode(out, args->challenge);
+		buf_str(out, "\r\n");
 		break;
 	case REPLY_QUEUED:
 		buf_str(out, "250 2.0.0 Ok: queued as ");

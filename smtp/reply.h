@@ -23,17 +23,20 @@ enum reply_ehlo {
 	EHLO_AUTH = 2,
 	EHLO_REQUIRETLS = 4,
 	EHLO_XCLIENT = 8,
+	EHLO_SCRAM = 16, /* with EHLO_AUTH */
+	EHLO_SCRAM_PLUS = 32,
 };
 
 /* What the texts that are made need. */
 struct reply_args {
 	const char *hostname;
-	uint64_t size_max; /* EHLO: SIZE */
-	uint32_t rcpt_max; /* EHLO: LIMITS (RFC 9422) */
-	uint32_t mail_max; /* the same; 0: no limit */
-	uint64_t id;       /* QUEUED */
-	unsigned ehlo;     /* enum reply_ehlo */
-	bool lmtp;         /* GREETING */
+	uint64_t size_max;      /* EHLO: SIZE */
+	uint32_t rcpt_max;      /* EHLO: LIMITS (RFC 9422) */
+	uint32_t mail_max;      /* the same; 0: no limit */
+	uint64_t id;            /* QUEUED */
+	unsigned ehlo;          /* enum reply_ehlo */
+	bool lmtp;              /* GREETING */
+	struct bytes challenge; /* AUTH_CHALLENGE */
 };
 
 /* Append the whole reply with its CRLF. */

@@ -6,8 +6,10 @@ static const struct {
 	struct bytes name;
 	enum sasl_mechanism mechanism;
 } mechanisms[] = {
-	{BYTES_LIT("PLAIN"), SASL_PLAIN},
-	{BYTES_LIT("LOGIN"), SASL_LOGIN},
+	{BYTES_LIT("PLAIN"),              SASL_PLAIN     },
+	{BYTES_LIT("LOGIN"),              SASL_LOGIN     },
+	{BYTES_LIT("SCRAM-SHA-256"),      SASL_SCRAM     },
+	{BYTES_LIT("SCRAM-SHA-256-PLUS"), SASL_SCRAM_PLUS},
 };
 
 enum sasl_mechanism sasl_mechanism_find(struct bytes name)

@@ -35,10 +35,19 @@ void auth_forget(struct smtp_conn *c)
 	c->late = 0;
 }
 
-static void on_answer(void *ctx, uint32_t generation, enum auth_result result, uint32_t account)
+enum reply_id auth_wrong(void *ctx)
 {
 	struct smtp_conn *c = ctx;
 	char peer[IP_TEXT_MAX];
+
+	log_info("smtp", "authentication failed peer=%s", ip_format(&c->peer, peer));
+	conn_verdict_later(c, REPLY_AUTH_FAILED, c->server->core->now_us + delay_us(c));
+	return REPLY_PENDING;
+}
+
+static void on_answer(void *ctx, uint32_t generation, enum auth_result result, uint32_t account)
+{
+	struct smtp_conn *c = ctx;
 
 	if (c->generation != generation || !c->asking)
 		return;
@@ -46,8 +55,7 @@ static void on_answer(void *ctx, uint32_t generation, enum auth_result result, u
 	if (c->life != CONN_OPEN || c->session.stage != STAGE_AUTH)
 		return;
 	if (result == AUTH_WRONG) {
-		log_info("smtp", "authentication failed peer=%s", ip_format(&c->peer, peer));
-		conn_verdict_later(c, REPLY_AUTH_FAILED, c->server->core->now_us + delay_us(c));
+		auth_wrong(c);
 		return;
 	}
 	if (result == AUTH_RIGHT)
@@ -71,6 +79,43 @@ enum reply_id auth_password(void *ctx, struct bytes user, struct bytes password)
 	c->asking = true;
 	penalty_of(c)->asking++;
 	return REPLY_PENDING;
+}
+
+static void on_record(void *ctx, uint32_t generation, bool busy, bool known, uint32_t account,
+	const struct scram_record *r)
+{
+	struct smtp_conn *c = ctx;
+
+	if (c->generation != generation || !c->asking)
+		return;
+	auth_forget(c);
+	if (c->life != CONN_OPEN || c->session.stage != STAGE_AUTH)
+		return;
+	if (!busy)
+		smtp_session_scram(&c->session, r, known, account);
+	smtp_session_verdict(&c->session, busy ? REPLY_AUTH_BUSY : REPLY_AUTH_CHALLENGE);
+	conn_kick(c);
+}
+
+enum reply_id auth_scram(void *ctx, struct bytes user)
+{
+	struct smtp_conn *c = ctx;
+	struct authenticator *a = c->server->conf.authenticator;
+	struct auth_lookup q = {
+		.user = user, .done = on_record, .ctx = c, .generation = c->generation};
+
+	if (!a || penalty_of(c)->asking >= AUTH_PEER_MAX || !a->look_up(a, &q))
+		return REPLY_AUTH_BUSY;
+	c->asking = true;
+	penalty_of(c)->asking++;
+	return REPLY_PENDING;
+}
+
+bool auth_channel(void *ctx, uint8_t out[32])
+{
+	const struct smtp_conn *c = ctx;
+
+	return tls_is_secure(&c->stream) && tls_channel_binding(&c->stream, out) == 0;
 }
 
 enum reply_id auth_starttls(void *ctx)

@@ -155,6 +155,9 @@ void conn_begin(struct smtp_conn *c);
 /* server_auth.c: TLS capacity, passwords and the delays for wrong ones */
 enum reply_id auth_starttls(void *ctx);
 enum reply_id auth_password(void *ctx, struct bytes user, struct bytes password);
+enum reply_id auth_scram(void *ctx, struct bytes user);
+enum reply_id auth_wrong(void *ctx);
+bool auth_channel(void *ctx, uint8_t out[32]);
 /* The connection goes while a check may be under way. */
 void auth_forget(struct smtp_conn *c);
 

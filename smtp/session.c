@@ -50,7 +50,10 @@ void smtp_session_fini(struct smtp_session *s)
 
 void smtp_session_secured(struct smtp_session *s)
 {
+	uint8_t channel[32];
+
 	s->tls = true;
+	s->channel = s->ops->channel && s->ops->channel(s->ctx, channel);
 	if (s->state != SMTP_TLS)
 		return;
 	s->sync = false; /* it is the peer's turn */

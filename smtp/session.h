@@ -14,6 +14,7 @@
 #include "smtp/envelope.h"
 #include "smtp/policy.h"
 #include "smtp/reply.h"
+#include "smtp/scram.h"
 
 #define SMTP_QUEUE_MAX    32   /* replies waiting; chosen: the parser stops before it is full */
 #define SMTP_INFLIGHT_MAX 16   /* messages awaiting their commit; policy.h */
@@ -83,6 +84,13 @@ struct smtp_session_ops {
 	/* Check a password; views into memory that is wiped behind the call.  Before REPLY_OK:
 	 * smtp_session_authenticated. */
 	enum reply_id (*auth)(void *ctx, struct bytes user, struct bytes password);
+	/* Look up the SCRAM record of a user; smtp_session_scram before REPLY_AUTH_CHALLENGE, the
+	 * verdict.  NULL: not offered. */
+	enum reply_id (*scram)(void *ctx, struct bytes user);
+	/* A proof was wrong: REPLY_AUTH_FAILED, or later.  NULL: at once. */
+	enum reply_id (*auth_wrong)(void *ctx);
+	/* 32 octets of tls-exporter (RFC 9266).  NULL or false: there are none. */
+	bool (*channel)(void *ctx, uint8_t out[32]);
 	enum reply_id (*mail)(void *ctx, const struct smtp_mail *mail);
 	enum reply_id (*rcpt)(void *ctx, const struct smtp_rcpt *rcpt);
 	enum reply_id (*data)(void *ctx);
@@ -122,7 +130,8 @@ struct smtp_session {
 	void *ctx;
 	const struct smtp_policy *policy;
 	const struct smtp_service *service;
-	uint8_t *user; /* LOGIN: the name, while the password is asked for; line memory */
+	uint8_t *user; /* LOGIN: the name, while the password is asked for; SCRAM: the exchange
+			* (struct scram); line memory */
 	uint8_t *line; /* a line whose CRLF has not come; NULL: none */
 	uint16_t line_n;
 	uint8_t state;         /* enum smtp_state */
@@ -132,6 +141,7 @@ struct smtp_session {
 	bool skipping;         /* dropping the rest of a line that is too long */
 	bool skip_cr;          /* ... whose last octet was a CR */
 	bool starved;          /* the user had no room or no line memory */
+	bool channel;          /* TLS has keying material to bind to */
 	bool tls;              /* everything is encrypted */
 	bool may_xclient;      /* a listed proxy */
 	bool draining;         /* 421 at the end of the transaction */
@@ -194,6 +204,9 @@ static inline void smtp_session_authenticated(struct smtp_session *s, uint32_t a
 {
 	s->account = account;
 }
+/* What is known of the user that scram asked for; not known: a record that nothing fits. */
+void smtp_session_scram(
+	struct smtp_session *s, const struct scram_record *r, bool known, uint32_t account);
 /* The verdict that was pending. */
 void smtp_session_verdict(struct smtp_session *s, enum reply_id verdict);
 /* The reply of the message in a slot; id for REPLY_QUEUED. */

@@ -56,6 +56,8 @@ void session_auth_line(struct smtp_session *s, enum command_verdict v, struct by
 void session_auth_verdict(struct smtp_session *s, enum reply_id verdict);
 /* May mail be sent before AUTH or STARTTLS?  REPLY_OK, or what is wanted. */
 enum reply_id session_auth_needed(const struct smtp_session *s);
+/* What the challenge of SCRAM says; empty: there is none. */
+struct bytes session_auth_challenge(const struct smtp_session *s);
 /* Wipe and free what the exchange has kept. */
 void session_auth_end(struct smtp_session *s);
 

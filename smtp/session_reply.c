@@ -70,6 +70,7 @@ void smtp_session_output(struct smtp_session *s, struct buf *out)
 			.rcpt_max = session_rcpts_max(s),
 			.mail_max = s->policy->session_messages_max,
 			.ehlo = ehlo,
+			.challenge = session_auth_challenge(s),
 			.lmtp = s->service->lmtp,
 			.id = e->slot == SMTP_NO_SLOT ? 0 : s->slot_id[e->slot]};
 		struct buf one;

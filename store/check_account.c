@@ -132,7 +132,8 @@ int check_step_name(struct check *c)
 
 	if (rc)
 		return rc;
-	bool readable = rec_read(v, &n, sizeof(n)) && n.account && v.n == sizeof(n) + n.hash_n;
+	bool readable =
+		rec_read(v, &n, sizeof(n)) && n.account && v.n == sizeof(n) + n.hash_n + n.scram_n;
 	if (!readable) {
 		/* The account comes back under its address, without a password. */
 		if (check_problem(c, "address-row", true, true, "address", "%.*s cannot be read",

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,6 +139,21 @@ static int dbis_open(struct db *db, MDB_txn *txn, unsigned flags)
 	return 0;
 }
 
+/* The store's format, and a secret of its own (store_secret) unless it has one. */
+static int format_put(struct db *db, MDB_txn *txn)
+{
+	uint64_t secret[2], have;
+	int rc = db_meta_get(txn, db, "secret_0", &have);
+
+	if (!rc && !have && getrandom(secret, sizeof(secret), 0) != sizeof(secret))
+		return EIO;
+	if (!rc && !have)
+		rc = db_meta_put(txn, db, "secret_0", secret[0] | 1);
+	if (!rc && !have)
+		rc = db_meta_put(txn, db, "secret_1", secret[1]);
+	return rc ? rc : db_meta_put(txn, db, "format", STORE_FORMAT);
+}
+
 /* A new store gets all its sub-databases and its format in one transaction, so a crash leaves
  * either an empty environment or a whole one. */
 static int dbis_create(struct db *db)
@@ -149,7 +165,7 @@ static int dbis_create(struct db *db)
 		return rc;
 	rc = dbis_open(db, txn, MDB_CREATE);
 	if (!rc)
-		rc = db_meta_put(txn, db, "format", STORE_FORMAT);
+		rc = format_put(db, txn);
 	if (rc) {
 		db_abort(txn);
 		return rc;
@@ -170,7 +186,7 @@ static int format_raise(struct db *db)
 
 	if (rc)
 		return rc;
-	rc = db_meta_put(txn, db, "format", STORE_FORMAT);
+	rc = format_put(db, txn);
 	if (rc) {
 		db_abort(txn);
 		return rc;

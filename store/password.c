@@ -73,6 +73,8 @@ static void execute(struct password_service *p, struct op *o)
 		break;
 	case PASSWORD_HASH:
 		o->status = hash_make(p, op->password, op->hash);
+		if (o->status == 0)
+			o->status = scram_derive(&op->scram, bytes_str(op->password));
 		break;
 	default:
 		o->status = -EINVAL;

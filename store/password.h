@@ -14,6 +14,7 @@ struct password_op {
 	char password[PASSWORD_MAX + 1]; /* NUL-terminated; wiped by the helper before completion */
 	char hash[PASSWORD_HASH_MAX]; /* VERIFY: in; empty string: unknown user, runs a dummy check
 				       * of the same cost and fails.  HASH: out, yescrypt */
+	struct scram_record scram;    /* HASH: out */
 };
 
 struct password_service;

@@ -252,6 +252,7 @@ int reader_credentials(struct reader *r, struct op *o)
 	struct bytes v;
 
 	op->account = op->hash_n = 0;
+	op->has_scram = false;
 	op->hash[0] = '\0';
 	size_t n = directory_fold(op->address, folded);
 	if (n == 0)
@@ -259,8 +260,8 @@ int reader_credentials(struct reader *r, struct op *o)
 	int rc = db_get(r->txn, &r->store->db, DB_ACCTNAME, bytes_make(folded, n), &v);
 	if (rc)
 		return rc;
-	if (!rec_read(v, &a, sizeof(a)) || v.n != sizeof(a) + a.hash_n ||
-		a.hash_n >= PASSWORD_HASH_MAX)
+	if (!rec_read(v, &a, sizeof(a)) || v.n != sizeof(a) + a.hash_n + a.scram_n ||
+		a.hash_n >= PASSWORD_HASH_MAX || (a.scram_n && a.scram_n != sizeof(op->scram)))
 		return EIO;
 	if (a.state != ACCT_OK)
 		return MDB_NOTFOUND;
@@ -268,6 +269,9 @@ int reader_credentials(struct reader *r, struct op *o)
 	op->hash_n = a.hash_n;
 	memcpy(op->hash, v.p + sizeof(a), a.hash_n);
 	op->hash[a.hash_n] = '\0';
+	op->has_scram = a.scram_n;
+	if (op->has_scram)
+		memcpy(&op->scram, v.p + sizeof(a) + a.hash_n, sizeof(op->scram));
 	return 0;
 }
 

@@ -7,10 +7,11 @@
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/rt/chunk.h"
 #include "smtp/envelope.h"
+#include "smtp/scram.h"
 #include "store/store.h"
 
 /* Meta "format"; raised with every change that older code cannot read.  2: queue rows with ENVID
- * and ORCPT, whose lengths are 0 in rows of format 1. */
+ * and ORCPT, accounts with SCRAM records, whose lengths are 0 in rows of format 1. */
 #define STORE_FORMAT     2
 #define STORE_FORMAT_MIN 1 /* what is read as it stands */
 
@@ -32,7 +33,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-end
 	DB(MSG, "msg", "account u32, box u32, uid u32 -> struct mbox_row")                         \
 	DB(MOD, "mod", "account u32, box u32, modseq u64, uid u32 -> nothing")                     \
 	DB(ACCT, "acct", "account u32 -> acct_rec, address")                                       \
-	DB(ACCTNAME, "acctname", "address -> acctname_rec, password hash")
+	DB(ACCTNAME, "acctname", "address -> acctname_rec, password hash, SCRAM record")
 
 enum db_id {
 #define DB(id, name, what) DB_##id,
@@ -280,9 +281,9 @@ static_assert(sizeof(struct acct_rec) == 48, "stored record");
 struct acctname_rec {
 	uint32_t account;
 	uint16_t hash_n;
-	uint8_t state; /* enum acct_state */
-	uint8_t reserved;
-	/* hash_n octets: crypt(3) */
+	uint8_t state;   /* enum acct_state */
+	uint8_t scram_n; /* 0, or sizeof(struct scram_record) */
+			 /* hash_n octets: crypt(3), scram_n octets */
 };
 static_assert(sizeof(struct acctname_rec) == 8, "stored record");
 

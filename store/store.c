@@ -52,6 +52,10 @@ static int contents_load(struct store *s)
 	if (rc)
 		return -EIO;
 	rc = db_meta_get(txn, &s->db, "last_id", &s->last_id);
+	if (!rc)
+		rc = db_meta_get(txn, &s->db, "secret_0", &s->secret[0]);
+	if (!rc)
+		rc = db_meta_get(txn, &s->db, "secret_1", &s->secret[1]);
 	err = rc ? -EIO : directory_load(s, txn);
 	atomic_store(&s->queued_messages, db_entries(txn, &s->db, DB_Q));
 	atomic_store(&s->queued_recipients, db_entries(txn, &s->db, DB_QR));
@@ -219,6 +223,11 @@ void store_close(struct store **sp)
 const struct directory *store_directory(const struct store *s)
 {
 	return directory_public(s->directory);
+}
+
+const uint8_t *store_secret(const struct store *s)
+{
+	return (const uint8_t *)s->secret;
 }
 
 uint64_t store_last_id(const struct store *s)

@@ -8,6 +8,7 @@
 #pragma once
 #include "smtp/directory.h"
 #include "smtp/handoff.h"
+#include "smtp/scram.h"
 
 struct store;
 
@@ -299,9 +300,10 @@ enum account_action { ACCOUNT_ADD, ACCOUNT_PASSWORD, ACCOUNT_DELETE };
 struct account_op {
 	struct op op; /* STORE_ACCOUNT; -EEXIST, -ENOENT */
 	uint8_t action;
-	struct bytes address; /* canonical; requester's memory */
-	struct bytes hash;    /* crypt(3) string; never a password */
-	uint32_t account;     /* out */
+	struct bytes address;             /* canonical; requester's memory */
+	struct bytes hash;                /* crypt(3) string; never a password */
+	const struct scram_record *scram; /* NULL: none, no SCRAM login; requester's memory */
+	uint32_t account;                 /* out */
 };
 
 struct credentials_op {
@@ -311,6 +313,8 @@ struct credentials_op {
 	uint32_t account;             /* out */
 	uint32_t hash_n;              /* out */
 	char hash[PASSWORD_HASH_MAX]; /* out, NUL-terminated */
+	bool has_scram;               /* out */
+	struct scram_record scram;    /* out */
 };
 
 struct accounts_list_op {
@@ -365,6 +369,9 @@ void store_stop(struct store *s);
 void store_close(struct store **s);
 
 const struct directory *store_directory(const struct store *s);
+/* Sixteen octets that belong to this store and are never told: for answers that must stay the same.
+ */
+const uint8_t *store_secret(const struct store *s);
 /* Highest id ever stored: floor for ids_init. */
 uint64_t store_last_id(const struct store *s);
 

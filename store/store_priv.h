@@ -24,7 +24,8 @@ struct store {
 	unsigned ready_count;
 	struct hints *events[STORE_HINTS_MAX];
 	unsigned event_count;
-	uint64_t last_id; /* at open */
+	uint64_t last_id;   /* at open */
+	uint64_t secret[2]; /* store_secret */
 	bool started;
 	struct db_backup *backup; /* main's; the lock is for who ends it */
 	pthread_mutex_t backup_lock;

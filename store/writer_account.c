@@ -29,14 +29,21 @@ static int acctname_get(struct writer *w, struct bytes name, struct acctname_rec
 	return rc;
 }
 
+/* The row of op's password. */
 static int acctname_put(
-	struct writer *w, struct bytes name, const struct acctname_rec *r, struct bytes hash)
+	struct writer *w, struct bytes name, struct acctname_rec *r, const struct account_op *op)
 {
-	uint8_t row[sizeof(*r) + PASSWORD_HASH_MAX];
+	uint8_t row[sizeof(*r) + PASSWORD_HASH_MAX + sizeof(*op->scram)];
+	size_t n = sizeof(*r);
 
-	memcpy(row, r, sizeof(*r));
-	memcpy(row + sizeof(*r), hash.p, hash.n);
-	return db_put(w->txn, w->db, DB_ACCTNAME, name, bytes_make(row, sizeof(*r) + hash.n));
+	r->hash_n = (uint16_t)op->hash.n;
+	r->scram_n = op->scram ? sizeof(*op->scram) : 0;
+	memcpy(row, r, n);
+	memcpy(row + n, op->hash.p, op->hash.n);
+	n += op->hash.n;
+	if (op->scram)
+		memcpy(row + n, op->scram, sizeof(*op->scram));
+	return db_put(w->txn, w->db, DB_ACCTNAME, name, bytes_make(row, n + r->scram_n));
 }
 
 static int add(struct writer *w, struct account_op *op, const struct name *name)
@@ -58,10 +65,10 @@ static int add(struct writer *w, struct account_op *op, const struct name *name)
 	a.r.inbox = a.r.next_box;
 	a.r.address_n = (uint16_t)name->view.n;
 	memcpy(a.address, name->text, name->view.n);
-	struct acctname_rec r = {.account = a.account, .hash_n = (uint16_t)op->hash.n};
+	struct acctname_rec r = {.account = a.account};
 	rc = db_meta_put(w->txn, w->db, "next_account", number + 1);
 	if (!rc)
-		rc = acctname_put(w, name->view, &r, op->hash);
+		rc = acctname_put(w, name->view, &r, op);
 	return rc ? rc : writer_box_create(w, &a, BYTES_LIT("INBOX"), &inbox);
 }
 
@@ -126,8 +133,7 @@ static int change(struct writer *w, struct account_op *op, const struct name *na
 	op->account = r.account;
 	if (op->action == ACCOUNT_DELETE)
 		return delete (w, r.account, name);
-	r.hash_n = (uint16_t)op->hash.n;
-	return acctname_put(w, name->view, &r, op->hash);
+	return acctname_put(w, name->view, &r, op);
 }
 
 int writer_apply_account(struct writer *w, struct op *op)

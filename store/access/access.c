@@ -167,10 +167,6 @@ static void address_fold(struct login *l, struct bytes user)
 
 void login_start(struct login *l, struct access *a, struct bytes user, struct bytes password)
 {
-	BUG_ON(l->busy);
-	l->busy = true;
-	l->access = a;
-	address_fold(l, user);
 	/* Too long for any account, or a NUL that crypt(3) would stop at: fails like a wrong one.
 	 */
 	bool usable = user.n <= sizeof(l->address) && password.n <= PASSWORD_MAX &&
@@ -179,8 +175,17 @@ void login_start(struct login *l, struct access *a, struct bytes user, struct by
 	if (n)
 		memcpy(l->password.password, password.p, n);
 	l->password.password[n] = 0;
-	l->credentials.op = (struct op){.done = credentials_done, .kind = STORE_READ_CREDENTIALS};
-	l->credentials.address = usable ? bytes_make(l->address, l->address_n) : BYTES_NONE;
+	login_look_up(l, a, usable ? user : BYTES_NONE, credentials_done);
+}
+
+void login_look_up(struct login *l, struct access *a, struct bytes user, op_done_fn done)
+{
+	BUG_ON(l->busy);
+	l->busy = true;
+	l->access = a;
+	address_fold(l, user);
+	l->credentials.op = (struct op){.done = done, .kind = STORE_READ_CREDENTIALS};
+	l->credentials.address = bytes_make(l->address, l->address_n);
 	l->credentials.account = 0;
 	l->credentials.hash_n = 0;
 	access_submit(a, access_reader(a, (uint32_t)l->address_n), &l->credentials.op, &l->waiter);

@@ -82,5 +82,8 @@ struct login {
  * is called later, never from inside.  The session must stay until then. */
 void login_start(struct login *l, struct access *a, struct bytes user, struct bytes password);
 
+/* The user's credentials into l->credentials; done is called later.  The rest as above. */
+void login_look_up(struct login *l, struct access *a, struct bytes user, op_done_fn done);
+
 /* Reader for work on this account: spreads accounts over the readers. */
 struct channel *access_reader(struct access *a, uint32_t account);

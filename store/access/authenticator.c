@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A bounded pool of logins under way. */
 #include "store/access/authenticator.h"
+#include <errno.h>
 
 struct slot {
 	struct login login;
 	struct list node; /* unused ones */
 	struct store_authenticator *owner;
 	void (*done)(void *ctx, uint32_t generation, enum auth_result result, uint32_t account);
+	void (*found)(void *ctx, uint32_t generation, bool busy, bool known, uint32_t account,
+		const struct scram_record *r);
 	void *ctx;
 	uint32_t generation;
 };
@@ -14,6 +17,7 @@ struct slot {
 struct store_authenticator {
 	struct authenticator public;
 	struct access *access;
+	uint8_t secret[16];
 	struct list unused;
 	struct slot slots[AUTHENTICATOR_LOGINS];
 };
@@ -43,7 +47,41 @@ static bool ask(struct authenticator *a, const struct auth_question *q)
 	return true;
 }
 
-struct store_authenticator *store_authenticator_create(struct access *a)
+static void on_credentials(struct op *op)
+{
+	struct login *l = container_of(op, struct login, credentials.op);
+	struct slot *slot = container_of(l, struct slot, login);
+	bool busy = op->status != 0 && op->status != -ENOENT;
+	bool known = op->status == 0 && l->credentials.has_scram;
+	struct scram_record r = l->credentials.scram;
+
+	if (!known)
+		scram_fake(&r, bytes_make(l->address, l->address_n), slot->owner->secret);
+	explicit_bzero(&l->credentials.scram, sizeof(l->credentials.scram));
+	explicit_bzero(l->credentials.hash, sizeof(l->credentials.hash));
+	l->busy = false;
+	list_push_tail(&slot->owner->unused, &slot->node);
+	slot->found(
+		slot->ctx, slot->generation, busy, known, known ? l->credentials.account : 0, &r);
+	explicit_bzero(&r, sizeof(r));
+}
+
+static bool look_up(struct authenticator *a, const struct auth_lookup *q)
+{
+	struct store_authenticator *s = container_of(a, struct store_authenticator, public);
+	struct list *node = list_pop_head(&s->unused);
+
+	if (!node)
+		return false;
+	struct slot *slot = list_entry(node, struct slot, node);
+	slot->found = q->done;
+	slot->ctx = q->ctx;
+	slot->generation = q->generation;
+	login_look_up(&slot->login, s->access, q->user, on_credentials);
+	return true;
+}
+
+struct store_authenticator *store_authenticator_create(struct access *a, const uint8_t secret[16])
 {
 	struct store_authenticator *s = calloc(1, sizeof(*s));
 
@@ -52,6 +90,8 @@ struct store_authenticator *store_authenticator_create(struct access *a)
 		return NULL;
 	}
 	s->public.ask = ask;
+	s->public.look_up = look_up;
+	memcpy(s->secret, secret, sizeof(s->secret));
 	s->access = a;
 	list_init(&s->unused);
 	for (unsigned i = 0; i < AUTHENTICATOR_LOGINS; i++) {

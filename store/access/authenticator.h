@@ -7,8 +7,9 @@
 #define AUTHENTICATOR_LOGINS 64 /* chosen: at once on one core; each takes the helper's 60 ms */
 
 struct store_authenticator;
-/* Main thread, before the core runs.  a: readers and passwords suffice.  NULL on want of memory. */
-struct store_authenticator *store_authenticator_create(struct access *a);
+/* Main thread, before the core runs.  a: readers and passwords suffice.  secret:
+ * store_secret(), copied.  NULL on want of memory. */
+struct store_authenticator *store_authenticator_create(struct access *a, const uint8_t secret[16]);
 struct authenticator *store_authenticator_public(struct store_authenticator *s);
 /* After the core has stopped. */
 void store_authenticator_destroy(struct store_authenticator **s);

@@ -54,6 +54,7 @@ static void hash_done(struct op *op)
 		return;
 	}
 	w->account.hash = bytes_str(w->password.hash);
+	w->account.scram = &w->password.scram;
 	account_submit(c);
 }
 

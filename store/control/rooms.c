@@ -86,7 +86,7 @@ static int make_authenticator(struct making *m)
 		.directory = store_directory(d->store)};
 	for (unsigned i = 0; i < r->logins.reader_count; i++)
 		r->logins.readers[i] = &r->auth_readers[i];
-	r->authenticator = store_authenticator_create(&r->logins);
+	r->authenticator = store_authenticator_create(&r->logins, store_secret(m->d->store));
 	return r->authenticator ? 0 : fail(m, -ENOMEM, "the authenticator");
 }
 

@@ -75,6 +75,36 @@ static enum reply_id on_auth(void *ctx, struct bytes user, struct bytes password
 	return right ? REPLY_OK : REPLY_AUTH_FAILED;
 }
 
+/* Made once: it takes its time. */
+static const struct scram_record *alices_record(void)
+{
+	static struct scram_record r;
+
+	if (r.iterations == 0)
+		BUG_ON(scram_derive(&r, BYTES_LIT("secret")) < 0);
+	return &r;
+}
+
+static enum reply_id on_scram(void *ctx, struct bytes user)
+{
+	static const uint8_t secret[16] = "sixteen octets.";
+	struct smtp_fake *f = ctx;
+	struct scram_record fake;
+	bool known = bytes_ieq(user, BYTES_LIT("alice@local.example.org"));
+
+	scram_fake(&fake, user, secret);
+	smtp_session_scram(&f->session, known ? alices_record() : &fake, known, known);
+	return f->park == STAGE_AUTH ? REPLY_PENDING : REPLY_AUTH_CHALLENGE;
+}
+
+static bool on_channel(void *ctx, uint8_t out[32])
+{
+	const struct smtp_fake *f = ctx;
+
+	memset(out, 'c', 32);
+	return f->has_channel;
+}
+
 static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 {
 	struct smtp_fake *f = ctx;
@@ -184,6 +214,8 @@ static const struct smtp_session_ops ops = {
 	.helo = on_helo,
 	.peer = on_peer,
 	.auth = on_auth,
+	.scram = on_scram,
+	.channel = on_channel,
 	.mail = on_mail,
 	.rcpt = on_rcpt,
 	.data = on_data,

@@ -20,6 +20,7 @@ struct smtp_fake {
 	enum reply_id end_verdict;         /* of end(); 0: submit */
 	size_t room;                       /* octets taken at once; 0: none now */
 	uint64_t refused[LMTP_RCPT_WORDS]; /* LMTP: recipients that the store refuses */
+	bool has_channel;                  /* TLS can be bound to */
 	bool no_line;                      /* no memory for lines in pieces */
 	/* what the test looks at */
 	bool open; /* a transaction is under way */

@@ -56,6 +56,7 @@ static void test_hash_then_verify(void **state)
 	assert_int_equal(check(&op, "correct horse", PASSWORD_HASH), 0);
 	assert_wiped(&op);
 	assert_memory_equal(op.hash, "$y$", 3);
+	assert_int_equal(op.scram.iterations, SCRAM_ITERATIONS);
 	assert_int_equal(check(&op, "correct horse", PASSWORD_VERIFY), 0);
 	assert_int_equal(check(&op, "correct hors", PASSWORD_VERIFY), -EACCES);
 	assert_int_equal(check(&op, "", PASSWORD_VERIFY), -EACCES);
