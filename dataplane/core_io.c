@@ -8,8 +8,9 @@
 #include "dataplane/base/counters.h"
 #include "dataplane/io.h"
 
-#define NAP_FIRST_US 50
-#define NAP_MAX_US   1000 /* where nothing tells of frames */
+#define ETH_TAGGED_MIN (sizeof(struct rte_ether_hdr) + sizeof(struct rte_vlan_hdr))
+#define NAP_FIRST_US   50
+#define NAP_MAX_US     1000 /* where nothing tells of frames */
 
 struct core_io *core_io_create(struct net *net, struct core *core)
 {
@@ -69,6 +70,11 @@ static bool env_comes_back(
 	       p->queue_core[rss_queue(&p->rss, rss_hash(&p->rss, peer, local))] == io->core->index;
 }
 
+static bool env_whole(void *ctx, unsigned port, struct rte_mbuf *m)
+{
+	return dispatch_whole(ctx, port, m);
+}
+
 static bool any_rss(const struct net *net)
 {
 	for (unsigned p = 0; p < net->port_count; p++) {
@@ -85,6 +91,7 @@ void core_io_env(struct core_io *io, struct stack_env *env_r)
 	env_r->random64 = env_random64;
 	env_r->comes_back = any_rss(io->net) ? env_comes_back : NULL;
 	env_r->neigh_learned = io->net->core_count > 1 ? env_neigh_learned : NULL;
+	env_r->whole = io->net->core_count > 1 ? env_whole : NULL;
 }
 
 /* ---- transmit ---- */
@@ -175,6 +182,16 @@ unsigned core_io_transmit(struct core_io *io, uint64_t now_us)
 
 /* ---- receive ---- */
 
+/* As a card does it, so that nobody behind need look for tags; frames without one stay. */
+static void strip_tags(struct rte_mbuf **frames, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (!(frames[i]->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) &&
+			frames[i]->data_len >= ETH_TAGGED_MIN)
+			rte_vlan_strip(frames[i]);
+	}
+}
+
 static unsigned receive_port(struct core_io *io, unsigned p, uint64_t now_us)
 {
 	struct rte_mbuf *frames[IO_BURST];
@@ -192,6 +209,8 @@ static unsigned receive_port(struct core_io *io, unsigned p, uint64_t now_us)
 		return 0;
 	counter_add(CTR_PORT_RX_PACKETS, n);
 	counter_add(CTR_PORT_RX_BYTES, octets(frames, n));
+	if (unlikely(port->conf.vlan))
+		strip_tags(frames, n);
 	unsigned ours = dispatch_frames(io, p, frames, n);
 	if (ours)
 		stack_input(io->core->stack, p, frames, ours, now_us);

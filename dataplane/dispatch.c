@@ -194,6 +194,27 @@ unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **fr
 	return ours;
 }
 
+bool dispatch_whole(struct core_io *io, unsigned port, struct rte_mbuf *m)
+{
+	struct net *net = io->net;
+	unsigned here = io->core->index, to;
+
+	if (net->ports[port].conf.vlan)
+		rte_vlan_strip(m);
+	to = steer_owner(&net->steer, m, here);
+	if (to == here || to >= net->core_count)
+		return false;
+	m->port = (uint16_t)port;
+	if (ring_put(net->frames[here][to], &net->frames_watch[here][to], m)) {
+		counter_inc(CTR_STEER_OUT);
+		waker_kick(&net->cores[to].waker);
+	} else {
+		rte_pktmbuf_free(m);
+		counter_inc(CTR_STEER_DROPPED);
+	}
+	return true;
+}
+
 /* Frames of one ring to the stack, in runs of one port. */
 static unsigned receive_frames(struct core_io *io, struct rte_ring *r, uint64_t now_us)
 {

@@ -41,7 +41,7 @@ void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struc
 	}
 	if (icmp->icmp_type == RTE_IP_ICMP_ECHO_REQUEST && icmp->icmp_code == 0 &&
 		rte_pktmbuf_headroom(m) >=
-			sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_ether_hdr)) {
+			sizeof(struct rte_ipv4_hdr) + eth_header_bytes(&st->conf.ports[port])) {
 		echo_reply(st, port, m, pkt);
 		return;
 	}

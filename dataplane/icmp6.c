@@ -62,7 +62,7 @@ void icmp6_input(struct stack *st, unsigned port, struct rte_mbuf *m, const stru
 	}
 	if (h->type == ICMP6_ECHO_REQUEST && h->code == 0 &&
 		rte_pktmbuf_headroom(m) >=
-			sizeof(struct rte_ipv6_hdr) + sizeof(struct rte_ether_hdr)) {
+			sizeof(struct rte_ipv6_hdr) + eth_header_bytes(&st->conf.ports[port])) {
 		echo_reply(st, port, m, pkt);
 		return;
 	}

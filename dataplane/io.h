@@ -34,6 +34,7 @@ struct port {
 	bool started;
 	bool multi_segs;                 /* the driver sends chained mbufs */
 	bool csum_ip, csum_tcp, rx_csum; /* done by the device */
+	bool tx_vlan;                    /* and the VLAN tag put in */
 	struct rss rss;                  /* on: flows come in where it says */
 	int fds[CORES_MAX];              /* [queue]: readable when there are frames; -1: none */
 	uint8_t mac[6];
@@ -127,6 +128,9 @@ unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **fr
 unsigned dispatch_receive(struct core_io *io, uint64_t now_us);
 /* Up to n frames towards a core with a queue of port; returns how many were taken. */
 unsigned dispatch_send(struct core_io *io, unsigned port, struct rte_mbuf **frames, unsigned n);
+/* A packet was put together from fragments: false, and m stays the caller's, when it is for this
+ * core. */
+bool dispatch_whole(struct core_io *io, unsigned port, struct rte_mbuf *m);
 void dispatch_neigh(struct core_io *io, unsigned port, const struct ip_addr *ip,
 	const uint8_t mac[6], bool confirmed);
 

@@ -13,6 +13,7 @@
 #define MTU_MIN           576   /* RFC 1122 3.3.3: what every host takes */
 #define MTU_MAX           9000u /* chosen: what networks with jumbo frames use */
 #define ETHERNET_OVERHEAD 18u   /* header and FCS, or header and VLAN tag */
+#define VLAN_TAG          4u
 /* A page, which is the largest chunk the kernel takes, less the object's header and mbuf (64 and
  * 128 octets), the head rooms of mbuf and kernel (128 and 256), and Ethernet.
  */
@@ -46,6 +47,11 @@ static void port_choose_offloads(
 		ec->rxmode.offloads |= info->rx_offload_capa & RX_CSUM;
 		ec->txmode.offloads |= info->tx_offload_capa & TX_CSUM;
 	}
+	/* a tag that the device leaves on is taken off by the core */
+	if (p->conf.kind == PORT_PCI && p->conf.vlan) {
+		ec->rxmode.offloads |= info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+		ec->txmode.offloads |= info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
+	}
 }
 
 /* After configuring, which fails when the device does not take one of them. */
@@ -56,6 +62,7 @@ static void port_note_offloads(struct port *p, const struct rte_eth_conf *on)
 	p->multi_segs = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	p->rx_csum = (on->rxmode.offloads & RX_CSUM) == RX_CSUM;
 	p->csum_ip = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+	p->tx_vlan = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
 	p->csum_tcp = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 	buf_init(&b, p->offloads, sizeof(p->offloads) - 1);
 	buf_printf(&b, "rx checksums %s, tx checksums %s%s",
@@ -63,6 +70,9 @@ static void port_note_offloads(struct port *p, const struct rte_eth_conf *on)
 		: p->rx_csum              ? "by device"
 					  : "in software",
 		p->csum_tcp ? "by device" : "in software", p->multi_segs ? ", chained frames" : "");
+	if (p->conf.vlan)
+		buf_printf(
+			&b, ", vlan %u %s", p->conf.vlan, p->tx_vlan ? "by device" : "in software");
 }
 
 static int failed(const struct port *p, const char *what, int rc, char *error, size_t error_n)
@@ -79,8 +89,11 @@ static uint16_t port_mtu_max(const struct port *p, const struct rte_eth_dev_info
 
 	if (p->conf.kind == PORT_AF_PACKET)
 		return MTU_MAX;
-	if (info->max_rx_pktlen > ETHERNET_OVERHEAD)
-		most = MIN(most, info->max_rx_pktlen - ETHERNET_OVERHEAD);
+	uint32_t overhead = ETHERNET_OVERHEAD;
+	if (p->conf.vlan && p->conf.kind != PORT_AF_XDP) /* its frames have no FCS */
+		overhead += VLAN_TAG;
+	if (info->max_rx_pktlen > overhead)
+		most = MIN(most, info->max_rx_pktlen - overhead);
 	if (p->conf.kind == PORT_AF_XDP)
 		most = MIN(most, MTU_MAX_AF_XDP);
 	return (uint16_t)MIN(most, MTU_MAX);

@@ -20,6 +20,7 @@ struct port_conf {
 			  * PCI address */
 	uint8_t mac[6];  /* all 0: the driver's */
 	uint16_t mtu;    /* 0: 1500 */
+	uint16_t vlan;   /* IEEE 802.1Q; 0: frames without a tag */
 	struct ip_net
 		address[PORT_ADDRESSES_MAX]; /* our addresses with their prefix; ip is the host */
 	unsigned address_count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Inside of the stack.  OWNER: one core. */
 #pragma once
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 #include "dataplane/base/counters.h"
 #include "dataplane/icmp.h"
@@ -149,6 +150,10 @@ void eth_input(struct stack *st, unsigned port, struct rte_mbuf *m);
 /* Prepend the header and transmit.  Takes m. */
 void eth_output(
 	struct stack *st, unsigned port, const uint8_t mac[6], uint16_t type, struct rte_mbuf *m);
+static inline unsigned eth_header_bytes(const struct stack_port *p)
+{
+	return p->vlan ? ETH_HEADER_MAX : RTE_ETHER_HDR_LEN;
+}
 /* Only the header, with the port's VLAN tag in it if it has one. */
 void eth_header_push(const struct stack_port *p, const uint8_t to[6], const uint8_t from[6],
 	uint16_t type, struct rte_mbuf *m);

@@ -188,6 +188,8 @@ static void stack_port_fill(const struct port *p, struct stack_port *out)
 		.tx_csum_ip = p->csum_ip,
 		.tx_csum_tcp = p->csum_tcp,
 		.rx_csum = p->rx_csum,
+		.vlan = p->conf.vlan,
+		.tx_vlan = p->tx_vlan,
 		.trust_rx_csum = p->conf.trust_rx_checksum,
 		.rx_pool = p->rx_pool,
 		.rx_kept = pools_rx_kept(p->conf.kind, p->queues),

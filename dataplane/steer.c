@@ -49,6 +49,25 @@ static unsigned flow_owner(const struct steer_table *t, const struct flow *f, un
 	return here;
 }
 
+/* Where the pieces of a packet meet: any core, but for all of them the same. */
+static unsigned fragment_owner(const struct steer_table *t, const struct rte_ipv4_hdr *ip)
+{
+	struct {
+		uint32_t from, to, id;
+	} name = {ip->src_addr, ip->dst_addr, ip->packet_id};
+
+	return (unsigned)(siphash13(t->key, &name, sizeof(name)) % t->core_count);
+}
+
+static bool is_fragment(struct bytes in)
+{
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)in.p;
+
+	return in.n >= sizeof(*ip) && ip->version_ihl >> 4 == 4 &&
+	       (ip->fragment_offset &
+		       rte_cpu_to_be_16(RTE_IPV4_HDR_OFFSET_MASK | RTE_IPV4_HDR_MF_FLAG));
+}
+
 /* The IPv4 header at the start of in, whole, of an unfragmented TCP packet?  Returns its length. */
 static size_t ip_header(struct bytes in, uint8_t *protocol_r)
 {
@@ -88,6 +107,8 @@ unsigned steer_owner(const struct steer_table *t, const struct rte_mbuf *frame, 
 		get16(in.p + 12) != RTE_ETHER_TYPE_IPV4)
 		return here;
 	in = bytes_skip(in, sizeof(struct rte_ether_hdr));
+	if (unlikely(is_fragment(in)))
+		return fragment_owner(t, (const struct rte_ipv4_hdr *)in.p);
 	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)in.p;
 	size_t header = ip_header(in, &protocol);
 	if (!header)

@@ -10,6 +10,7 @@ static void port_convert(const struct config_port *p, struct port_conf *out)
 	out->kind = (enum port_kind)p->kind;
 	memcpy(out->mac, p->mac.octets, sizeof(out->mac));
 	out->mtu = (uint16_t)p->mtu;
+	out->vlan = (uint16_t)p->vlan;
 	out->queues = (uint16_t)p->queues;
 	out->address_count = MIN(p->addresses.n, (uint32_t)PORT_ADDRESSES_MAX);
 	for (unsigned i = 0; i < out->address_count; i++)

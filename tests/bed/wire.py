@@ -89,7 +89,17 @@ class Wire(beds.Bed):
                    *(["nodad"] if ":" in a else []))
 
     def set_up_router_side(self):
-        self.set_up(self.ns, self.interface, ROUTER + "/24", ROUTER6 + "/64")
+        interface, vlan = self.interface, self.peer_options.get("vlan")
+        if vlan:
+            # XDP does not see a tag that the kernel carries beside the frame
+            proc.run(["ip", "netns", "exec", self.ns, "ethtool", "-K", interface, "txvlan", "off"],
+                     check=False)
+            self.set_up(self.ns, interface)
+            interface = f"v{vlan}"
+            net.ip(self.ns, "link", "del", interface, check=False)
+            net.ip(self.ns, "link", "add", "link", self.interface, "name", interface, "type", "vlan",
+                   "id", str(vlan))
+        self.set_up(self.ns, interface, ROUTER + "/24", ROUTER6 + "/64")
 
     # ---- the stack ----
 

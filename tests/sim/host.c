@@ -90,6 +90,7 @@ void host_init(struct host *h, const struct host_conf *conf, struct host_pools *
 		.tcp = conf->tcp,
 		.ports[0] = {.mac = {2, 0, 0, 0, 0, conf->mac},
 			     .mtu = conf->mtu,
+			     .vlan = conf->vlan,
 			     .address[0] = {.ip = host_ip(h), .prefix = 96 + 24},
 			     .address_count = 1,
 			     .trust_rx_csum = conf->trust_csum},

@@ -17,7 +17,7 @@ struct host_pools {
 struct host_conf {
 	uint32_t address; /* host byte order; the network is /24 */
 	uint8_t mac;      /* last octet */
-	uint16_t mtu;
+	uint16_t mtu, vlan;
 	uint32_t connections_max, rcv_buffer, snd_buffer;
 	bool trust_csum;
 	bool hold_tx; /* keep sent mbufs for a while, as drivers do */

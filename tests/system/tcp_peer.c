@@ -4,8 +4,8 @@
  *
  *     tcp_peer port=tap,dtap address=198.18.0.2/24 gateway=198.18.0.1 [KEY=VALUE]...
  *
- * KEY: port address gateway mtu queues cores cpus connections mbufs ring chunks trust extra prefix
- *      connect=ADDRESS,PORT,COUNT,OCTETS: open COUNT connections to an echo server
+ * KEY: port address gateway mtu vlan queues cores cpus connections mbufs ring chunks trust extra
+ * prefix connect=ADDRESS,PORT,COUNT,OCTETS: open COUNT connections to an echo server
  *
  * Port 7 echoes.  Port 9 reads a header of 16 octets (seed, count; little endian) and a stream, and
  * answers the number of octets as text, or at which one the stream was not the pattern.  Port 19
@@ -372,6 +372,8 @@ static int parse_number(struct options *o, struct port_conf *p, const char *key,
 	}
 	if (strcmp(key, "mtu") == 0)
 		p->mtu = (uint16_t)value;
+	else if (strcmp(key, "vlan") == 0)
+		p->vlan = (uint16_t)value;
 	else if (strcmp(key, "queues") == 0)
 		p->queues = (uint16_t)value;
 	else if (strcmp(key, "trust") == 0)
