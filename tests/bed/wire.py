@@ -17,6 +17,7 @@ from bed import bed as beds
 from bed import build, net, proc
 
 PEER = "tests/system/tcp_peer"
+VLAN_PROGRAM = os.path.join(os.path.dirname(__file__), "../system/vlan.bpf.c")
 STACK, ROUTER, CLIENT, ROUTER_CLIENT = "198.18.0.2", "198.18.0.1", "198.18.20.2", "198.18.20.1"
 STACK6, ROUTER6 = "2001:2:0:1::2", "2001:2:0:1::1"
 CLIENT6, ROUTER_CLIENT6 = "2001:2:0:20::2", "2001:2:0:20::1"
@@ -89,17 +90,25 @@ class Wire(beds.Bed):
                    *(["nodad"] if ":" in a else []))
 
     def set_up_router_side(self):
-        interface, vlan = self.interface, self.peer_options.get("vlan")
-        if vlan:
-            # XDP does not see a tag that the kernel carries beside the frame
-            proc.run(["ip", "netns", "exec", self.ns, "ethtool", "-K", interface, "txvlan", "off"],
-                     check=False)
-            self.set_up(self.ns, interface)
-            interface = f"v{vlan}"
-            net.ip(self.ns, "link", "del", interface, check=False)
-            net.ip(self.ns, "link", "add", "link", self.interface, "name", interface, "type", "vlan",
-                   "id", str(vlan))
-        self.set_up(self.ns, interface, ROUTER + "/24", ROUTER6 + "/64")
+        if "vlan" in self.peer_options:
+            self.tag(self.peer_options["vlan"])
+        self.set_up(self.ns, self.interface, ROUTER + "/24", ROUTER6 + "/64")
+
+    def tag(self, vlan):
+        """The router's end of the link is in a VLAN: its kernel puts tags in and takes them off."""
+        program = self.path("vlan.o")
+        proc.run(["clang", "-O2", "-g", "-target", "bpf", f"-DVLAN={vlan}",
+                  "-I/usr/include/x86_64-linux-gnu", "-c", VLAN_PROGRAM, "-o", program])
+        inside = ["ip", "netns", "exec", self.ns]
+        # XDP does not see a tag that the kernel carries beside the frame
+        proc.run([*inside, "ethtool", "-K", self.interface, "txvlan", "off"], check=False)
+        proc.run([*inside, "tc", "qdisc", "add", "dev", self.interface, "clsact"])
+        for way, section in (("egress", "push"), ("ingress", "pop")):
+            proc.run([*inside, "tc", "filter", "add", "dev", self.interface, way, "bpf", "da",
+                      "obj", program, "sec", section])
+
+    def untag(self):
+        proc.run(["ip", "netns", "exec", self.ns, "tc", "qdisc", "del", "dev", self.interface, "clsact"])
 
     # ---- the stack ----
 
