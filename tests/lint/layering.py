@@ -21,7 +21,8 @@ ROOMS = {
                   "store/"],
     "store/control/": None,  # everything
     "store/ctl/": ["dataplane/base/"],
-    "bench/": ["dataplane/base/", "dataplane/base/rt/", "dataplane/", "smtp/", "store/"],
+    "bench/": ["dataplane/base/", "dataplane/base/rt/", "dataplane/", "dataplane/tls/", "smtp/",
+               "store/"],
     "tests/": None,
 }
 # Rooms that do without DPDK.

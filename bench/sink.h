@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The sink: a mail server that takes everything, checks what it takes and keeps nothing of it, or
+ * fails as it was told.  By smtp/session.  OWNER: the engine's thread; main reads the figures. */
+#pragma once
+#include "bench/engine.h"
+#include "bench/hist.h"
+#include "bench/ledger.h"
+#include "dataplane/tls/tls.h"
+
+enum sink_stage {
+	SINK_CONNECT,
+	SINK_HELO,
+	SINK_MAIL,
+	SINK_RCPT,
+	SINK_DATA,
+	SINK_END, /* of data */
+	SINK_STAGE_N
+};
+extern const char *const sink_stage_names[SINK_STAGE_N];
+
+enum sink_failure { SINK_4XX, SINK_5XX, SINK_DROP, SINK_FAILURE_N };
+
+struct sink_conf {
+	struct endpoint at;
+	uint32_t sessions_max;
+	double fail[SINK_STAGE_N][SINK_FAILURE_N]; /* shares, 0..1 */
+	uint64_t delay_us[SINK_STAGE_N];
+	/* Mutants, for the tests of the proof: every n-th message is answered 250 and forgotten,
+	 * noted twice, or noted with an octet changed.  0: never. */
+	uint32_t lose, twice, alter;
+	char hostname[256];
+	bool starttls, tls;
+};
+
+struct sink_figures {
+	_Atomic uint64_t connections, messages, rcpts, octets;
+	_Atomic uint64_t altered, foreign;
+	_Atomic uint64_t failures[SINK_STAGE_N][SINK_FAILURE_N]; /* of those asked for */
+	_Atomic uint32_t open;
+	_Atomic uint64_t first_us, last_us; /* messages */
+	struct hist end_to_end_us;          /* from a source on the same machine */
+};
+
+struct sink;
+
+struct sink *sink_create(const struct sink_conf *conf, struct engine *e, struct tls *tls,
+	struct tls_config *tls_config, struct ledger *ledger);
+void sink_destroy(struct sink **s);
+/* 0 or -errno. */
+int sink_listen(struct sink *s) WARN_UNUSED;
+unsigned sink_poll(void *sink, uint64_t now_us);
+struct sink_figures *sink_figures(struct sink *s);

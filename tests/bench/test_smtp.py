@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""bypost-bench against itself on bypost's own stack, without a kernel in the way."""
+
+import json
+import os
+import signal
+
+from bed import build, proc
+from bed.harness import equal, test
+
+MESSAGES = 3000
+
+
+def run_pair(work, *source_args):
+    program = build.program(os.environ["BYPOST_BUILD"], "bench/bypost-bench")
+    socket = f"/run/bypost-{os.urandom(3).hex()}.memif"
+    paths = {end: f"{work}/{end}.ledger" for end in ("source", "sink")}
+    sink = proc.start([program, "sink", "--engine", "dpdk", "--port", "memif," + socket, "--address",
+                       "198.18.0.1/24", "--json", "--ledger", paths["sink"], ":25"],
+                      work + "/sink.log")
+    try:
+        proc.wait_for("the sink's port", lambda: os.path.exists(socket), 20)
+        source = proc.run([program, "source", "--engine", "dpdk", "--port",
+                           f"memif,{socket},role=client", "--address", "198.18.0.2/24", "--json",
+                           "--ledger", paths["source"], *source_args, "198.18.0.1"], timeout=100)
+    finally:
+        proc.send(sink, signal.SIGTERM)
+        proc.wait_end(sink, 20)
+    found = json.loads(proc.run([program, "match", paths["source"], paths["sink"]]).stdout)
+    sent = next(line for line in source.stdout.splitlines() if line.startswith("{"))
+    return json.loads(sent), found
+
+
+@test("bench: bypost-bench over memif, many messages in a connection", seconds=150)
+def many(work):
+    sent, found = run_pair(work, "-s", "20", "-m", str(MESSAGES), "-d", "-l", "10000")
+    equal((sent["accepted"], found["received"]), (MESSAGES, MESSAGES), "messages")
+
+
+@test("bench: bypost-bench over memif, open loop, a connection for each message", seconds=150)
+def single(work):
+    sent, found = run_pair(work, "-s", "50", "--rate", "500", "--seconds", "3", "--warm-up", "1")
+    equal(sent["accepted"], found["received"], "messages")
