@@ -284,6 +284,9 @@ static void conn_advance(struct conn *c)
 	if (c->state == CONN_READY) {
 		list_remove(&c->link);
 		list_push_head(&c->site->idle, &c->link);
+	} else if (smtp_client_works(&c->client)) {
+		list_remove(&c->link);
+		list_push_tail(&c->d->relay.working, &c->link);
 	}
 	conn_arm(c);
 }
@@ -501,6 +504,12 @@ void conn_dane_known(struct conn *c)
 {
 	if (c->state == CONN_LOOKING && !conn_open(c))
 		conn_over(c);
+}
+
+void conn_go_on(struct conn *c)
+{
+	list_remove(&c->link);
+	conn_advance(c);
 }
 
 void conn_work(struct conn *c)

@@ -45,6 +45,7 @@ struct conn {
 	char host[DNS_NAME_MAX + 1];
 	char tls[24]; /* for the log: "TLSv1.3/verified", "-" */
 	struct dane dane;
+	struct sasl_client sasl;
 	uint16_t end_code; /* how the session ended */
 	uint8_t end_status[3];
 	char end_text[SMTP_REPLY_TEXT_MAX + 1];
@@ -61,6 +62,8 @@ bool conn_connect(struct conn *c);
 void conn_dane_known(struct conn *c);
 /* READY: take what is ready at the site, or leave. */
 void conn_work(struct conn *c);
+/* It has been waiting for time to work out its part in AUTH. */
+void conn_go_on(struct conn *c);
 /* Say QUIT when nothing is under way. */
 void conn_leave(struct conn *c);
 /* RST, and forget: at the end of the worker. */

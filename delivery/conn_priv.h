@@ -12,7 +12,7 @@ void conn_tls_reset(struct conn *c);
 bool conn_tls_wants_records(const struct conn *c);
 /* The records are known, or not wanted.  False: the host cannot be used now; end_set is done. */
 bool conn_tls_settle(struct conn *c);
-void conn_tls_demand(const struct conn *c, struct smtp_client_demand *demand);
+void conn_tls_demand(struct conn *c, struct smtp_client_demand *demand);
 /* Put TLS on the stream; on_secure or on_close follows, or the session has ended. */
 void conn_tls_begin(struct conn *c);
 void conn_tls_secured(struct conn *c);

@@ -65,11 +65,14 @@ bool conn_tls_settle(struct conn *c)
 	return true;
 }
 
-void conn_tls_demand(const struct conn *c, struct smtp_client_demand *demand)
+void conn_tls_demand(struct conn *c, struct smtp_client_demand *demand)
 {
 	const struct hop *hop = hop_of(c);
 
 	demand->secured = hop->transport == HOP_SMTPS;
+	demand->login = hop->login;
+	demand->salted = &c->site->salted;
+	demand->sasl = &c->sasl;
 	demand->lmtp = hop->transport == HOP_LMTP;
 	demand->tls = c->level == TLS_LEVEL_NONE  ? SMTP_CLIENT_TLS_NONE
 		      : c->level == TLS_LEVEL_MAY ? SMTP_CLIENT_TLS_MAY

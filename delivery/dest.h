@@ -54,6 +54,7 @@ struct site {
 	uint64_t clear_until_us[ROUTE_ADDRESSES_MAX]; /* TLS failed there and can be done without */
 	struct tls_ticket *ticket;                    /* of the last session with a host; or NULL */
 	uint32_t ticket_print;                        /* what it was trusted for */
+	struct sasl_salted salted;                    /* of the login there */
 	struct route route;
 	uint16_t code; /* why it is down */
 	uint8_t status[3];

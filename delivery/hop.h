@@ -3,6 +3,7 @@
  * configuration, then constant; any thread reads. */
 #pragma once
 #include "dataplane/base/bytes.h"
+#include "smtp/sasl_client.h"
 
 enum hop_transport {
 	HOP_SMTP,
@@ -28,6 +29,7 @@ struct hop {
 	 * it is this that makes TLS_LEVEL_VERIFY worth anything for a domain with MX records. */
 	const char *const *names;
 	uint32_t name_count;
+	const struct sasl_login *login; /* AUTH; NULL: none */
 };
 
 /* "may" */

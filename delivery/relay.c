@@ -10,6 +10,7 @@ int relay_init(struct delivery *d, uint32_t max)
 	*t = (struct relay){.max = max};
 	list_init(&t->free);
 	list_init(&t->closed);
+	list_init(&t->working);
 	list_init(&t->kick);
 	t->conns = calloc(max, sizeof(*t->conns));
 	if (!t->conns)
@@ -173,9 +174,18 @@ static unsigned site_poll(struct delivery *d, struct site *s)
 	return n;
 }
 
+/* One slice a lap, in turn. */
+static unsigned working_poll(struct delivery *d)
+{
+	if (list_empty(&d->relay.working))
+		return 0;
+	conn_go_on(list_entry(d->relay.working.next, struct conn, link));
+	return 1;
+}
+
 unsigned relay_poll(struct delivery *d)
 {
-	unsigned n = closed_poll(d);
+	unsigned n = closed_poll(d) + working_poll(d);
 	struct list kick;
 
 	if (d->draining)

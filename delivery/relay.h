@@ -8,8 +8,9 @@ struct relay {
 	struct conn *conns;
 	uint32_t max;
 	struct list free, closed;
-	struct list kick; /* sites with something to do */
-	bool made_room;   /* in this poll */
+	struct list working; /* connections that work out their part in AUTH */
+	struct list kick;    /* sites with something to do */
+	bool made_room;      /* in this poll */
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The client's life: replies to verdicts.  What is sent is in client_output.c. */
 #include "smtp/client_priv.h"
+#include "dataplane/base/codec.h"
 
 void smtp_client_init(
 	struct smtp_client *c, const struct smtp_client_ops *ops, void *ctx, const char *hostname)
@@ -91,7 +92,7 @@ void client_fail(struct smtp_client *c, const char *why)
 }
 
 /* A verdict of our own on the session; code and enhanced as a reply's. */
-static void refuse_session(
+void client_refuse_session(
 	struct smtp_client *c, uint16_t code, const char *enhanced, const char *why)
 {
 	reply_info_make(&c->local, code, enhanced, why);
@@ -148,6 +149,7 @@ void smtp_client_secured(struct smtp_client *c)
 	c->demand.secured = true;
 	reply_parser_init(&c->parser);
 	c->ext = 0;
+	c->mechanisms = 0;
 	c->size_max = 0;
 	client_set_state(c, SMTP_CLIENT_EHLO, true);
 }
@@ -169,7 +171,7 @@ void smtp_client_disconnected(struct smtp_client *c, const char *why)
 
 void smtp_client_give_up(struct smtp_client *c, const char *enhanced, const char *why)
 {
-	refuse_session(c, 454, enhanced, why);
+	client_refuse_session(c, 454, enhanced, why);
 }
 
 /* RFC 5321 4.5.3.2 */
@@ -181,6 +183,7 @@ uint64_t smtp_client_timeout_us(const struct smtp_client *c)
 		[SMTP_CLIENT_HELO] = 300,
 		[SMTP_CLIENT_STARTTLS] = 300,
 		[SMTP_CLIENT_HANDSHAKE] = 60, /* chosen: a few round trips and a signature */
+		[SMTP_CLIENT_AUTH] = 300,
 		[SMTP_CLIENT_READY] = 300,
 		[SMTP_CLIENT_ENVELOPE] = 300,
 		[SMTP_CLIENT_DATA] = 120,
@@ -202,6 +205,11 @@ static void learn_size(struct smtp_client *c, struct bytes params)
 		c->size_max = 0;
 }
 
+static void learn_auth(struct smtp_client *c, struct bytes params)
+{
+	c->mechanisms |= (uint8_t)sasl_client_offered(params);
+}
+
 static void learn_extension(struct smtp_client *c, struct bytes line)
 {
 	static const struct {
@@ -213,6 +221,7 @@ static void learn_extension(struct smtp_client *c, struct bytes line)
 		{"8BITMIME",   SMTP_EXT_8BITMIME,   NULL      },
 		{"CHUNKING",   SMTP_EXT_CHUNKING,   NULL      },
 		{"STARTTLS",   SMTP_EXT_STARTTLS,   NULL      },
+		{"AUTH",       SMTP_EXT_AUTH,       learn_auth},
 		{"SIZE",       SMTP_EXT_SIZE,       learn_size},
 	};
 	ptrdiff_t space = bytes_find(line, ' ', 0);
@@ -235,6 +244,20 @@ static void on_greeting(struct smtp_client *c, const struct smtp_reply_info *r)
 		client_end_session(c, SMTP_RCPT_DEFER, r);
 }
 
+static void authenticate(struct smtp_client *c)
+{
+	const struct smtp_client_demand *d = &c->demand;
+
+	if (!d->login)
+		become_ready(c);
+	else if (sasl_client_begin(d->sasl, d->login, d->salted, c->mechanisms, d->secured))
+		client_set_state(c, SMTP_CLIENT_AUTH, true);
+	else
+		client_refuse_session(c, 454, "4.7.0",
+			d->secured ? "AUTH is required here and no mechanism of ours is offered"
+				   : "AUTH is required here and not safe without TLS");
+}
+
 /* The peer has introduced itself: what is left to do before it gets mail. */
 static void introduced(struct smtp_client *c)
 {
@@ -243,9 +266,9 @@ static void introduced(struct smtp_client *c)
 	if (wanted && c->ext & SMTP_EXT_STARTTLS)
 		client_set_state(c, SMTP_CLIENT_STARTTLS, true);
 	else if (wanted && c->demand.tls == SMTP_CLIENT_TLS_MUST)
-		refuse_session(c, 454, "4.7.4", "TLS is required here and not offered");
+		client_refuse_session(c, 454, "4.7.4", "TLS is required here and not offered");
 	else
-		become_ready(c);
+		authenticate(c);
 }
 
 static void on_ehlo(struct smtp_client *c, const struct smtp_reply_info *r)
@@ -273,7 +296,7 @@ static void on_starttls(struct smtp_client *c, const struct smtp_reply_info *r)
 	if (r->code == 220) {
 		client_set_state(c, SMTP_CLIENT_HANDSHAKE, false);
 	} else if (c->demand.tls == SMTP_CLIENT_TLS_MAY && r->code >= 400) {
-		become_ready(c); /* RFC 3207 4: the session goes on as it was */
+		authenticate(c); /* RFC 3207 4: the session goes on as it was */
 	} else {
 		client_end_session(c, SMTP_RCPT_DEFER, r);
 	}
@@ -395,12 +418,43 @@ static void on_quit(struct smtp_client *c, const struct smtp_reply_info *r)
 	client_end_session(c, SMTP_RCPT_DEFER, r);
 }
 
+static void on_challenge(struct smtp_client *c)
+{
+	uint8_t memory[SMTP_REPLY_LINE_MAX];
+	struct buf challenge;
+
+	buf_init(&challenge, memory, sizeof(memory));
+	if (base64_decode(&challenge, reply_parser_text(&c->parser)) < 0)
+		client_fail(c, "the peer's challenge is no base64");
+	else
+		client_auth_step(c, buf_view(&challenge));
+}
+
+static void on_auth(struct smtp_client *c, const struct smtp_reply_info *r)
+{
+	bool proven = sasl_client_proven(c->demand.sasl);
+
+	if (r->code == 334) {
+		on_challenge(c);
+		return;
+	}
+	sasl_client_end(c->demand.sasl);
+	c->known = r->code / 100 == 2 && proven;
+	if (c->known)
+		become_ready(c);
+	else if (r->code / 100 == 2)
+		client_refuse_session(c, 454, "4.7.8", "the peer has not proven who it is");
+	else
+		client_end_session(c, SMTP_RCPT_DEFER, r);
+}
+
 static void (*const handlers[])(struct smtp_client *c, const struct smtp_reply_info *r) = {
 	[SMTP_CLIENT_GREETING] = on_greeting,
 	[SMTP_CLIENT_EHLO] = on_ehlo,
 	[SMTP_CLIENT_HELO] = on_helo,
 	[SMTP_CLIENT_STARTTLS] = on_starttls,
 	[SMTP_CLIENT_HANDSHAKE] = NULL,
+	[SMTP_CLIENT_AUTH] = on_auth,
 	[SMTP_CLIENT_READY] = NULL,
 	[SMTP_CLIENT_ENVELOPE] = on_envelope,
 	[SMTP_CLIENT_DATA] = on_envelope,
@@ -416,7 +470,7 @@ static bool reply_expected(const struct smtp_client *c)
 {
 	if (c->state == SMTP_CLIENT_ENVELOPE || c->state == SMTP_CLIENT_DATA)
 		return c->replied < c->sent;
-	return !c->due && handlers[c->state];
+	return !c->due && !c->working && handlers[c->state];
 }
 
 static void on_reply(struct smtp_client *c)

@@ -7,6 +7,7 @@
 #pragma once
 #include "smtp/data.h"
 #include "smtp/reply_parse.h"
+#include "smtp/sasl_client.h"
 
 #define SMTP_CLIENT_RCPT_MAX 1024 /* recipients of one message; MESSAGE_RCPT_MAX is below */
 #define SMTP_CLIENT_BDAT_MIN                                                                       \
@@ -50,6 +51,11 @@ struct smtp_client_demand {
 	uint8_t tls;  /* enum smtp_client_tls */
 	bool secured; /* there is TLS from the first octet on (RFC 8314) */
 	bool lmtp;    /* RFC 2033: LHLO, and a reply for each recipient */
+	/* No message without AUTH as this user; NULL: none.  The memory lives as long as the
+	 * session. */
+	const struct sasl_login *login;
+	struct sasl_salted *salted;
+	struct sasl_client *sasl;
 };
 
 struct smtp_client_message {
@@ -65,6 +71,7 @@ enum smtp_client_state {
 	SMTP_CLIENT_HELO,
 	SMTP_CLIENT_STARTTLS,
 	SMTP_CLIENT_HANDSHAKE, /* the user begins one, and calls smtp_client_secured behind it */
+	SMTP_CLIENT_AUTH,
 	SMTP_CLIENT_READY,
 	SMTP_CLIENT_ENVELOPE,
 	SMTP_CLIENT_DATA,
@@ -81,6 +88,7 @@ enum smtp_client_ext {
 	SMTP_EXT_8BITMIME = 1 << 2,
 	SMTP_EXT_CHUNKING = 1 << 3,
 	SMTP_EXT_STARTTLS = 1 << 4,
+	SMTP_EXT_AUTH = 1 << 5,
 };
 
 /* Users embed it and leave its fields alone. */
@@ -96,8 +104,13 @@ struct smtp_client {
 	bool mail_ok;  /* the peer has a transaction open */
 	bool refused;  /* MAIL was refused, or the message cannot go to this peer */
 	bool chunked;  /* the content goes with BDAT */
-	bool waiting;  /* no content yet: smtp_client_content_ready is due */
-	uint64_t size_max; /* the peer's SIZE; 0: none given */
+	bool working;  /* AUTH has hashing to do: smtp_client_output does some of it */
+	bool auth_begun, known; /* AUTH is said, is done */
+	uint16_t answer_n;
+	uint8_t answer[SASL_MESSAGE_MAX]; /* to a challenge */
+	uint8_t mechanisms;               /* offered: enum sasl_client_mechanism */
+	bool waiting;                     /* no content yet: smtp_client_content_ready is due */
+	uint64_t size_max;                /* the peer's SIZE; 0: none given */
 	struct smtp_client_message m;
 	/* Commands of the envelope: 0 MAIL, 1..n RCPT, n + 1 DATA. */
 	uint32_t sent, replied;  /* commands sent, replies received */
@@ -136,6 +149,11 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
 #define SMTP_CLIENT_OUTPUT_MIN 512
 size_t smtp_client_output(struct smtp_client *c, struct buf *out);
 void smtp_client_content_ready(struct smtp_client *c);
+/* Is smtp_client_output to be called again when there is time, though nothing came? */
+static inline bool smtp_client_works(const struct smtp_client *c)
+{
+	return c->working;
+}
 /* Say QUIT when ready (no message under way). */
 void smtp_client_quit(struct smtp_client *c);
 /* The connection is gone: unfinished recipients are deferred with this text, on_end follows. */

@@ -2,6 +2,7 @@
  * What the client sends, by state: the envelope, pipelined when offered; the content with DATA, or
  * with BDAT (RFC 3030) when it is large. */
 #include "smtp/client_priv.h"
+#include "dataplane/base/codec.h"
 
 /* What forbids sending this message to this peer at all. */
 static bool refuse_locally(struct smtp_client *c)
@@ -138,6 +139,70 @@ static bool output_content(struct smtp_client *c, struct buf *out)
 	return !c->waiting;
 }
 
+/* ---- AUTH (RFC 4954) ---- */
+
+static void auth_next(struct smtp_client *c, enum sasl_client_next next)
+{
+	c->working = next == SASL_CLIENT_WORK;
+	c->due = next == SASL_CLIENT_SEND;
+	if (next != SASL_CLIENT_BAD)
+		return;
+	sasl_client_end(c->demand.sasl);
+	client_refuse_session(c, 454, "4.7.8", "the peer's part in AUTH makes no sense");
+}
+
+void client_auth_step(struct smtp_client *c, struct bytes challenge)
+{
+	struct buf answer;
+
+	buf_init(&answer, c->answer, sizeof(c->answer));
+	auth_next(c, sasl_client_challenge(c->demand.sasl, challenge, &answer));
+	c->answer_n = (uint16_t)answer.n;
+}
+
+static void auth_work(struct smtp_client *c)
+{
+	struct buf answer;
+
+	buf_init(&answer, c->answer, sizeof(c->answer));
+	auth_next(c, sasl_client_work(c->demand.sasl, &answer));
+	c->answer_n = (uint16_t)answer.n;
+}
+
+static void put_auth(struct smtp_client *c, struct buf *out)
+{
+	struct sasl_client *s = c->demand.sasl;
+	struct buf initial;
+
+	buf_printf(out, "AUTH %s", sasl_client_name(s));
+	buf_init(&initial, c->answer, sizeof(c->answer));
+	if (sasl_client_initial(s, &initial)) {
+		buf_str(out, " ");
+		base64_encode(out, buf_view(&initial));
+	}
+	c->auth_begun = true;
+}
+
+/* One line: the command, or the answer to a challenge. */
+static bool output_auth(struct smtp_client *c, struct buf *out)
+{
+	if (c->working) {
+		auth_work(c);
+		if (c->working)
+			return false; /* not more than a slice at a time */
+	}
+	if (!c->due || buf_space(out) < SMTP_CLIENT_OUTPUT_MIN)
+		return false;
+	if (c->auth_begun)
+		base64_encode(out, bytes_make(c->answer, c->answer_n));
+	else
+		put_auth(c, out);
+	buf_str(out, "\r\n");
+	explicit_bzero(c->answer, sizeof(c->answer));
+	c->due = false;
+	return true;
+}
+
 static bool output_due(struct smtp_client *c, struct buf *out)
 {
 	static const char *const words[] = {
@@ -168,6 +233,8 @@ static bool output_step(struct smtp_client *c, struct buf *out)
 	case SMTP_CLIENT_RSET:
 	case SMTP_CLIENT_QUIT:
 		return output_due(c, out);
+	case SMTP_CLIENT_AUTH:
+		return output_auth(c, out);
 	case SMTP_CLIENT_ENVELOPE:
 		return output_envelope(c, out);
 	case SMTP_CLIENT_CONTENT:

@@ -15,5 +15,10 @@ void client_end_session(
 	struct smtp_client *c, enum smtp_rcpt_result result, const struct smtp_reply_info *reply);
 /* The same, deferred for a reason of our own. */
 void client_fail(struct smtp_client *c, const char *why);
+/* A verdict of our own on the session, deferred; code and enhanced as a reply's. */
+void client_refuse_session(
+	struct smtp_client *c, uint16_t code, const char *enhanced, const char *why);
+/* The peer's challenge, decoded: an answer to it, now or when it is worked out. */
+void client_auth_step(struct smtp_client *c, struct bytes challenge);
 /* Number of DATA or BDAT among the commands of the envelope. */
 uint32_t client_data_command(const struct smtp_client *c);

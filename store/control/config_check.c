@@ -143,6 +143,13 @@ static int check_route(struct check *k, const struct config_root *c, unsigned i)
 		if (strcmp(c->relay.routes[j].domain, r->domain) == 0)
 			return fail(k, "has an entry already", "relay.routes[%u].domain", i);
 	}
+	if (r->user[0] && !r->host[0])
+		return fail(k, "needs a host", "relay.routes[%u].user", i);
+	if (r->user[0] && !r->password_file[0])
+		return fail(k, "is required with user", "relay.routes[%u].password_file", i);
+	enum tls_level level = (enum tls_level)(r->tls ? r->tls - 1 : c->delivery.tls);
+	if (r->user[0] && r->transport != HOP_SMTPS && level < TLS_LEVEL_ENCRYPT)
+		return fail(k, "must be encrypt, dane or verify with user", "%s", path);
 	return r->tls == 0 ? 0 : check_level(k, c, (enum tls_level)(r->tls - 1), path);
 }
 

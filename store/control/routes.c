@@ -1,6 +1,61 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "store/control/routes.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct login {
+	struct sasl_login public; /* what the rows point to */
+	char password[SASL_PASSWORD_MAX + 1];
+};
+
+struct making {
+	struct routes *routes;
+	unsigned row;
+	char *error;
+	size_t error_n;
+};
+
+static int fail(const struct making *m, const char *path, const char *problem, int err)
+{
+	snprintf(m->error, m->error_n, "key relay.routes[%u].password_file: %s: %s", m->row, path,
+		problem);
+	return err;
+}
+
+/* The first line.  A password that others can read is none. */
+static int read_password(const struct making *m, const char *path, int fd, struct login *l)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fail(m, path, strerror(errno), -errno);
+	if (!S_ISREG(st.st_mode))
+		return fail(m, path, "is no file", -EINVAL);
+	if (st.st_mode & (S_IRWXG | S_IRWXO))
+		return fail(m, path, "others than its owner have rights to it (chmod 600)", -EPERM);
+	ssize_t n = read(fd, l->password, sizeof(l->password));
+	if (n < 0)
+		return fail(m, path, strerror(errno), -errno);
+	const char *end = memchr(l->password, '\n', (size_t)n);
+	if (!end && n == (ssize_t)sizeof(l->password))
+		return fail(m, path, "the password is too long", -EINVAL);
+	l->password[end ? end - l->password : n] = '\0';
+	return l->password[0] ? 0 : fail(m, path, "has no password", -EINVAL);
+}
+
+static int login_make(const struct making *m, const struct config_route *r, struct login *l)
+{
+	int fd = open(r->password_file, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail(m, r->password_file, strerror(errno), -errno);
+	int err = read_password(m, r->password_file, fd, l);
+	close(fd);
+	l->public = (struct sasl_login){.user = r->user, .password = l->password};
+	return err;
+}
 
 static void hop_make(const struct config_root *c, const struct config_route *r, struct hop *h)
 {
@@ -15,19 +70,32 @@ static void hop_make(const struct config_root *c, const struct config_route *r, 
 int routes_make(const struct config *c, struct routes *r, char *error, size_t error_n)
 {
 	const struct config_relay *relay = &c->root.relay;
+	struct making m = {.routes = r, .error = error, .error_n = error_n};
+	int err = 0;
 
-	*r = (struct routes){.hops = calloc(relay->routes_n + 1, sizeof(*r->hops))};
-	if (!r->hops) {
+	*r = (struct routes){.hops = calloc(relay->routes_n + 1, sizeof(*r->hops)),
+		.logins = calloc(relay->routes_n + 1, sizeof(*r->logins))};
+	if (!r->hops || !r->logins) {
 		snprintf(error, error_n, "key relay.routes: out of memory");
 		return -ENOMEM;
 	}
-	for (uint32_t i = 0; i < relay->routes_n; i++)
-		hop_make(&c->root, &relay->routes[i], &r->hops[r->count++]);
-	return 0;
+	for (; m.row < relay->routes_n && err == 0; m.row++) {
+		struct login *l = &r->logins[m.row];
+		struct hop *h = &r->hops[r->count++];
+		hop_make(&c->root, &relay->routes[m.row], h);
+		if (!relay->routes[m.row].user[0])
+			continue;
+		err = login_make(&m, &relay->routes[m.row], l);
+		h->login = &l->public;
+	}
+	return err;
 }
 
 void routes_free(struct routes *r)
 {
+	if (r->logins)
+		explicit_bzero(r->logins, (r->count + 1) * sizeof(*r->logins));
+	free(r->logins);
 	free(r->hops);
 	*r = (struct routes){0};
 }

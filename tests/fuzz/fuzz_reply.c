@@ -10,6 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct user {
 	struct smtp_client client;
+	struct sasl_salted salted;
+	struct sasl_client sasl;
 	unsigned ends, messages, verdicts[RCPTS];
 	unsigned started;
 	bool content_done, under_way;
@@ -99,13 +101,20 @@ static void flush(struct user *u)
 		buf_init(&out, memory, sizeof(memory));
 		smtp_client_output(&u->client, &out);
 		BUG_ON(out.overflow);
-	} while (out.n);
+	} while (out.n || smtp_client_works(&u->client));
 }
 
 static void demand(struct user *u, uint8_t how)
 {
+	static const struct sasl_login login = {.user = "user", .password = "pencil"};
 	struct smtp_client_demand d = {
 		.tls = how % 3, .lmtp = how & 16, .secured = (how & 96) == 96};
+
+	if (how & 128) {
+		d.login = &login;
+		d.salted = &u->salted;
+		d.sasl = &u->sasl;
+	}
 
 	smtp_client_demand(&u->client, &d);
 }

@@ -7,6 +7,7 @@ import time
 
 from bed import certs, mail
 from bed.bed import Bed
+from bed.proc import Failure
 from bed.harness import equal, expect, test
 from bed.nexthop import Mx, log_text, submit, wait_reason
 
@@ -101,3 +102,40 @@ def tls_routes(work):
         equal(plain.wait(1)[0][0]["tls"], {}, "level none")
         submit(bed, "x@sub.remote.example.net")
         wait_reason(bed, "no mail server is among the names allowed")
+
+
+@test("outbound AUTH: SCRAM-SHA-256, PLAIN and LOGIN at a smarthost, never in clear, never logged")
+def auth(work):
+    secret = "s3cret-of-the-relay"
+    password = work + "/password"
+    with open(password, "w") as f:
+        f.write(secret + "\n")
+    os.chmod(password, 0o600)
+    route = {"domain": "*", "host": MX + ":587", "tls": "encrypt", "user": "relay,1",
+             "password_file": password}
+    with Outbound(work, relay={"routes": [route]}, log={"level": "debug"}) as bed:
+        mx = bed.mx(port=587, user="relay=2C1", password=secret)
+        for i, mechanism in enumerate(("SCRAM-SHA-256", "SCRAM-SHA-256", "PLAIN", "LOGIN")):
+            mx.restart(mechanisms=[mechanism],
+                       user="relay=2C1" if mechanism.startswith("SCRAM") else "relay,1")
+            text = submit(bed, bed.far())
+            facts, got = mx.wait(i + 1)[i]
+            equal(facts["auth"], mechanism, "mechanism")
+            equal(mail.same(text, got), None, "content")
+        mx.restart(password="another")
+        submit(bed, bed.far())
+        wait_reason(bed, "535 5.7.8 no")
+        mx.restart(mechanisms=["NTLM"])
+        wait_reason(bed, "no mechanism of ours is offered")
+        mx.restart(password=secret, mechanisms=["PLAIN"])
+        mx.wait(5)
+        expect(secret not in log_text(bed), "the password is in the log")
+    os.chmod(password, 0o640)
+    bed = Outbound(work, "/open", relay={"routes": [route]})
+    try:
+        bed.start()
+    except Failure as e:
+        expect("relay.routes[0].password_file" in str(e) and "chmod 600" in str(e), f"says why: {e}")
+    else:
+        bed.stop()
+        expect(False, "a password that others can read was taken")
