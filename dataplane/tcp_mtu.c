@@ -98,7 +98,7 @@ void tcp_mtu_timeout(struct tcp_conn *c)
 	struct tcp_cold *cold = tcp_cold(c);
 	uint16_t least = payload_of_mtu(c, ip_is_v4(&c->key.peer) ? PMTU_MIN4 : PMTU_MIN6);
 	uint16_t base = (uint16_t)MAX(TCP_MSS_BASE, (uint32_t)least);
-	uint16_t mss = c->mss > base ? base : least;
+	uint16_t mss = c->mss >= base + TCP_MTU_STEP_MIN ? base : least;
 
 	if (cold->mss_probe)
 		tcp_mtu_probe_failed(c);
