@@ -5,7 +5,7 @@ policy."""
 import os
 import time
 
-from bed import certs, mail
+from bed import certs, mail, proc
 from bed.bed import Bed
 from bed.proc import Failure
 from bed.harness import equal, expect, test
@@ -51,7 +51,8 @@ def tls_may(work):
         mx.restart(starttls=True, break_tls=True)
         submit(bed, bed.far())
         equal(mx.wait(5)[4][0]["tls"], {}, "handshake failed: in clear")
-        expect("error=" in log_text(bed) and "next=clear" in log_text(bed), "the log says why")
+        proc.wait_for("the reason in the log", lambda: "error=" in log_text(bed) and
+                      "next=clear" in log_text(bed))
 
 
 @test("outbound TLS: encrypt and verify never send in clear or to the wrong host", seconds=120)
@@ -78,8 +79,8 @@ def tls_must(work):
                 mx.restart(cert=bed.chain, key=bed.private)
             facts, _ = mx.wait(1)[0]
             expect(facts["tls"], "over TLS")
-            expect(f"tls=TLSv1.3{'/verified' if level == 'verify' else ''} status=delivered"
-                   in log_text(bed), "the log says how")
+            line = f"tls=TLSv1.3{'/verified' if level == 'verify' else ''} status=delivered"
+            proc.wait_for(f"{line} in the log", lambda: line in log_text(bed))
 
 
 @test("outbound TLS: by routing table, from the first octet, with a certificate of our own")
