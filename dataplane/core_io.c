@@ -94,6 +94,11 @@ void core_io_env(struct core_io *io, struct stack_env *env_r)
 	env_r->whole = io->net->core_count > 1 ? env_whole : NULL;
 }
 
+void core_io_capture(struct core_io *io, struct capture_ring *ring)
+{
+	io->capture = ring;
+}
+
 /* ---- transmit ---- */
 
 /* A driver that cannot send chains would send what lies behind the first segment. */
@@ -139,6 +144,17 @@ static unsigned queue_send(
 	return done;
 }
 
+static unsigned captured_send(struct core_io *io, unsigned p, struct rte_mbuf **frames, unsigned n)
+{
+	const struct port *port = &io->net->ports[p];
+	struct capture_sending s;
+
+	capture_sending(&s, io->capture, p, frames, n);
+	unsigned done = queue_send(port, port->queue_of[io->core->index], frames, n);
+	capture_sent(&s, done);
+	return done;
+}
+
 /* One piece of the circle that does not wrap; returns frames that left. */
 static unsigned backlog_send(struct core_io *io, unsigned p)
 {
@@ -146,8 +162,15 @@ static unsigned backlog_send(struct core_io *io, unsigned p)
 	const struct port *port = &io->net->ports[p];
 	unsigned n = MIN(MIN(b->n, TX_BACKLOG_MAX - b->head), (unsigned)IO_BURST);
 	uint8_t queue = port->queue_of[io->core->index];
-	unsigned done = queue != PORT_NO_QUEUE ? queue_send(port, queue, b->frames + b->head, n)
-					       : dispatch_send(io, p, b->frames + b->head, n);
+	struct rte_mbuf **frames = b->frames + b->head;
+	unsigned done;
+
+	if (queue == PORT_NO_QUEUE)
+		done = dispatch_send(io, p, frames, n);
+	else if (unlikely(io->capture != NULL))
+		done = captured_send(io, p, frames, n);
+	else
+		done = queue_send(port, queue, frames, n);
 
 	b->head = (b->head + done) % TX_BACKLOG_MAX;
 	b->n -= done;
@@ -209,6 +232,8 @@ static unsigned receive_port(struct core_io *io, unsigned p, uint64_t now_us)
 		return 0;
 	counter_add(CTR_PORT_RX_PACKETS, n);
 	counter_add(CTR_PORT_RX_BYTES, octets(frames, n));
+	if (unlikely(io->capture != NULL))
+		capture_received(io->capture, p, frames, n);
 	if (unlikely(port->conf.vlan))
 		strip_tags(frames, n);
 	unsigned ours = dispatch_frames(io, p, frames, n);

@@ -10,6 +10,7 @@
 #include "dataplane/port.h"
 #include "dataplane/rss.h"
 #include "dataplane/stack.h"
+#include "dataplane/capture.h"
 
 struct rte_mempool;
 struct rte_mbuf;
@@ -79,7 +80,8 @@ struct core_io {
 	struct siphash_key rng_key;
 	uint64_t rng_counter;
 	uint64_t seen, strays; /* frames of ports with RSS, and those the card put elsewhere */
-	uint64_t nap_us;       /* next sleep where no descriptor tells of frames */
+	struct capture_ring *capture; /* frames are copied there; NULL: not */
+	uint64_t nap_us;              /* next sleep where no descriptor tells of frames */
 	struct tx_backlog tx[PORTS_MAX];
 };
 
@@ -114,6 +116,8 @@ void core_io_env(struct core_io *io, struct stack_env *env_r);
 
 unsigned core_io_receive(struct core_io *io, uint64_t now_us);
 unsigned core_io_transmit(struct core_io *io, uint64_t now_us);
+/* The core: copy frames into ring from now on; NULL: no more. */
+void core_io_capture(struct core_io *io, struct capture_ring *ring);
 /* Sleep until there are frames, a kick, or timeout_us have passed.  After waker_begin. */
 void core_io_wait(struct core_io *io, uint64_t timeout_us);
 /* Work was found: naps begin short again. */

@@ -34,6 +34,7 @@ static const struct admin_command commands[] = {
 	{"net routes",     admin_net_routes    },
 	{"tcp",            admin_tcp           },
 	{"tcp list",       admin_tcp_list      },
+	{"trace",          admin_trace         },
 	{"tcp show",       admin_tcp_show      },
 	{"store check",    admin_store_check   },
 	{"store stat",     admin_store_stat    },
@@ -401,6 +402,8 @@ void admin_destroy(struct admin **admin)
 		struct admin_client *c = list_entry(it, struct admin_client, node);
 		if (c->bev)
 			bufferevent_free(c->bev);
+		if (a->tracer == c)
+			admin_trace_free(c);
 		free(c->owned);
 		free(c);
 	}

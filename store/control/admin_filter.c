@@ -82,3 +82,31 @@ bool admin_conn_id(const char *text, uint32_t *core_r, struct conn_id *id_r)
 	return text && number_take(&text, core_r, '.') && number_take(&text, &id_r->index, '.') &&
 	       number_take(&text, &id_r->generation, '\0');
 }
+
+const char *admin_trace_request(const json_t *request, struct trace_request *r)
+{
+	bool conn_ok, peer_ok, seconds_ok, packets_ok, snap_ok;
+	const char *conn = admin_text(request, "conn", 40, &conn_ok);
+	const char *peer = admin_text(request, "peer", 64, &peer_ok);
+
+	*r = (struct trace_request){.by_conn = conn != NULL};
+	r->seconds = (uint32_t)admin_number(
+		request, "seconds", 30, ADMIN_TRACE_SECONDS_MAX, &seconds_ok);
+	r->packets = (uint32_t)admin_number(
+		request, "packets", 10000, ADMIN_TRACE_PACKETS_MAX, &packets_ok);
+	r->snap = (uint32_t)admin_number(
+		request, "snap", CAPTURE_SNAP_MAX, CAPTURE_SNAP_MAX, &snap_ok);
+	if (!conn_ok || !peer_ok || !conn == !peer)
+		return "either a peer or a connection is to be named";
+	if (conn && !admin_conn_id(conn, &r->core, &r->conn))
+		return "the connection must be as `tcp list` shows it, \"0.17.3\"";
+	if (peer && ip_net_parse(bytes_str(peer), &r->peer) < 0)
+		return "peer must be an address or a network";
+	if (!seconds_ok || r->seconds == 0)
+		return "seconds must be a number from 1 to 3600";
+	if (!packets_ok || r->packets == 0)
+		return "packets must be a number from 1 to 1000000";
+	if (!snap_ok || r->snap < ADMIN_TRACE_SNAP_MIN)
+		return "snap must be a number of octets from 64 to 16384";
+	return NULL;
+}

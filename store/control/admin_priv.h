@@ -86,6 +86,32 @@ struct tcp_work {
 	} u;
 };
 
+/* What `trace` asks for. */
+struct trace_request {
+	bool by_conn;
+	uint32_t core; /* by_conn: whose connection it is */
+	struct conn_id conn;
+	struct ip_net peer;
+	uint32_t seconds, packets, snap;
+};
+#define ADMIN_TRACE_SECONDS_MAX 3600
+#define ADMIN_TRACE_PACKETS_MAX 1000000
+#define ADMIN_TRACE_SNAP_MIN    64 /* headers; chosen */
+
+/* A trace under way; the rings are the client's `owned`. */
+struct trace_work {
+	struct trace_request request;
+	struct capture_ring *rings[CORES_MAX];
+	struct event *timer;
+	uint32_t core; /* the one that is being told */
+	bool stopping;
+	uint64_t until_us, sent, bytes;
+	union {
+		struct capture_op trace;
+		struct tcp_show_op show;
+	} u;
+};
+
 /* Neighbours or routes. */
 struct net_work {
 	struct net_op op;
@@ -111,6 +137,7 @@ struct admin_client {
 		struct user_work user;
 		struct tcp_work tcp;
 		struct net_work net;
+		struct trace_work trace;
 		struct store_check_op check;
 		struct store_stat_op stat;
 	} work;
@@ -124,7 +151,8 @@ struct admin {
 	char path[108];
 	struct list clients;
 	unsigned client_count;
-	struct list waiting; /* clients whose op waits for credit */
+	struct admin_client *tracer; /* one at a time; NULL: none */
+	struct list waiting;         /* clients whose op waits for credit */
 };
 
 /* Answers.  admin_send takes the reference. */
@@ -176,6 +204,7 @@ uint64_t admin_number(
 
 /* NULL: it is good, and *r is what it asks for; else what is wrong. */
 const char *admin_tcp_request(const json_t *request, struct tcp_request *r);
+const char *admin_trace_request(const json_t *request, struct trace_request *r);
 /* "core.index.generation"; NULL is none. */
 bool admin_conn_id(const char *text, uint32_t *core_r, struct conn_id *id_r);
 
@@ -200,3 +229,6 @@ void admin_net_routes(struct admin_client *c, const json_t *request);
 void admin_tcp(struct admin_client *c, const json_t *request);
 void admin_tcp_list(struct admin_client *c, const json_t *request);
 void admin_tcp_show(struct admin_client *c, const json_t *request);
+void admin_trace(struct admin_client *c, const json_t *request);
+/* The daemon ends: what a trace holds. */
+void admin_trace_free(struct admin_client *c);

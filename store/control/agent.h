@@ -4,6 +4,7 @@
  * Each op is the asker's memory until its done(); what a core answers is a copy. */
 #pragma once
 #include "dataplane/inspect.h"
+#include "dataplane/capture.h"
 #include "store/control/daemon.h"
 
 #define AGENT_CREDITS 8   /* questions under way per core and asker; chosen */
@@ -15,6 +16,7 @@ enum agent_question {
 	ASK_TCP_LIST = 1, /* tcp_list_op */
 	ASK_TCP_SHOW,     /* tcp_show_op */
 	ASK_NET,          /* net_op */
+	ASK_CAPTURE,      /* capture_op */
 	AGENT_QUESTION_N
 };
 
@@ -41,6 +43,12 @@ struct net_op {
 	uint32_t neigh_n, route_n;
 	struct stack_neigh_info neighs[AGENT_NEIGHS];
 	struct stack_route_info routes[PORTS_MAX * STACK_ROUTES_MAX];
+};
+
+/* Begin to copy frames, or (ring NULL) end it: after done() the core has let go of the ring. */
+struct capture_op {
+	struct op op; /* ASK_CAPTURE */
+	struct capture_ring *ring;
 };
 
 /* The core's thread: at most one question of each asker in a lap.  Returns work done. */

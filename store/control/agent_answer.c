@@ -2,6 +2,7 @@
  * A core answers questions.  Runs on the core. */
 #include "store/control/agent.h"
 #include <errno.h>
+#include "dataplane/io.h"
 
 static int32_t tcp_list(struct core_rooms *r, struct op *op)
 {
@@ -29,10 +30,21 @@ static int32_t net(struct core_rooms *r, struct op *op)
 	return 0;
 }
 
+static int32_t trace(struct core_rooms *r, struct op *op)
+{
+	struct capture_op *q = container_of(op, struct capture_op, op);
+
+	if (!r->core->io)
+		return -EINVAL;
+	core_io_capture(r->core->io, q->ring);
+	return 0;
+}
+
 static int32_t (*const answers[AGENT_QUESTION_N])(struct core_rooms *r, struct op *op) = {
 	[ASK_TCP_LIST] = tcp_list,
 	[ASK_TCP_SHOW] = tcp_show,
 	[ASK_NET] = net,
+	[ASK_CAPTURE] = trace,
 };
 
 static unsigned answer_one(struct core_rooms *r, struct channel *from)

@@ -23,6 +23,11 @@ enum ctl_option {
 	CTL_OPT_PEER = 1 << 8,
 	CTL_OPT_PORT = 1 << 9,
 	CTL_OPT_SORT = 1 << 10,
+	CTL_OPT_CONN = 1 << 12,
+	CTL_OPT_PCAP = 1 << 13,
+	CTL_OPT_SECONDS = 1 << 14,
+	CTL_OPT_PACKETS = 1 << 15,
+	CTL_OPT_SNAP = 1 << 16,
 	CTL_OPT_REPAIR = 1 << 11,
 };
 
@@ -30,8 +35,8 @@ struct ctl {
 	const char *socket;
 	bool json;
 	uint32_t given; /* enum ctl_option */
-	const char *domain, *sender, *from, *state, *peer, *sort;
-	uint64_t limit, port;
+	const char *domain, *sender, *from, *state, *peer, *sort, *conn, *pcap;
+	uint64_t limit, port, seconds, packets, snap;
 	const char *config; /* of bypostd --store; NULL: the default */
 	/* connection */
 	int fd;
@@ -96,6 +101,7 @@ int ctl_net_rings(struct ctl *c, char **args, int n);
 int ctl_net_pools(struct ctl *c, char **args, int n);
 int ctl_net_neighbours(struct ctl *c, char **args, int n);
 int ctl_net_routes(struct ctl *c, char **args, int n);
+int ctl_trace(struct ctl *c, char **args, int n);
 int ctl_tcp(struct ctl *c, char **args, int n);
 int ctl_tcp_list(struct ctl *c, char **args, int n);
 int ctl_tcp_show(struct ctl *c, char **args, int n);

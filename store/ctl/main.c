@@ -5,7 +5,10 @@
 
 #define FILTER     (CTL_OPT_DOMAIN | CTL_OPT_SENDER)
 #define TCP_FILTER (CTL_OPT_STATE | CTL_OPT_PEER | CTL_OPT_PORT)
-#define MATCHES    (FILTER | CTL_OPT_ALL | CTL_OPT_YES)
+#define TRACE_OPTIONS                                                                              \
+	(CTL_OPT_PCAP | CTL_OPT_PEER | CTL_OPT_CONN | CTL_OPT_SECONDS | CTL_OPT_PACKETS |          \
+		CTL_OPT_SNAP)
+#define MATCHES (FILTER | CTL_OPT_ALL | CTL_OPT_YES)
 
 /* clang-format off */
 static const struct ctl_command commands[] = {
@@ -51,6 +54,9 @@ static const struct ctl_command commands[] = {
 		0, 0, TCP_FILTER | CTL_OPT_SORT | CTL_OPT_LIMIT, ctl_tcp_list},
 	{"tcp", "show", "ID", "everything about one connection",
 		1, 1, 0, ctl_tcp_show},
+	{"trace", NULL, "--pcap FILE --peer NET | --conn ID [--seconds N] [--packets N] [--snap N]",
+		"frames of a peer or a connection into a file",
+		0, 0, TRACE_OPTIONS, ctl_trace},
 	{"user", "list", "", "mailboxes with their size",
 		0, 0, 0, ctl_user_list},
 	{"store", "stat", "", "what the store's file holds",
@@ -72,7 +78,7 @@ enum {
 	OPT_JSON,
 	OPT_VERSION,
 	OPT_CONFIG,
-	OPT_OF_COMMAND = 1 << 16
+	OPT_OF_COMMAND = 1 << 28
 };
 
 static const struct option options[] = {
@@ -93,6 +99,11 @@ static const struct option options[] = {
 	{"peer",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PEER   },
 	{"port",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PORT   },
 	{"sort",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SORT   },
+	{"conn",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_CONN   },
+	{"pcap",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PCAP   },
+	{"seconds", required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SECONDS},
+	{"packets", required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PACKETS},
+	{"snap",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SNAP   },
 	{NULL,      0,                 NULL, 0			       },
 };
 
@@ -216,6 +227,18 @@ static bool set_option(struct ctl *c, uint32_t option)
 	case CTL_OPT_PEER:
 		c->peer = optarg;
 		return true;
+	case CTL_OPT_CONN:
+		c->conn = optarg;
+		return true;
+	case CTL_OPT_PCAP:
+		c->pcap = optarg;
+		return true;
+	case CTL_OPT_SECONDS:
+		return set_number("seconds", optarg, 3600, &c->seconds);
+	case CTL_OPT_PACKETS:
+		return set_number("packets", optarg, 1000000, &c->packets);
+	case CTL_OPT_SNAP:
+		return set_number("snap", optarg, 16384, &c->snap);
 	case CTL_OPT_SORT:
 		c->sort = optarg;
 		return true;

@@ -18,9 +18,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	if (r) {
 		struct tcp_request tcp;
+		struct trace_request trace;
 		struct conn_id id;
 		uint32_t core;
 		const char *wrong = admin_tcp_request(r, &tcp);
+		BUG_ON(!admin_trace_request(r, &trace) &&
+			(trace.snap > CAPTURE_SNAP_MAX || !trace.seconds || !trace.packets));
 		BUG_ON(!wrong && (tcp.limit == 0 || tcp.sort >= TCP_SORT_N));
 		admin_conn_id(admin_text(r, "id", 40, &ok), &core, &id);
 	}

@@ -6,9 +6,10 @@ import json
 import os
 import re
 import socket
+import subprocess
 import time
 
-from bed import proc
+from bed import pcap, proc
 from bed.bed import Bed
 from bed.harness import equal, expect, test
 
@@ -149,3 +150,104 @@ def metrics(work):
         bed.stop_daemon()
         bed.start_daemon()
         equal(telemetry(bed, "/bypost/info")["state"], "running", "after a restart")
+
+
+def tracer_start(bed, path, *options):
+    """A trace that is under way."""
+    tracer = subprocess.Popen([*bed.ctl_command, "trace", "--pcap", path, *options, "--json"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    line = tracer.stderr.readline()
+    if not line.startswith("tracing"):
+        tracer.kill()
+        raise AssertionError(f"no trace began: {line}")
+    return tracer
+
+
+@contextlib.contextmanager
+def traced(bed, path, *options):
+    """A trace while the block runs and until its limit; yields what it says at its end."""
+    tracer = tracer_start(bed, path, *options)
+    said = {}
+    try:
+        yield said
+        out, _ = tracer.communicate(timeout=30)
+        equal(tracer.returncode, 0, "exit status of trace")
+        said.update(json.loads(out))
+    finally:
+        if tracer.poll() is None:
+            tracer.kill()
+            tracer.wait()
+
+
+def dialogue(s):
+    """What both ends said, over an SMTP connection."""
+    sent, got = b"", s.recv(4096)
+    for line in (b"EHLO client.example.org\r\n", b"NOOP\r\n", b"QUIT\r\n"):
+        s.sendall(line)
+        sent += line
+        time.sleep(0.2)
+        got += s.recv(4096)
+    return sent, got
+
+
+@test("trace: one peer, one connection; both directions, from several cores; bounded", seconds=120)
+def trace(work):
+    with Bed(work + "/bed", layout="split") as bed:
+        path = work + "/peer.pcap"
+        with traced(bed, path, "--peer", bed.client, "--seconds", "5") as said:
+            with bed.connect(bed.relay, 25, source=bed.client) as s, \
+                    bed.connect(bed.relay, 25, source=bed.stranger) as other:
+                port = s.getsockname()[1]
+                sent, got = dialogue(s)
+                other.recv(4096)
+        packets = pcap.read(path)
+        equal(os.stat(path).st_mode & 0o777, 0o600, "rights of the file")
+        equal(said["packets"], len(packets), "packets in the file")
+        equal(said["dropped"], 0, "dropped")
+        times = [t for t, _, _ in packets]
+        expect(times == sorted(times) and abs(times[0] - time.time()) < 60, "times are not in order")
+        found = pcap.segments(packets)
+        expect({bed.client} <= {a for s in found for a in (s.source, s.target)}, "no such peer")
+        expect(all(bed.client in (s.source, s.target) for s in found), "frames of others")
+        equal(pcap.stream(found, bed.client, port), sent, "what the client said")
+        equal(pcap.stream([s for s in found if s.dport == port], bed.relay, 25), got,
+              "what the relay said")
+
+        # one connection of two of the same peer; the IMAP core's, not the first
+        with bed.connect(bed.relay, 143) as mine, bed.connect(bed.relay, 143) as other:
+            mine.recv(4096)
+            other.recv(4096)
+            port = mine.getsockname()[1]
+            row = next(r for r in bed.ctl_json("tcp", "list", "--port", str(port)) if "id" in r)
+            path = work + "/conn.pcap"
+            with traced(bed, path, "--conn", row["id"], "--seconds", "20", "--packets", "4",
+                        "--snap", "64") as said:
+                for s in (other, mine):
+                    s.sendall(b"a NOOP\r\n")
+                    s.recv(4096)
+                    s.sendall(b"b CAPABILITY\r\n")
+                    s.recv(4096)
+            packets = pcap.read(path)
+            equal(len(packets), 4, "packets up to the limit")
+            expect(all(len(frame) <= 64 for _, _, frame in packets), "snap")
+            expect(all(port in (s.sport, s.dport) for s in pcap.segments(packets)), "others' frames")
+
+        # nobody there; who may not; a client that goes away
+        none = bed.ctl("trace", "--pcap", work + "/n", "--peer", "198.18.77.1", "--seconds", "1",
+                       check=False)
+        equal(none.returncode, 3, "exit status of an empty trace")
+        equal(bed.ctl("trace", "--pcap", work + "/n", "--conn", "7.7.7", check=False).returncode, 3,
+              "no such core")
+        tracer = tracer_start(bed, work + "/n", "--peer", bed.client, "--seconds", "600")
+        second = bed.ctl("trace", "--pcap", work + "/n2", "--peer", bed.client, check=False)
+        expect(second.returncode == 1 and "under way" in second.stdout, f"a second trace: {second}")
+        tracer.kill()
+        tracer.wait()
+        for _ in range(100):
+            again = bed.ctl("trace", "--pcap", work + "/n", "--peer", "198.18.77.1", "--seconds",
+                            "1", check=False)
+            if again.returncode == 3:
+                break
+            time.sleep(0.1)
+        equal(again.returncode, 3, "a trace after one whose client went away")
+        expect(bed.ctl("status").stdout, "status")

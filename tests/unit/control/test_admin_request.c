@@ -136,6 +136,34 @@ static void test_requests_for_connections(void **state)
 	}
 }
 
+static void test_requests_for_traces(void **state)
+{
+	static const char *const bad[] = {"\"seconds\":3", "\"peer\":\"x\"",
+		"\"peer\":\"198.18.0.1\",\"conn\":\"0.0.1\"", "\"conn\":\"0.0\"",
+		"\"peer\":\"198.18.0.1\",\"seconds\":0", "\"peer\":\"198.18.0.1\",\"seconds\":3601",
+		"\"peer\":\"198.18.0.1\",\"packets\":0",
+		"\"peer\":\"198.18.0.1\",\"packets\":1000001",
+		"\"peer\":\"198.18.0.1\",\"snap\":63", "\"peer\":\"198.18.0.1\",\"snap\":16385"};
+	struct trace_request t;
+	const char *command;
+
+	(void)state;
+	json_t *r = parse("{\"command\":\"trace\",\"conn\":\"1.2.3\",\"snap\":64}", &command);
+	assert_null(admin_trace_request(r, &t));
+	assert_true(t.by_conn);
+	assert_int_equal(t.core, 1);
+	assert_int_equal(t.snap, 64);
+	assert_int_equal(t.seconds, 30);
+	json_decref(r);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		char line[128];
+		snprintf(line, sizeof(line), "{\"command\":\"trace\",%s}", bad[i]);
+		r = parse(line, &command);
+		assert_non_null(admin_trace_request(r, &t));
+		json_decref(r);
+	}
+}
+
 static void test_names_of_connections(void **state)
 {
 	static const char *const bad[] = {"", ".", "1", "1.2", "1.2.", "1.2.3.", "1.2.3.4", "a.2.3",
@@ -163,6 +191,7 @@ int main(void)
 		cmocka_unit_test(test_text_with_a_nul_is_refused),
 		cmocka_unit_test(test_requests_for_connections),
 		cmocka_unit_test(test_names_of_connections),
+		cmocka_unit_test(test_requests_for_traces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,7 +70,7 @@ static struct result run(const char *answer, const char *input, const char *cons
 {
 	int out[2], err[2], in[2], note[2];
 	static struct result r;
-	const char *argv[12] = {program, "--socket", socket_path};
+	const char *argv[16] = {program, "--socket", socket_path};
 
 	for (int i = 0; words[i]; i++)
 		argv[3 + i] = words[i];
@@ -259,6 +259,42 @@ static void test_a_noun_with_and_without_a_verb(void **state)
 	assert_int_equal(RUN(NULL, "", "status", "nonsense").status, 2);
 }
 
+static void test_trace_writes_a_pcap(void **state)
+{
+	static const char answer[] = "{\"tracing\":true,\"snap\":1500,\"seconds\":3}\n"
+				     "{\"ns\":1700000000123456789,\"size\":100,\"dir\":\"in\","
+				     "\"port\":0,\"frame\":\"AQIDBA==\"}\n"
+				     "{\"ok\":true,\"packets\":1,\"bytes\":4,\"dropped\":2}\n";
+	static const uint8_t wanted[] = {0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0xdc, 5, 0, 0, 1, 0, 0, 0, /* a frame */ 0x00, 0xf1, 0x53, 0x65, 0x15, 0xcd, 0x5b,
+		0x07, 4, 0, 0, 0, 100, 0, 0, 0, 1, 2, 3, 4};
+	char path[96];
+	uint8_t got[256];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s.pcap", socket_path);
+	struct result r = RUN(answer, "", "trace", "--pcap", path, "--peer", "198.18.0.1");
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.request, "{\"command\":\"trace\",\"peer\":\"198.18.0.1\"}\n");
+	assert_non_null(strstr(r.err, "1 packets with 4 octets captured, 2 dropped"));
+	FILE *f = fopen(path, "rb");
+	assert_non_null(f);
+	assert_int_equal(fread(got, 1, sizeof(got), f), sizeof(wanted));
+	assert_memory_equal(got, wanted, sizeof(wanted));
+	fclose(f);
+	unlink(path);
+	assert_int_equal(RUN(NULL, "", "trace", "--peer", "198.18.0.1").status, 2);
+	assert_int_equal(RUN(NULL, "", "trace", "--pcap", path).status, 2);
+	assert_int_equal(
+		RUN(NULL, "", "trace", "--pcap", path, "--peer", "a", "--conn", "b").status, 2);
+	assert_int_equal(
+		RUN("{\"ok\":false,\"status\":\"error\",\"error\":\"no\"}\n", "", "trace", "--pcap",
+			path, "--conn", "0.0.1", "--seconds", "3", "--packets", "5")
+			.status,
+		1);
+	unlink(path);
+}
+
 static int make_directory(void **state)
 {
 	(void)state;
@@ -286,6 +322,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_queue_list),
 		cmocka_unit_test(test_password_comes_from_standard_input),
 		cmocka_unit_test(test_tcp_list),
+		cmocka_unit_test(test_trace_writes_a_pcap),
 		cmocka_unit_test(test_a_noun_with_and_without_a_verb),
 	};
 
