@@ -42,6 +42,38 @@ void arp_solicit(struct stack *st, unsigned port, const struct ip_addr *ip, cons
 	arp_send(st, port, RTE_ARP_OP_REQUEST, from, ip, mac ? mac : mac_broadcast);
 }
 
+static const struct ip_addr nobody = {
+	{[10] = 0xff, [11] = 0xff}
+};
+
+void arp_probe(struct stack *st, unsigned port, const struct ip_addr *ip)
+{
+	counter_inc(CTR_ARP_TX_REQUESTS);
+	arp_send(st, port, RTE_ARP_OP_REQUEST, &nobody, ip, mac_broadcast);
+}
+
+void arp_announce(struct stack *st, unsigned port, const struct ip_addr *ip)
+{
+	counter_inc(CTR_ARP_TX_REQUESTS);
+	arp_send(st, port, RTE_ARP_OP_REQUEST, ip, ip, mac_broadcast);
+}
+
+/* Does somebody else speak for an address of ours, or want one that we are asking for (RFC 5227
+ * 2.1.1)? */
+static void arp_check_conflict(struct stack *st, unsigned port, uint16_t op,
+	const struct ip_addr *from, struct link_address *to, const uint8_t mac[6])
+{
+	struct link_address *own = link_address_find(&st->links[port], from);
+
+	if (memcmp(mac, st->conf.ports[port].mac, 6) == 0)
+		return;
+	if (own)
+		link_claim_conflict(st, port, own, mac);
+	else if (to && to->state == LINK_ADDRESS_TENTATIVE && op == RTE_ARP_OP_REQUEST &&
+		 ip_eq(from, &nobody))
+		link_claim_conflict(st, port, to, mac);
+}
+
 static bool arp_ok(const struct rte_mbuf *m)
 {
 	const struct rte_arp_hdr *arp = rte_pktmbuf_mtod(m, const struct rte_arp_hdr *);
@@ -66,8 +98,9 @@ void arp_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 	uint8_t mac[6];
 	memcpy(mac, &arp->arp_data.arp_sha, 6);
 	rte_pktmbuf_free(m);
-	const struct link_address *a = link_address_find(&st->links[port], &to);
+	struct link_address *a = link_address_find(&st->links[port], &to);
 	bool for_us = a && a->state == LINK_ADDRESS_USED;
+	arp_check_conflict(st, port, op, &from, a, mac);
 
 	/* RFC 826: update whom we know; add only who talks to us.  An address that is ours or not
 	 * on this link is nobody's to announce (a probe has sender 0.0.0.0, RFC 5227). */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The packet rings between cores. */
 #include <errno.h>
-#include <rte_arp.h>
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
@@ -11,6 +10,7 @@
 #include "dataplane/io.h"
 
 #define NEIGH_RING_SIZE 64         /* chosen: what is lost is asked again */
+#define COPIES_PER_SEC  2000       /* chosen: answers of all neighbours at once, twice */
 #define STRAYS_WINDOW   (1u << 20) /* frames between two looks at how many went astray */
 #define STRAYS_PERCENT  1
 #define SMALL_RING      64 /* below this the configured size is a test's, and holds here too */
@@ -109,17 +109,22 @@ static bool ring_put(struct rte_ring *r, struct ring_watch *w, void *element)
 	return put;
 }
 
-static bool is_arp_reply(const struct rte_mbuf *m)
+/* At most so many a second: nobody shall fill the rings by talking to all. */
+static bool copies_allowed(struct core_io *io)
 {
-	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-	const struct rte_arp_hdr *arp = (const struct rte_arp_hdr *)(eth + 1);
-
-	return m->data_len >= sizeof(*eth) + sizeof(*arp) &&
-	       eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_ARP) &&
-	       arp->arp_opcode == rte_cpu_to_be_16(RTE_ARP_OP_REPLY);
+	if (io->core->now_us >= io->copies_until_us) {
+		io->copies_until_us = io->core->now_us + US_PER_SEC;
+		io->copies_left = COPIES_PER_SEC;
+	}
+	if (io->copies_left == 0) {
+		counter_inc(CTR_STEER_DROPPED);
+		return false;
+	}
+	io->copies_left--;
+	return true;
 }
 
-/* Who asked cannot be told from an answer: each core sees it and takes it if it waits for it. */
+/* Each core sees it and takes what concerns it (steer_for_all). */
 static void copy_to_others(struct core_io *io, unsigned port, const struct rte_mbuf *m)
 {
 	struct net *net = io->net;
@@ -170,7 +175,7 @@ unsigned dispatch_frames(struct core_io *io, unsigned port, struct rte_mbuf **fr
 	for (unsigned i = 0; i < n; i++) {
 		unsigned to = steer_owner(&net->steer, frames[i], here);
 		if (to == here || to >= net->core_count) {
-			if (unlikely(is_arp_reply(frames[i])))
+			if (unlikely(steer_for_all(frames[i])) && copies_allowed(io))
 				copy_to_others(io, port, frames[i]);
 			frames[ours++] = frames[i];
 			continue;

@@ -5,6 +5,7 @@
 #include <rte_ether.h>
 #include "dataplane/csum.h"
 #include "dataplane/icmp6.h"
+#include "dataplane/mld.h"
 #include "dataplane/ndp.h"
 #include "dataplane/stack_priv.h"
 
@@ -68,6 +69,8 @@ void icmp6_input(struct stack *st, unsigned port, struct rte_mbuf *m, const stru
 	}
 	if (h->type < ICMP6_ECHO_REQUEST)
 		error_input(st, h, m->data_len);
+	else if (h->type == ICMP6_MLD_QUERY)
+		mld_query_input(st, port, bytes_make(h, m->data_len), pkt);
 	else
 		ndp_input(st, port, bytes_make(h, m->data_len), pkt);
 	rte_pktmbuf_free(m);

@@ -79,6 +79,8 @@ struct core_io {
 	struct core *core;
 	struct siphash_key rng_key;
 	uint64_t rng_counter;
+	uint64_t copies_until_us; /* copies_left holds until then */
+	uint32_t copies_left;
 	uint64_t seen, strays; /* frames of ports with RSS, and those the card put elsewhere */
 	struct capture_ring *capture; /* frames are copied there; NULL: not */
 	uint64_t nap_us;              /* next sleep where no descriptor tells of frames */

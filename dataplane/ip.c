@@ -3,15 +3,6 @@
 #include "dataplane/ip.h"
 #include "dataplane/stack_priv.h"
 
-bool ip_prefix_eq(const struct ip_addr *a, const struct ip_addr *b, unsigned prefix)
-{
-	unsigned whole = prefix / 8, bits = prefix % 8;
-
-	if (memcmp(a->octets, b->octets, whole) != 0)
-		return false;
-	return bits == 0 || ((a->octets[whole] ^ b->octets[whole]) & (0xff00u >> bits) & 0xff) == 0;
-}
-
 bool ip_is_ours(const struct stack *st, const struct ip_addr *ip)
 {
 	for (unsigned i = 0; i < st->conf.port_count; i++) {
@@ -27,11 +18,6 @@ bool ip_is_ours(const struct stack *st, const struct ip_addr *ip)
 bool ip_on_link(const struct stack *st, unsigned port, const struct ip_addr *ip)
 {
 	return link_has(st, port, ip);
-}
-
-bool ip_is_unicast(const struct ip_addr *ip)
-{
-	return ip_is_v4(ip) ? ipv4_unicast_ok(ip_to_v4(ip)) : ipv6_unicast_ok(ip);
 }
 
 static bool route_by(const struct stack *st, unsigned port, const struct ip_addr *to,

@@ -21,6 +21,7 @@ struct ip_packet {
 	uint8_t ecn;       /* codepoint, RFC 3168 5 */
 	uint8_t hop_limit; /* or time to live, as received */
 	bool fragment;     /* it came in a packet with a fragment header */
+	bool router_alert; /* with that option (RFC 2711) */
 };
 
 /* Where packets to an address go. */
@@ -41,22 +42,10 @@ static inline unsigned ip_header_bytes(const struct ip_addr *a)
 	return ip_is_v4(a) ? IP4_HEADER : IP6_HEADER;
 }
 
-/* Do a and b agree in their first prefix bits? */
-bool ip_prefix_eq(const struct ip_addr *a, const struct ip_addr *b, unsigned prefix);
 /* Is ip an address of ours that is in use, on any port? */
 bool ip_is_ours(const struct stack *st, const struct ip_addr *ip);
 /* Does ip belong to a network that port is attached to? */
 bool ip_on_link(const struct stack *st, unsigned port, const struct ip_addr *ip);
-/* Can a packet be sent to or come from ip: one host, and not a loopback? */
-bool ip_is_unicast(const struct ip_addr *ip);
-static inline bool ip_is_link_local(const struct ip_addr *ip)
-{
-	return ip->octets[0] == 0xfe && (ip->octets[1] & 0xc0) == 0x80; /* RFC 4291 2.5.6 */
-}
-static inline bool ip_is_multicast6(const struct ip_addr *ip)
-{
-	return ip->octets[0] == 0xff;
-}
 /* Octets of the largest packet, with its IP header, that port takes to or from ip's family. */
 uint16_t ip_link_mtu(const struct stack *st, unsigned port, const struct ip_addr *ip);
 /* Returns false: no route. */

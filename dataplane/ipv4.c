@@ -6,14 +6,6 @@
 
 #define IPV4_TTL 64
 
-/* Unicast, and neither ours nor loopback nor this network. */
-bool ipv4_unicast_ok(uint32_t be)
-{
-	uint32_t a = rte_be_to_cpu_32(be);
-
-	return a >> 24 != 0 && a >> 24 != 127 && a >> 24 < 224;
-}
-
 static void checksum_fill(const struct stack_port *p, const struct ip_addr *from,
 	const struct ip_addr *to, struct rte_ipv4_hdr *ip, struct rte_mbuf *m)
 {
@@ -123,8 +115,7 @@ void ipv4_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 		.ecn = ip->type_of_service & IP_ECN_MASK,
 		.hop_limit = ip->time_to_live,
 	};
-	if (!ip_is_ours(st, &pkt.to) || !ipv4_unicast_ok(ip->src_addr) ||
-		ip_is_ours(st, &pkt.from)) {
+	if (!ip_is_ours(st, &pkt.to) || !ip_is_unicast(&pkt.from) || ip_is_ours(st, &pkt.from)) {
 		/* not for us, or from nobody who could get an answer */
 	} else if (is_fragment(ip)) {
 		fragment_input(st, port, m, &pkt);

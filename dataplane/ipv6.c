@@ -17,13 +17,6 @@
 #define IP6_ROUTER_ALERT 5    /* RFC 2711 */
 #define IP6_UNKNOWN      0xc0 /* RFC 8200 4.2: what to do with an option we do not know; 0: skip */
 
-bool ipv6_unicast_ok(const struct ip_addr *ip)
-{
-	static const struct ip_addr unspecified, loopback = {{[15] = 1}};
-
-	return !ip_is_multicast6(ip) && !ip_eq(ip, &unspecified) && !ip_eq(ip, &loopback);
-}
-
 /* ---- out ---- */
 
 static void checksum_fill(const struct stack_port *p, const struct ip_addr *from,
@@ -87,13 +80,13 @@ void ipv6_output_link(struct stack *st, unsigned port, const struct ip_addr *fro
 /* ---- in ---- */
 
 /* Options of a hop-by-hop or destination header, of which we need none. */
-static enum ipv6_fault options_check(struct bytes in, size_t at, size_t *at_r)
+static enum ipv6_fault options_check(struct ipv6_walk *w, struct bytes in, size_t at)
 {
 	unsigned options = 0;
 
 	while (at < in.n) {
 		uint8_t type = in.p[at];
-		*at_r = at;
+		w->fault_at = at;
 		if (type == IP6_OPTION_PAD1) {
 			at++;
 			continue;
@@ -107,6 +100,7 @@ static enum ipv6_fault options_check(struct bytes in, size_t at, size_t *at_r)
 			return (type & IP6_UNKNOWN) == 0x40   ? IPV6_FAULT_SILENT
 			       : (type & IP6_UNKNOWN) == 0x80 ? IPV6_FAULT_OPTION
 							      : IPV6_FAULT_OPTION_UNICAST;
+		w->router_alert |= type == IP6_ROUTER_ALERT;
 		at += 2u + n;
 	}
 	return IPV6_FAULT_NONE;
@@ -133,7 +127,7 @@ static enum ipv6_fault header_walk(struct ipv6_walk *w, struct bytes in, unsigne
 		return IPV6_FAULT_HEADER;
 	}
 	if (w->protocol == IPPROTO_HOPOPTS || w->protocol == IPPROTO_DSTOPTS)
-		fault = options_check(bytes_first(in, w->at + n), w->at + 2, &w->fault_at);
+		fault = options_check(w, bytes_first(in, w->at + n), w->at + 2);
 	if (w->protocol == IPPROTO_FRAGMENT) {
 		w->fragment_at = w->at;
 		w->fragment_next_at = w->next_at;
@@ -239,7 +233,7 @@ static bool addresses_ok(const struct stack *st, unsigned port, const struct ip_
 
 	if (!st->links[port].v6 || ip_is_v4(&pkt->from) || ip_is_v4(&pkt->to))
 		return false;
-	if (!ipv6_unicast_ok(&pkt->from) && !(group && ip_eq(&pkt->from, &unspecified)))
+	if (!ip_is_unicast(&pkt->from) && !(group && ip_eq(&pkt->from, &unspecified)))
 		return false;
 	return group ? is_our_group(st, port, &pkt->to) : ip_is_ours(st, &pkt->to);
 }
@@ -286,6 +280,7 @@ static void deliver(struct stack *st, unsigned port, struct rte_mbuf *m, struct 
 
 	pkt->protocol = w->protocol;
 	pkt->fragment = st->reass.again;
+	pkt->router_alert = w->router_alert;
 	if (w->protocol == IPPROTO_TCP && !group && !ip_is_ours(st, &pkt->from)) {
 		rte_pktmbuf_adj(m, (uint16_t)w->at);
 		tcp_input(st, port, m, pkt);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/link.h"
+#include "dataplane/base/log.h"
+#include "dataplane/mld.h"
+#include "dataplane/ndp.h"
 #include "dataplane/stack_priv.h"
 
 #define REACHABLE_US (30 * US_PER_SEC) /* RFC 4861 10: REACHABLE_TIME */
@@ -9,10 +12,14 @@
 /* chosen: a router that was silent is left alone for so long while there is another */
 #define SILENT_US (30 * US_PER_SEC)
 
-static void address_add(struct link *l, const struct ip_net *net)
+static void address_add(struct stack *st, unsigned port, const struct ip_net *net)
 {
-	l->address[l->address_count++] =
-		(struct link_address){.net = *net, .state = LINK_ADDRESS_USED};
+	struct link *l = &st->links[port];
+	bool ask = st->conf.ports[port].discovery;
+
+	l->address[l->address_count++] = (struct link_address){.net = *net,
+		.state = ask ? LINK_ADDRESS_TENTATIVE : LINK_ADDRESS_USED,
+		.at_us = ask ? st->now_us : 0};
 }
 
 /* RFC 4291 appendix A: the interface identifier from the MAC. */
@@ -31,8 +38,10 @@ static struct ip_net local_net(const uint8_t mac[6])
 	return net;
 }
 
-static void addresses_init(struct link *l, const struct stack_port *p)
+static void addresses_init(struct stack *st, unsigned port)
 {
+	struct link *l = &st->links[port];
+	const struct stack_port *p = &st->conf.ports[port];
 	bool local = false;
 
 	for (unsigned i = 0; i < p->address_count; i++) {
@@ -40,11 +49,11 @@ static void addresses_init(struct link *l, const struct stack_port *p)
 		l->v4 |= ip_is_v4(ip);
 		l->v6 |= !ip_is_v4(ip);
 		local |= ip_is_link_local(ip);
-		address_add(l, &p->address[i]);
+		address_add(st, port, &p->address[i]);
 	}
 	if (l->v6 && !local) {
 		struct ip_net net = local_net(p->mac);
-		address_add(l, &net);
+		address_add(st, port, &net);
 	}
 }
 
@@ -74,9 +83,47 @@ void link_init(struct stack *st, unsigned port)
 		.mtu6 = MAX(p->mtu, IP6_MTU_MIN),
 		.reachable_base_us = REACHABLE_US,
 		.retrans_us = RETRANS_US};
-	addresses_init(l, p);
+	addresses_init(st, port);
 	routers_init(l, p);
 	link_reachable_draw(st, l);
+	if (!p->discovery)
+		return;
+	if (l->v6) {
+		mld_report_begin(st, port);
+		if (!p->has_gateway6)
+			ndp_router_solicit_begin(st, port);
+	}
+	link_await(st, st->now_us);
+}
+
+void link_await(struct stack *st, uint64_t at_us)
+{
+	struct timer *t = &st->link_timer;
+
+	if (at_us != UINT64_MAX && (!timer_armed(t) || at_us < t->at_us))
+		timer_arm(st->env.wheel, t, at_us);
+}
+
+void link_timer_fire(struct timer *t, uint64_t now_us)
+{
+	struct stack *st = container_of(t, struct stack, link_timer);
+	uint64_t next = UINT64_MAX;
+
+	st->now_us = now_us;
+	for (unsigned i = 0; i < st->conf.port_count; i++) {
+		struct link *l = &st->links[i];
+		/* who is asked for an address answers to groups: these first (RFC 4862 5.4.2) */
+		next = MIN(next, mld_report_step(st, i));
+		for (unsigned k = 0; k < l->address_count; k++)
+			next = MIN(next, link_claim_step(st, i, &l->address[k]));
+		next = MIN(next, ndp_router_solicit_step(st, i));
+	}
+	link_await(st, next);
+}
+
+void link_fini(struct stack *st)
+{
+	timer_cancel(st->env.wheel, &st->link_timer);
 }
 
 struct link_address *link_address_find(struct link *l, const struct ip_addr *ip)
@@ -162,6 +209,19 @@ void link_router_silent(struct stack *st, unsigned port, const struct ip_addr *i
 	for (unsigned i = 0; i < LINK_ROUTERS_MAX; i++) {
 		if (l->router[i].until_us && ip_eq(&l->router[i].ip, ip))
 			l->router[i].silent_us = silent ? st->now_us : 0;
+	}
+}
+
+void link_router_gone(struct stack *st, unsigned port, const struct ip_addr *ip)
+{
+	struct link *l = &st->links[port];
+
+	for (unsigned i = 0; i < LINK_ROUTERS_MAX; i++) {
+		struct link_router *r = &l->router[i];
+		if (r->until_us == UINT64_MAX || r->until_us == 0 || !ip_eq(&r->ip, ip))
+			continue;
+		r->until_us = 0;
+		log_info("port", "router gone port=%s", st->conf.ports[port].name);
 	}
 }
 

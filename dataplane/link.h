@@ -19,8 +19,11 @@ enum link_address_state {
 
 /* An address of ours.  state tells whether packets may come to it and go from it. */
 struct link_address {
-	struct ip_net net; /* ip is the host, prefix its network */
-	uint8_t state;     /* enum link_address_state */
+	struct ip_net net;    /* ip is the host, prefix its network */
+	uint8_t state;        /* enum link_address_state */
+	uint8_t sent;         /* probes in this state, or announcements */
+	uint64_t at_us;       /* of the next step; 0: none */
+	uint64_t defended_us; /* announced because somebody else claimed it; 0: never */
 };
 
 struct link_router {
@@ -43,11 +46,22 @@ struct link {
 	uint32_t reachable_us; /* RFC 4861 6.3.2: neighbours are believed for so long */
 	uint32_t retrans_us;   /* and asked so often */
 	uint32_t reachable_base_us;
+	/* looking for routers (RFC 4861 6.3.7, RFC 7559) */
+	uint64_t solicit_at_us; /* 0: not */
+	uint64_t solicit_wait_us;
+	/* reports of our groups (RFC 3810) */
+	uint64_t report_at_us;                       /* 0: none is due */
+	uint8_t report_left;                         /* how many of a change are to come */
+	bool report_v1;                              /* asked for in the old form (RFC 2710) */
 	struct link_router router[LINK_ROUTERS_MAX]; /* configured ones first */
 	struct link_prefix prefix[LINK_PREFIXES_MAX];
 };
 
 void link_init(struct stack *st, unsigned port);
+/* Cancels what is timed.  For all ports. */
+void link_fini(struct stack *st);
+/* Something is due on a port at at_us. */
+void link_await(struct stack *st, uint64_t at_us);
 /* Is ip an address of ours on port, in any state?  NULL: no. */
 struct link_address *link_address_find(struct link *l, const struct ip_addr *ip);
 /* The address to send from to `to`, by way of `hop`, on this link; NULL: none is of its family
@@ -64,5 +78,15 @@ const struct ip_addr *link_router(const struct stack *st, unsigned port, bool v4
 void link_router_silent(struct stack *st, unsigned port, const struct ip_addr *ip, bool silent);
 /* Is ip on the link, by its prefixes? */
 bool link_has(const struct stack *st, unsigned port, const struct ip_addr *ip);
+/* ip is no router any more, if it was one that has advertised itself. */
+void link_router_gone(struct stack *st, unsigned port, const struct ip_addr *ip);
 /* Draw the time for which neighbours are believed anew (RFC 4861 6.3.2). */
 void link_reachable_draw(struct stack *st, struct link *l);
+
+/* ---- link_claim.c: addresses of ours and others who have them ---- */
+/* Ask for and announce an address; what is due at st->now_us.  Returns when to be called again;
+ * UINT64_MAX: nothing is to come. */
+uint64_t link_claim_step(struct stack *st, unsigned port, struct link_address *a);
+/* Somebody with this MAC says that the address is his. */
+void link_claim_conflict(
+	struct stack *st, unsigned port, struct link_address *a, const uint8_t mac[6]);

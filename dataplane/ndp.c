@@ -14,6 +14,7 @@
 #define NDP_OPTION_PREFIX  3
 #define NDP_OPTION_MTU     5
 #define NDP_OPTION_NONCE   14 /* RFC 3971 5.3.2 */
+#define NDP_NONCE_OCTETS   6u
 #define NDP_PREFIX_OCTETS  32u
 #define NDP_MTU_OCTETS     8u
 #define NDP_OPTIONS_MAX    32   /* chosen: options of one message that are looked at */
@@ -22,6 +23,7 @@
 #define NDP_FLAG_OVERRIDE  0x20
 
 static const struct ip_addr unspecified;
+static const uint8_t nobody[6]; /* a MAC that was not told */
 static const struct ip_addr all_nodes = {
 	{0xff, 2, [15] = 1}
 };
@@ -73,11 +75,14 @@ bool ndp_options_parse(struct bytes in, struct ndp_options *out)
 
 /* ---- out ---- */
 
-/* A message about target with one option; NULL: no memory. */
+/* A message about target with one option: a MAC, ours, or a nonce, that of our questions for
+ * addresses.  NULL: no memory. */
 static struct rte_mbuf *message_new(struct stack *st, unsigned port, uint8_t type, uint8_t flags,
 	const struct ip_addr *target, uint8_t option)
 {
-	size_t n = NDP_FIXED + (option ? NDP_OPTION_UNIT : 0);
+	size_t n = NDP_FIXED + NDP_OPTION_UNIT;
+	const void *value = option == NDP_OPTION_NONCE ? (const void *)&st->conf.claim_nonce
+						       : st->conf.ports[port].mac;
 	struct rte_mbuf *m = stack_alloc(st, st->env.control_pool);
 
 	if (!m)
@@ -88,11 +93,9 @@ static struct rte_mbuf *message_new(struct stack *st, unsigned port, uint8_t typ
 	p[0] = type;
 	p[4] = flags;
 	memcpy(p + 8, target->octets, sizeof(target->octets));
-	if (option) {
-		p[NDP_FIXED] = option;
-		p[NDP_FIXED + 1] = 1;
-		memcpy(p + NDP_FIXED + 2, st->conf.ports[port].mac, 6);
-	}
+	p[NDP_FIXED] = option;
+	p[NDP_FIXED + 1] = 1;
+	memcpy(p + NDP_FIXED + 2, value, NDP_NONCE_OCTETS);
 	return m;
 }
 
@@ -118,6 +121,26 @@ void ndp_solicit(struct stack *st, unsigned port, const struct ip_addr *ip, cons
 		return;
 	counter_inc(CTR_NDP_TX_SOLICITS);
 	message_send(st, port, from, mac ? ip : &group, mac, m);
+}
+
+void ndp_probe(struct stack *st, unsigned port, const struct ip_addr *ip)
+{
+	struct ip_addr group = ipv6_solicited_node(ip);
+	struct rte_mbuf *m = message_new(st, port, ICMP6_NEIGHBOR_SOLICIT, 0, ip, NDP_OPTION_NONCE);
+
+	if (!m)
+		return;
+	counter_inc(CTR_NDP_TX_SOLICITS);
+	message_send(st, port, &unspecified, &group, NULL, m);
+}
+
+void ndp_announce(struct stack *st, unsigned port, const struct ip_addr *ip)
+{
+	struct rte_mbuf *m = message_new(
+		st, port, ICMP6_NEIGHBOR_ADVERT, NDP_FLAG_OVERRIDE, ip, NDP_OPTION_TARGET);
+
+	if (m)
+		message_send(st, port, ip, &all_nodes, NULL, m);
 }
 
 /* ---- in ---- */
@@ -164,6 +187,13 @@ static bool solicit_ok(
 	return !ip_eq(&pkt->from, &unspecified) || (ip_eq(&pkt->to, &group) && !o->source_mac);
 }
 
+/* A question for an address of ours that has come back to us (RFC 7527). */
+static bool is_our_nonce(const struct stack *st, struct bytes nonce)
+{
+	return nonce.n == NDP_NONCE_OCTETS &&
+	       memcmp(nonce.p, &st->conf.claim_nonce, NDP_NONCE_OCTETS) == 0;
+}
+
 static void solicit_input(struct stack *st, unsigned port, struct bytes in,
 	const struct ip_packet *pkt, const struct ndp_options *o)
 {
@@ -173,13 +203,16 @@ static void solicit_input(struct stack *st, unsigned port, struct bytes in,
 		counter_inc(CTR_NDP_RX_BAD);
 		return;
 	}
-	const struct link_address *a = link_address_find(&st->links[port], &target);
+	struct link_address *a = link_address_find(&st->links[port], &target);
+	bool claim = ip_eq(&pkt->from, &unspecified);
+	if (a && a->state == LINK_ADDRESS_TENTATIVE && claim && !is_our_nonce(st, o->nonce))
+		link_claim_conflict(st, port, a, nobody);
 	if (!a || a->state != LINK_ADDRESS_USED || ip_is_ours(st, &pkt->from))
 		return;
 	bool neighbour = ip_is_unicast(&pkt->from) && ip_on_link(st, port, &pkt->from);
 	if (neighbour && o->source_mac)
 		neigh_asked(st, port, &pkt->from, o->source_mac, true);
-	if (neighbour || ip_eq(&pkt->from, &unspecified) || o->source_mac)
+	if (neighbour || claim || o->source_mac)
 		answer(st, port, &target, pkt, o->source_mac);
 }
 
@@ -199,26 +232,53 @@ static void advert_input(struct stack *st, unsigned port, struct bytes in,
 		counter_inc(CTR_NDP_RX_BAD);
 		return;
 	}
-	if (!link_address_find(&st->links[port], &target))
-		neigh_advertised(st, port, &target, &advert);
+	struct link_address *own = link_address_find(&st->links[port], &target);
+	if (own) {
+		const uint8_t *mac = o->target_mac ? o->target_mac : nobody;
+		if (memcmp(mac, st->conf.ports[port].mac, 6) != 0)
+			link_claim_conflict(st, port, own, mac);
+		return;
+	}
+	neigh_advertised(st, port, &target, &advert);
+	if (!(flags & NDP_FLAG_ROUTER))
+		link_router_gone(st, port, &target);
+}
+
+/* Octets of each kind of message before its options; 0: not ours to take. */
+static size_t fixed_part(uint8_t type)
+{
+	switch (type) {
+	case ICMP6_NEIGHBOR_SOLICIT:
+	case ICMP6_NEIGHBOR_ADVERT:
+		return NDP_FIXED;
+	case ICMP6_ROUTER_ADVERT:
+		return NDP_ROUTER_FIXED;
+	default:
+		return 0;
+	}
 }
 
 void ndp_input(struct stack *st, unsigned port, struct bytes in, const struct ip_packet *pkt)
 {
 	struct ndp_options o;
 	uint8_t type = in.p[0];
+	size_t fixed = fixed_part(type);
 
-	if (type != ICMP6_NEIGHBOR_SOLICIT && type != ICMP6_NEIGHBOR_ADVERT)
+	if (type == ICMP6_REDIRECT)
+		counter_inc(CTR_NDP_REDIRECTS_IGNORED);
+	if (fixed == 0)
 		return;
 	counter_inc(CTR_NDP_RX);
-	/* RFC 4861 7.1, RFC 6980: from this link, and never in fragments */
-	if (pkt->hop_limit != NDP_HOP_LIMIT || in.p[1] != 0 || in.n < NDP_FIXED || pkt->fragment ||
-		!ndp_options_parse(bytes_skip(in, NDP_FIXED), &o)) {
+	/* RFC 4861 6.1, 7.1, RFC 6980: from this link, and never in fragments */
+	if (pkt->hop_limit != NDP_HOP_LIMIT || in.p[1] != 0 || in.n < fixed || pkt->fragment ||
+		!ndp_options_parse(bytes_skip(in, fixed), &o)) {
 		counter_inc(CTR_NDP_RX_BAD);
 		return;
 	}
 	if (type == ICMP6_NEIGHBOR_SOLICIT)
 		solicit_input(st, port, in, pkt, &o);
-	else
+	else if (type == ICMP6_NEIGHBOR_ADVERT)
 		advert_input(st, port, in, pkt, &o);
+	else
+		ndp_router_input(st, port, in, pkt, &o);
 }

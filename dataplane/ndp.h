@@ -5,7 +5,8 @@
 #include "dataplane/base/bytes.h"
 #include "dataplane/ip.h"
 
-#define NDP_HOP_LIMIT 255 /* RFC 4861 4: it has passed no router */
+#define NDP_ROUTER_FIXED 16u /* octets of a router advertisement before its options */
+#define NDP_HOP_LIMIT    255 /* RFC 4861 4: it has passed no router */
 
 struct stack;
 
@@ -24,3 +25,15 @@ bool ndp_options_parse(struct bytes in, struct ndp_options *o);
 void ndp_input(struct stack *st, unsigned port, struct bytes in, const struct ip_packet *pkt);
 /* Ask for ip; mac: only this one, NULL: the group of the address. */
 void ndp_solicit(struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t *mac);
+/* Does anybody have ip?  And: we have it. */
+void ndp_probe(struct stack *st, unsigned port, const struct ip_addr *ip);
+void ndp_announce(struct stack *st, unsigned port, const struct ip_addr *ip);
+
+/* ---- ndp_router.c ---- */
+/* in: a router advertisement whose length, hop limit and options were checked. */
+void ndp_router_input(struct stack *st, unsigned port, struct bytes in, const struct ip_packet *pkt,
+	const struct ndp_options *o);
+/* Ask for routers until one answers (RFC 4861 6.3.7, RFC 7559). */
+void ndp_router_solicit_begin(struct stack *st, unsigned port);
+/* What is due at st->now_us; returns when to be called again, UINT64_MAX: not. */
+uint64_t ndp_router_solicit_step(struct stack *st, unsigned port);

@@ -101,5 +101,8 @@ void neigh_told(struct stack *st, unsigned port, const struct ip_addr *ip, const
 /* ---- arp.c ---- */
 /* m starts behind the Ethernet header; takes m. */
 void arp_input(struct stack *st, unsigned port, struct rte_mbuf *m);
+/* Does anybody have ip?  And: we have it (RFC 5227). */
+void arp_probe(struct stack *st, unsigned port, const struct ip_addr *ip);
+void arp_announce(struct stack *st, unsigned port, const struct ip_addr *ip);
 /* Ask for ip; mac: only this one, NULL: all. */
 void arp_solicit(struct stack *st, unsigned port, const struct ip_addr *ip, const uint8_t *mac);

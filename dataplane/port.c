@@ -205,6 +205,30 @@ static void mac_of_cable(const struct port *p, uint8_t mac[6])
 	mac[0] = (uint8_t)((mac[0] & 0xfc) | 0x02); /* locally administered, unicast */
 }
 
+static bool has_v6(const struct port_conf *conf)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < conf->address_count; i++)
+		found |= !ip_is_v4(&conf->address[i].ip);
+	return found;
+}
+
+/* Frames to groups, which neighbour discovery needs: all of them, the stack knows which are ours. A
+ * driver without a filter for that takes all frames. */
+static int port_set_groups(struct port *p, char *error, size_t error_n)
+{
+	int rc;
+
+	if (!has_v6(&p->conf) || p->conf.kind == PORT_TAP || p->conf.kind == PORT_RING ||
+		p->conf.kind == PORT_MEMIF)
+		return 0; /* these have no filter */
+	rc = rte_eth_allmulticast_enable(p->id);
+	if (rc == -ENOTSUP)
+		rc = rte_eth_promiscuous_enable(p->id);
+	return rc < 0 ? failed(p, "groups for IPv6", rc, error, error_n) : 0;
+}
+
 static int port_set_mac(struct port *p, char *error, size_t error_n)
 {
 	struct rte_ether_addr mac;
@@ -219,7 +243,7 @@ static int port_set_mac(struct port *p, char *error, size_t error_n)
 		if (rc < 0)
 			return failed(p, "address", rc, error, error_n);
 		memcpy(p->mac, mac.addr_bytes, 6);
-		return 0;
+		return port_set_groups(p, error, error_n);
 	}
 	if (p->mac[0] & 1) {
 		snprintf(error, error_n, "ports.%s.mac: is a group address", p->conf.name);

@@ -24,9 +24,11 @@ struct port_conf {
 	struct ip_net
 		address[PORT_ADDRESSES_MAX]; /* our addresses with their prefix; ip is the host */
 	unsigned address_count;
-	struct ip_addr gateway; /* default router; has_gateway */
-	bool has_gateway;
-	uint16_t queues; /* pairs of queues, at most one for each core; 0: port_queues_auto() */
+	struct ip_addr gateway, gateway6; /* default routers; has_gateway, has_gateway6 */
+	bool has_gateway, has_gateway6;
+	bool no_discovery; /* the stack neither asks whether others have its addresses nor announces
+			    * them, nor looks for routers by itself (tests) */
+	uint16_t queues;   /* pairs of queues, at most one for each core; 0: port_queues_auto() */
 	bool trust_rx_checksum; /* af_packet with peers on the same host: do not verify */
 };
 

@@ -108,6 +108,9 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 	neigh_table_init(st);
 	ip_pmtu_init(st);
 	icmp_limits_init(st);
+	if (!st->conf.claim_nonce)
+		st->conf.claim_nonce = st->env.random64(st->env.ctx);
+	timer_init(&st->link_timer, link_timer_fire);
 	for (unsigned i = 0; i < st->conf.port_count; i++)
 		link_init(st, i);
 	return st;
@@ -126,6 +129,7 @@ void stack_destroy(struct stack **stp)
 	timer_cancel(st->env.wheel, &st->tw_timer);
 	timer_cancel(st->env.wheel, &st->pool_timer);
 	neigh_table_fini(st);
+	link_fini(st);
 	tables_free(st);
 	*stp = NULL;
 }

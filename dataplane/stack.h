@@ -18,6 +18,7 @@ struct rte_mempool;
 
 /* What the stack needs to know about one port. */
 struct stack_port {
+	const char *name; /* for the log; lives as long as the stack */
 	uint8_t mac[6];
 	uint16_t mtu;
 	struct ip_net
@@ -25,6 +26,9 @@ struct stack_port {
 	unsigned address_count;
 	struct ip_addr gateway, gateway6; /* default routers */
 	bool has_gateway, has_gateway6;
+	/* Ask whether others have our addresses before they are used, announce them, report the
+	 * groups we are in, look for routers.  Core 0 speaks, the others listen. */
+	bool discovery;
 	bool tx_csum_ip, tx_csum_tcp; /* the port computes them: set mbuf ol_flags */
 	bool rx_csum; /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
 	struct rte_mempool *rx_pool; /* where received frames come from; NULL: not watched */
@@ -95,6 +99,9 @@ struct stack_conf {
 	uint32_t rcv_buffer_bytes, snd_buffer_bytes; /* per connection, at most; 0: 256 KiB */
 	struct stack_port ports[STACK_PORTS_MAX];
 	unsigned port_count;
+	/* Marks our own questions for addresses, should they come back (RFC 7527); the same on all
+	 * cores.  0: each its own. */
+	uint64_t claim_nonce;
 	struct stack_tcp_conf tcp;
 };
 
@@ -136,3 +143,6 @@ struct steer_table {
 /* Returns the owner's core index; `here` for everything that is handled where it arrives (ARP, ICMP
  * echo, malformed frames, unknown ports). */
 unsigned steer_owner(const struct steer_table *t, const struct rte_mbuf *frame, unsigned here);
+/* Must every core see the frame, besides the one that has received it?  Answers to whoever has
+ * asked for a neighbour, what routers say, and claims to addresses that may be ours. */
+bool steer_for_all(const struct rte_mbuf *frame);

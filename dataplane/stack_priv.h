@@ -8,6 +8,7 @@
 #include "dataplane/ip.h"
 #include "dataplane/ip_pmtu.h"
 #include "dataplane/ip_reass.h"
+#include "dataplane/ipv6.h"
 #include "dataplane/link.h"
 #include "dataplane/neigh.h"
 #include "dataplane/stack.h"
@@ -81,6 +82,7 @@ struct stack {
 	struct ip_pmtu pmtu;
 	struct icmp_limits icmp;
 	struct link links[STACK_PORTS_MAX]; /* [port] */
+	struct timer link_timer;            /* armed only while something is due on one */
 };
 
 static inline uint32_t stack_ms(const struct stack *st)
@@ -164,38 +166,12 @@ void ipv4_input(struct stack *st, unsigned port, struct rte_mbuf *m);
 /* Prepend the header, and fill in the checksums, TCP's too. */
 void ipv4_header_push(const struct stack_port *p, const struct ip_addr *from,
 	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m);
-/* Neither loopback nor this network nor a group.  be: network byte order. */
-bool ipv4_unicast_ok(uint32_t be);
 
 /* icmp.c */
 /* m starts at the ICMP header; takes m. */
 void icmp_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt);
 
 /* ipv6.c */
-/* What is wrong with a chain of extension headers, and who is told (RFC 8200 4). */
-enum ipv6_fault {
-	IPV6_FAULT_NONE,
-	IPV6_FAULT_SILENT,         /* nobody */
-	IPV6_FAULT_PROTOCOL,       /* the sender: ICMPv6 parameter problem, code 1 */
-	IPV6_FAULT_HEADER,         /* the sender: code 0 */
-	IPV6_FAULT_OPTION,         /* the sender: code 2 */
-	IPV6_FAULT_OPTION_UNICAST, /* the sender, unless it sent to a group: code 2 */
-};
-#define IPV6_FRAGMENT_MASK 0xfff9u /* of a fragment header's field: offset and "more" */
-#define IPV6_FRAGMENT_MORE 1u
-
-struct ipv6_walk {
-	size_t at;               /* of what the headers carry, or right behind a fragment header */
-	size_t next_at;          /* of the octet that names it */
-	size_t fault_at;         /* of what is wrong */
-	size_t fragment_at;      /* of the fragment header, if there is one: the walk ends there */
-	size_t fragment_next_at; /* of the octet that names that */
-	uint16_t fragment;       /* its offset in octets, and "more" */
-	uint8_t protocol;        /* of what is at `at` */
-	bool fragment_header;
-};
-/* Over the extension headers of a packet whose IPv6 header and length were checked. */
-enum ipv6_fault ipv6_walk(struct bytes in, struct ipv6_walk *w);
 /* m starts at the IPv6 header; takes m. */
 void ipv6_input(struct stack *st, unsigned port, struct rte_mbuf *m);
 /* Prepend the header, and fill in TCP's checksum; ICMP's is there. */
@@ -206,9 +182,10 @@ void ipv6_output_link(struct stack *st, unsigned port, const struct ip_addr *fro
 	const struct ip_addr *to, uint8_t protocol, uint8_t hop_limit, const uint8_t mac[6],
 	struct rte_mbuf *m);
 struct ip_addr ipv6_solicited_node(const struct ip_addr *ip);
-/* Neither loopback nor unspecified nor a group. */
-bool ipv6_unicast_ok(const struct ip_addr *ip);
 
 /* icmp6.c */
 /* m starts at the ICMP header; takes m. */
 void icmp6_input(struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt);
+
+/* link.c */
+void link_timer_fire(struct timer *t, uint64_t now_us);

@@ -181,10 +181,14 @@ static int start_core(
 static void stack_port_fill(const struct port *p, struct stack_port *out)
 {
 	*out = (struct stack_port){
+		.name = p->conf.name,
 		.mtu = p->mtu,
 		.address_count = p->conf.address_count,
 		.gateway = p->conf.gateway,
 		.has_gateway = p->conf.has_gateway,
+		.gateway6 = p->conf.gateway6,
+		.has_gateway6 = p->conf.has_gateway6,
+		.discovery = !p->conf.no_discovery,
 		.tx_csum_ip = p->csum_ip,
 		.tx_csum_tcp = p->csum_tcp,
 		.rx_csum = p->rx_csum,
@@ -204,7 +208,8 @@ static int start_stack(
 {
 	struct stack_conf sc = {.core_index = c->index,
 		.connections_max = conf->connections_max,
-		.port_count = net.port_count};
+		.port_count = net.port_count,
+		.claim_nonce = net.steer_key.k1};
 	struct stack_env env = {.wheel = &c->wheel, .now_us = c->now_us};
 
 	for (unsigned p = 0; p < net.port_count; p++)

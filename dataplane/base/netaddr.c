@@ -64,3 +64,22 @@ const char *ip_format(const struct ip_addr *a, char text[IP_TEXT_MAX])
 		inet_ntop(AF_INET6, a->octets, text, IP_TEXT_MAX);
 	return text;
 }
+
+bool ip_prefix_eq(const struct ip_addr *a, const struct ip_addr *b, unsigned prefix)
+{
+	unsigned whole = prefix / 8, bits = prefix % 8;
+
+	if (memcmp(a->octets, b->octets, whole) != 0)
+		return false;
+	return bits == 0 || ((a->octets[whole] ^ b->octets[whole]) & (0xff00u >> bits) & 0xff) == 0;
+}
+
+bool ip_is_unicast(const struct ip_addr *ip)
+{
+	static const struct ip_addr unspecified, loopback = {{[15] = 1}};
+	uint8_t v4 = ip->octets[12];
+
+	if (ip_is_v4(ip))
+		return v4 != 0 && v4 != 127 && v4 < 224; /* RFC 1122 3.2.1.3 */
+	return !ip_is_multicast6(ip) && !ip_eq(ip, &unspecified) && !ip_eq(ip, &loopback);
+}

@@ -55,3 +55,15 @@ int ip_net_parse(struct bytes text, struct ip_net *out) WARN_UNUSED;
 bool ip_net_has(const struct ip_net *net, const struct ip_addr *a);
 /* Writes a NUL-terminated text and returns text. */
 const char *ip_format(const struct ip_addr *a, char text[IP_TEXT_MAX]);
+/* Do a and b agree in their first prefix bits? */
+bool ip_prefix_eq(const struct ip_addr *a, const struct ip_addr *b, unsigned prefix);
+/* Can a packet be sent to or come from ip: one host, and neither loopback nor unspecified? */
+bool ip_is_unicast(const struct ip_addr *ip);
+static inline bool ip_is_link_local(const struct ip_addr *ip)
+{
+	return ip->octets[0] == 0xfe && (ip->octets[1] & 0xc0) == 0x80; /* RFC 4291 2.5.6 */
+}
+static inline bool ip_is_multicast6(const struct ip_addr *ip)
+{
+	return ip->octets[0] == 0xff;
+}

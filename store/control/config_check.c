@@ -2,6 +2,7 @@
  * What one key alone cannot tell: required keys, and keys that must fit together. */
 #include "store/control/config_priv.h"
 #include <errno.h>
+#include "dataplane/ip.h"
 #include "dataplane/port.h"
 #include "delivery/hop.h"
 
@@ -42,20 +43,36 @@ static int check_port(struct check *k, const struct config_root *c, unsigned i)
 	return 0;
 }
 
-/* The gateway must be a neighbour, or nothing could be sent to it. */
-static int check_gateway(struct check *k, const struct config_port *p, unsigned i)
+static int check_addresses(struct check *k, const struct config_port *p, unsigned i)
 {
-	for (unsigned j = 0; p->gateway.given && j < p->addresses.n; j++) {
-		uint8_t prefix = p->addresses.v[j].prefix;
-		unsigned octets = prefix / 8, bits = prefix % 8;
-		const uint8_t *a = p->addresses.v[j].ip.octets, *g = p->gateway.ip.octets;
-		if (memcmp(a, g, octets) == 0 &&
-			(bits == 0 || (a[octets] ^ g[octets]) >> (8 - bits) == 0))
+	for (unsigned j = 0; j < p->addresses.n; j++) {
+		const struct ip_addr *ip = &p->addresses.v[j].ip;
+		if (!ip_is_unicast(ip))
+			return fail(k, "is not the address of one host", "ports[%u].addresses", i);
+		if (!ip_is_v4(ip) && p->mtu < IP6_MTU_MIN)
+			return fail(k, "is below 1280, which IPv6 needs", "ports[%u].mtu", i);
+	}
+	return 0;
+}
+
+/* The gateway must be a neighbour, or nothing could be sent to it. */
+static int check_gateway(struct check *k, const struct config_port *p, unsigned i, bool v4)
+{
+	const struct ip_addr *gateway = v4 ? &p->gateway.ip : &p->gateway6.ip;
+	const char *key = v4 ? "gateway" : "gateway6";
+
+	if (!(v4 ? p->gateway.given : p->gateway6.given))
+		return 0;
+	if (ip_is_v4(gateway) != v4)
+		return fail(k, v4 ? "is not IPv4: see gateway6" : "is not IPv6: see gateway",
+			"ports[%u].%s", i, key);
+	for (unsigned j = 0; j < p->addresses.n; j++) {
+		const struct ip_net *net = &p->addresses.v[j];
+		if (ip_is_v4(&net->ip) == v4 &&
+			(ip_prefix_eq(&net->ip, gateway, net->prefix) || ip_is_link_local(gateway)))
 			return 0;
 	}
-	if (!p->gateway.given)
-		return 0;
-	return fail(k, "is not in a network of the port's addresses", "ports[%u].gateway", i);
+	return fail(k, "is not in a network of the port's addresses", "ports[%u].%s", i, key);
 }
 
 static int check_cores(struct check *k, const struct config_root *c)
@@ -175,7 +192,11 @@ int config_check(
 	for (unsigned i = 0; i < c->ports_n && err == 0; i++) {
 		err = check_port(&k, c, i);
 		if (err == 0)
-			err = check_gateway(&k, &c->ports[i], i);
+			err = check_addresses(&k, &c->ports[i], i);
+		if (err == 0)
+			err = check_gateway(&k, &c->ports[i], i, true);
+		if (err == 0)
+			err = check_gateway(&k, &c->ports[i], i, false);
 	}
 	if (err == 0)
 		err = check_cores(&k, c);

@@ -113,8 +113,8 @@ class Wire(beds.Bed):
     # ---- the stack ----
 
     def peer_options_all(self):
-        return {"port": f"{self.port},{self.device}", "address": STACK + "/24", "gateway": ROUTER,
-                "mtu": self.mtu, "prefix": self.name, **self.peer_options}
+        return {"port": f"{self.port},{self.device}", "address": [STACK + "/24", STACK6 + "/64"],
+                "gateway": ROUTER, "gateway6": ROUTER6, "mtu": self.mtu, "prefix": self.name, **self.peer_options}
 
     def log_of(self, name):
         return self.path(name + ".log")
@@ -132,7 +132,8 @@ class Wire(beds.Bed):
     def start_stack(self, name, options):
         before = len(self.lines("ready", name))
         self.start_process(name, [build.program(self.binaries, PEER),
-                                  *(f"{k}={v}" for k, v in options.items())],
+                                  *(f"{k}={v}" for k, values in options.items()
+                                    for v in (values if isinstance(values, list) else [values]))],
                            namespace=self.relay_ns)
         proc.wait_for("tcp_peer", lambda: self.peer_alive(name)
                       and len(self.lines("ready", name)) > before, 30)

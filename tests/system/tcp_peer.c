@@ -4,8 +4,9 @@
  *
  *     tcp_peer port=tap,dtap address=198.18.0.2/24 gateway=198.18.0.1 [KEY=VALUE]...
  *
- * KEY: port address gateway mtu vlan queues cores cpus connections mbufs ring chunks trust extra
- * prefix connect=ADDRESS,PORT,COUNT,OCTETS: open COUNT connections to an echo server
+ * KEY: port address gateway gateway6 discovery mtu vlan queues cores cpus connections mbufs ring
+ * chunks trust extra prefix connect=ADDRESS,PORT,COUNT,OCTETS: open COUNT connections to an echo
+ * server
  *
  * Port 7 echoes.  Port 9 reads a header of 16 octets (seed, count; little endian) and a stream, and
  * answers the number of octets as text, or at which one the stream was not the pattern.  Port 19
@@ -376,6 +377,8 @@ static int parse_number(struct options *o, struct port_conf *p, const char *key,
 		p->vlan = (uint16_t)value;
 	else if (strcmp(key, "queues") == 0)
 		p->queues = (uint16_t)value;
+	else if (strcmp(key, "discovery") == 0)
+		p->no_discovery = !value;
 	else if (strcmp(key, "trust") == 0)
 		p->trust_rx_checksum = value;
 	else
@@ -397,6 +400,10 @@ static int parse_one(struct options *o, const char *key, char *value)
 	if (strcmp(key, "gateway") == 0) {
 		p->has_gateway = true;
 		return ip_parse(bytes_str(value), &p->gateway);
+	}
+	if (strcmp(key, "gateway6") == 0) {
+		p->has_gateway6 = true;
+		return ip_parse(bytes_str(value), &p->gateway6);
 	}
 	if (strcmp(key, "cpus") == 0)
 		snprintf(o->conf.cores[0].cpus, sizeof(o->conf.cores[0].cpus), "%s", value);
