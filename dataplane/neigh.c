@@ -26,8 +26,9 @@ static struct neigh *neigh_lookup(struct stack *st, unsigned port, const struct 
 
 /* ---- the table ---- */
 
-static void neigh_drop_queue(struct neigh *n)
+static void neigh_drop_queue(struct stack *st, struct neigh *n)
 {
+	st->neigh.queued -= n->queued;
 	for (unsigned i = 0; i < n->queued; i++) {
 		counter_inc(CTR_NEIGH_UNRESOLVED);
 		rte_pktmbuf_free(n->queue[i]);
@@ -37,7 +38,7 @@ static void neigh_drop_queue(struct neigh *n)
 
 static void neigh_remove(struct stack *st, struct neigh *n)
 {
-	neigh_drop_queue(n);
+	neigh_drop_queue(st, n);
 	list_remove(&n->hash_node);
 	list_remove(&n->age_node);
 	list_push_head(&st->neigh.unused, &n->hash_node);
@@ -188,6 +189,7 @@ static void neigh_fail(struct stack *st, struct neigh *n)
 
 	memcpy(queue, n->queue, sizeof(queue));
 	n->queued = 0;
+	st->neigh.queued -= queued;
 	link_router_silent(st, n->port, &n->ip, true);
 	neigh_remove(st, n); /* before the upcalls, which may send to it again */
 	for (unsigned i = 0; i < queued; i++) {
@@ -258,20 +260,21 @@ void neigh_table_init(struct stack *st)
 void neigh_table_fini(struct stack *st)
 {
 	for (unsigned i = 0; i < NEIGH_MAX; i++)
-		neigh_drop_queue(&st->neigh.entries[i]);
+		neigh_drop_queue(st, &st->neigh.entries[i]);
 	timer_cancel(st->env.wheel, &st->neigh.timer);
 }
 
 /* ---- out ---- */
 
-static void neigh_enqueue(struct neigh *n, struct rte_mbuf *m)
+static void neigh_enqueue(struct stack *st, struct neigh *n, struct rte_mbuf *m)
 {
-	if (n->queued == NEIGH_QUEUE_MAX) {
+	if (n->queued == NEIGH_QUEUE_MAX || st->neigh.queued == NEIGH_QUEUED_MAX) {
 		counter_inc(CTR_NEIGH_UNRESOLVED);
 		rte_pktmbuf_free(m);
 		return;
 	}
 	n->queue[n->queued++] = m;
+	st->neigh.queued++;
 }
 
 static ip_hop_ref neigh_ref(const struct stack *st, const struct neigh *n)
@@ -328,12 +331,12 @@ ip_hop_ref neigh_output(
 	if (!n) {
 		n = neigh_add(st, port, ip, NEIGH_KIND_INCOMPLETE);
 		BUG_ON(!n); /* these always find room */
-		neigh_enqueue(n, m);
+		neigh_enqueue(st, n, m);
 		neigh_ask(st, n);
 		return neigh_ref(st, n);
 	}
 	if (n->state == NEIGH_INCOMPLETE) {
-		neigh_enqueue(n, m);
+		neigh_enqueue(st, n, m);
 		return neigh_ref(st, n);
 	}
 	if (n->state == NEIGH_REACHABLE && st->now_us >= n->at_us)
@@ -353,6 +356,7 @@ static void neigh_flush(struct stack *st, struct neigh *n)
 {
 	for (unsigned i = 0; i < n->queued; i++)
 		eth_output(st, n->port, n->mac, n->ether_type, n->queue[i]);
+	st->neigh.queued -= n->queued;
 	n->queued = 0;
 }
 

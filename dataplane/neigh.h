@@ -17,8 +17,9 @@
 #define NEIGH_INCOMPLETE_MAX 256  /* chosen: of these, such as have not answered yet */
 #define NEIGH_GUESTS_MAX     256  /* chosen: such as have asked for us and nothing more */
 #define NEIGH_BUCKETS        256
-#define NEIGH_QUEUE_MAX      8 /* frames that wait for one answer */
-#define NEIGH_TRIES          3 /* RFC 4861 10: MAX_UNICAST_SOLICIT, MAX_MULTICAST_SOLICIT */
+#define NEIGH_QUEUE_MAX      16  /* frames that wait for one answer */
+#define NEIGH_QUEUED_MAX     256 /* chosen: for all answers; a flood holds no more frames */
+#define NEIGH_TRIES          3   /* RFC 4861 10: MAX_UNICAST_SOLICIT, MAX_MULTICAST_SOLICIT */
 #define NEIGH_DELAY_US       (5 * US_PER_SEC) /* RFC 4861 10: DELAY_FIRST_PROBE_TIME */
 #define NEIGH_ASKS_PER_SEC   1000 /* chosen: a flood makes no more questions (RFC 6583 6.2) */
 
@@ -61,6 +62,7 @@ struct neigh_table {
 	struct list buckets[NEIGH_BUCKETS];
 	struct list by_age[NEIGH_KIND_N], unused;
 	uint32_t count, count_of[NEIGH_KIND_N];
+	uint32_t queued;
 	struct timer timer; /* armed only while something is awaited */
 	struct siphash_key key;
 	uint64_t asks_until_us; /* asks_left holds until then */
