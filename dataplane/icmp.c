@@ -8,12 +8,17 @@
 #define ICMP_ERROR_HEADER 8 /* octets before the packet quoted */
 #define ICMP_MTU_AT       6 /* RFC 1191 4 */
 
-/* The request becomes the reply: a receive mbuf lent to the driver, so no pool can run dry. */
+/* The request becomes the reply: a receive mbuf lent to the driver, so no pool can run dry.  One
+ * that was put together from fragments may be too large to go back whole, and we make none: it is
+ * cut (RFC 1122 3.2.2.6). */
 static void echo_reply(
 	struct stack *st, unsigned port, struct rte_mbuf *m, const struct ip_packet *pkt)
 {
 	struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(m, struct rte_icmp_hdr *);
+	uint16_t most = (uint16_t)(ip_link_mtu(st, port, &pkt->from) - IP4_HEADER);
 
+	if (unlikely(m->data_len > most))
+		rte_pktmbuf_trim(m, (uint16_t)(m->data_len - most));
 	counter_inc(CTR_ICMP_RX_ECHO);
 	icmp->icmp_type = RTE_IP_ICMP_ECHO_REPLY;
 	icmp->icmp_cksum = 0;

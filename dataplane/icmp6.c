@@ -27,7 +27,9 @@ static void echo_reply(
 
 	if (ip_is_multicast6(from))
 		from = link_source(&st->links[port], &pkt->from, &pkt->from);
-	if (!from || !ip_is_unicast(&pkt->from) || ip_is_ours(st, &pkt->from)) {
+	/* what was put together from fragments may be too large to go back: we make none */
+	if (!from || !ip_is_unicast(&pkt->from) || ip_is_ours(st, &pkt->from) ||
+		m->data_len + IP6_HEADER > ip_link_mtu(st, port, &pkt->from)) {
 		rte_pktmbuf_free(m);
 		return;
 	}

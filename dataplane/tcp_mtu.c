@@ -107,9 +107,9 @@ void tcp_mtu_timeout(struct tcp_conn *c)
 		return;
 	counter_inc(CTR_TCP_MTU_BLACK_HOLES);
 	cold->flags |= COLD_BLACK_HOLE;
-	search_begin(c, MIN(c->mss, cold->mss_max), TCP_MTU_PROBE_WAIT);
-	c->flags |= CF_MTU_BELOW;
 	mss_lower(c, mss);
+	/* it is only a suspicion: the first segment that is tried is as large as can be */
+	search_begin(c, cold->mss_max + 1u, TCP_MTU_PROBE_WAIT);
 }
 
 /* ---- trying more ---- */

@@ -38,6 +38,16 @@ RULES = """table inet loss {{
 """
 
 
+SILENCE = """table inet silence {
+    chain out {
+        type filter hook output priority 0; policy accept;
+        icmp type destination-unreachable drop
+        icmpv6 type packet-too-big drop
+    }
+}
+"""
+
+
 class Wire(beds.Bed):
     """One wire; the state file is that of a bed, so that whoever sweeps beds sweeps wires."""
 
@@ -109,6 +119,16 @@ class Wire(beds.Bed):
 
     def untag(self):
         proc.run(["ip", "netns", "exec", self.ns, "tc", "qdisc", "del", "dev", self.interface, "clsact"])
+
+    def narrow(self, mtu, silent=False):
+        """The router's link to the client takes less than the ends believe; silent: it does not say
+        so.  What the client itself sends is small, or its own end would refuse it."""
+        net.ip(self.ns, "link", "set", "down0", "mtu", str(mtu))
+        for family, via in (("-4", ROUTER_CLIENT), ("-6", ROUTER_CLIENT6)):
+            net.ip(self.client_ns, family, "route", "replace", "default", "via", via, "mtu",
+                   str(mtu), "advmss", str(self.mtu - (40 if family == "-4" else 60)))
+        if silent:
+            proc.run(["ip", "netns", "exec", self.ns, "nft", "-f", "-"], input=SILENCE)
 
     # ---- the stack ----
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The stack against the kernel's TCP, over a router that loses packets: every octet is checked."""
 
-from bed import proc, streams, wire
+from bed import net, proc, streams, wire
 from bed.harness import Skip, equal, expect, need_af_xdp, reserve_hugepages, test
 from bed.wire import Cable, Wire
 
@@ -134,6 +134,45 @@ def vlan(work):
                 figures = w.stop_peer()
                 expect(figures["eth_rx_vlan_dropped"] > before, "and not counted")
                 equal(figures.get("tcp_in_errs", 0), 0, "bad checksums")
+
+
+def narrow_path(work, mtu, silent, octets):
+    with Wire(work, cores=2) as w:
+        w.narrow(mtu, silent)
+        took = streams.run(w.client_ns, wire.STACK, wire.SOURCE, "source", 8, octets, 60)
+        figures = w.stop_peer()
+        told = {k: v for k, v in figures.items() if "mtu" in k or "icmp" in k}
+        print(f"mtu={mtu} silent={silent}: {took:.2f} s {told}")
+        equal(figures.get("tcp_in_errs", 0), 0, "bad checksums")
+        return figures
+
+
+@test("stack: a router with a link of smaller MTU, that says so and that does not", seconds=180)
+def path_mtu(work):
+    for mtu in (1400, 1000, 600):
+        told = narrow_path(f"{work}/told{mtu}", mtu, False, MEGABYTE)
+        expect(told.get("tcp_mtu_lowered", 0) > 0, "no error was believed")
+        equal(told.get("tcp_mtu_black_holes", 0), 0, "black holes")
+    silent = narrow_path(f"{work}/silent", 1280, True, 24 * MEGABYTE)
+    equal(silent.get("tcp_mtu_lowered", 0), 0, "errors")
+    expect(silent["tcp_mtu_black_holes"] > 0, "the black hole was not noticed")
+    expect(silent["tcp_mtu_probes"] > 0, "nothing larger was tried")
+
+
+@test("stack: fragments from the kernel are put together, on any core", seconds=60)
+def fragments(work):
+    # not af_packet: there the kernel puts them together before we see them
+    for cores in (1, 3):
+        with Wire(f"{work}/{cores}", cores=cores) as w:
+            for mtu, size in ((1500, 1900), (576, 1400), (300, 1400)):
+                net.ip(w.ns, "link", "set", w.interface, "mtu", str(mtu))
+                done = proc.run(["ip", "netns", "exec", w.ns, "ping", "-M", "dont", "-s", str(size),
+                                 "-c", "20", "-i", "0.02", "-W", "2", wire.STACK], check=False,
+                                timeout=30)
+                expect(done.returncode == 0 and " 0% packet loss" in done.stdout, done.stdout)
+            figures = w.stop_peer()
+            equal(figures["ip_reass_ok"], 60, "packets put together")
+            print({k: v for k, v in figures.items() if "reass" in k or "fragments" in k or "steer" in k})
 
 
 def answers_ping(w):

@@ -101,15 +101,16 @@ static size_t next_packet(const uint8_t **ip_r)
 	return 0;
 }
 
-/* The datagram came out whole, and its answer is here. */
+/* The datagram came out whole, and its answer is here, as much as the link takes. */
 static void expect_reply(void)
 {
+	size_t n = MIN(datagram_n, (size_t)1480);
 	const uint8_t *ip;
 
-	assert_int_equal(next_packet(&ip), 20 + datagram_n);
+	assert_int_equal(next_packet(&ip), 20 + n);
 	assert_int_equal(ip[20], RTE_IP_ICMP_ECHO_REPLY);
-	assert_memory_equal(ip + 24, datagram + 4, datagram_n - 4);
-	assert_int_equal(csum_fold(ip + 20, datagram_n), 0);
+	assert_memory_equal(ip + 24, datagram + 4, n - 4);
+	assert_int_equal(csum_fold(ip + 20, n), 0);
 }
 
 static void expect_nothing(void)
@@ -301,7 +302,7 @@ static void test_the_largest(void **state)
 	say(&a);
 	say(&b);
 	assert_int_equal(count(CTR_IP_REASS_OK) - before, 1);
-	lone.taken = lone.sent_n;
+	expect_reply();
 	make_echo(most + 8u);
 	b.n = (uint16_t)(b.n + 8);
 	a.id = b.id = 2;
