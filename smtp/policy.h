@@ -33,6 +33,11 @@ struct smtp_policy {
 	uint32_t errors_max;           /* 5xx to commands before 421 */
 	uint32_t received_max;         /* Received fields before 554 5.4.6 */
 	uint32_t inflight_max;         /* messages per session awaiting their commit, 1..16 */
-	uint64_t command_timeout_us;   /* RFC 5321 4.5.3.2.7 */
-	uint64_t data_timeout_us;      /* RFC 5321 4.5.3.2.5 */
+	bool strict_helo;              /* HELO of strangers: a name with a dot, and not ours */
+	/* Of one peer on one core, unless it is in relay_from; 0: no limit.  Rates: a minute. */
+	uint32_t peer_connections, peer_connection_rate, peer_message_rate, peer_rcpt_rate;
+	uint32_t peer_error_rate, peer_handshake_rate;
+	uint64_t greet_delay_us; /* strangers wait for the greeting; who speaks before is cut off */
+	uint64_t command_timeout_us; /* RFC 5321 4.5.3.2.7 */
+	uint64_t data_timeout_us;    /* RFC 5321 4.5.3.2.5 */
 };

@@ -115,8 +115,10 @@ static int make_jobs(struct smtp_server *s)
 	s->drops_max = s->conf.sessions_max + n;
 	s->jobs = alloc(s, n, sizeof(*s->jobs));
 	s->drops = alloc(s, s->drops_max, sizeof(*s->drops));
-	if (!s->jobs || !s->drops)
+	s->peer_table = alloc(s, PEERS_MAX, sizeof(*s->peer_table));
+	if (!s->jobs || !s->drops || !s->peer_table)
 		return -1;
+	peers_init(&s->peers, s->peer_table, PEERS_MAX);
 	for (uint32_t i = 0; i < n; i++) {
 		s->jobs[i].next = s->jobs_free;
 		s->jobs_free = &s->jobs[i];
@@ -227,6 +229,7 @@ void smtp_server_destroy(struct smtp_server **s)
 	rte_free((*s)->conns);
 	rte_free((*s)->jobs);
 	rte_free((*s)->drops);
+	rte_free((*s)->peer_table);
 	rte_free(*s);
 	*s = NULL;
 }

@@ -120,7 +120,8 @@ bool auth_channel(void *ctx, uint8_t out[32])
 
 enum reply_id auth_starttls(void *ctx)
 {
-	const struct smtp_conn *c = ctx;
+	struct smtp_conn *c = ctx;
 
-	return tls_has_room(c->server->conf.tls) ? REPLY_OK : REPLY_TLS_BUSY;
+	return tls_has_room(c->server->conf.tls) && peer_may_handshake(c) ? REPLY_OK
+									  : REPLY_TLS_BUSY;
 }

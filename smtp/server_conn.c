@@ -110,6 +110,7 @@ void conn_free(struct smtp_conn *c)
 	struct smtp_server *s = c->server;
 
 	smtp_session_fini(&c->session);
+	peer_leave(c);
 	proxy_forget(c);
 	message_drop(c);
 	server_wait_end(c);
@@ -166,7 +167,8 @@ static void on_secure(struct stream *st)
 	smtp_session_secured(&c->session);
 	if (c->session.state == SMTP_CONNECT)
 		smtp_session_start(&c->session);
-	restart_deadline(c);
+	if (!c->late)
+		restart_deadline(c);
 	conn_kick(c);
 }
 
@@ -373,6 +375,7 @@ struct stream *conn_accept(
 	c->stalled = c->eof = c->handshaking = c->asking = false;
 	c->late = 0;
 	c->proxied = false;
+	c->place = NULL;
 	smtp_session_init(&c->session, &server_session_ops, c, s->policy,
 		&s->conf.services[door - s->doors], &peer->ip);
 	list_push_tail(&s->fresh, &c->node);
@@ -393,6 +396,11 @@ void conn_start(struct smtp_conn *c)
 
 void conn_begin(struct smtp_conn *c)
 {
+	if (c->session.service->implicit_tls &&
+		(peer_connect(c) != REPLY_OK || !peer_may_handshake(c))) {
+		conn_drop(c); /* there is no way to say why */
+		return;
+	}
 	if (c->session.service->implicit_tls) {
 		begin_tls(c);
 		return;
@@ -401,6 +409,7 @@ void conn_begin(struct smtp_conn *c)
 		smtp_session_end(&c->session, REPLY_BUSY);
 	else
 		smtp_session_start(&c->session);
-	restart_deadline(c);
+	if (!c->late)
+		restart_deadline(c);
 	conn_kick(c);
 }

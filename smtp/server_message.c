@@ -3,6 +3,7 @@
 #include "smtp/server_priv.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
+#include "smtp/relay.h"
 #include "smtp/trace.h"
 
 void message_log_accepted(const struct message *m)
@@ -52,6 +53,10 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 	struct smtp_conn *c = ctx;
 	struct core *core = c->server->core;
 
+	enum reply_id limit = peer_mail(c);
+
+	if (limit != REPLY_OK)
+		return limit;
 	if (server_used_percent(c->server) >= PRESSURE_MAIL)
 		return REPLY_NO_STORAGE;
 	struct message *m = message_new();
@@ -77,7 +82,10 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 {
 	struct smtp_conn *c = ctx;
+	enum reply_id limit = peer_rcpt(c);
 
+	if (limit != REPLY_OK)
+		return limit;
 	if (message_add_rcpt_dsn(
 		    c->message, rcpt->address, rcpt->route, rcpt->account, &rcpt->dsn) < 0)
 		return REPLY_NO_STORAGE;
@@ -194,11 +202,29 @@ static void on_reset(void *ctx)
 
 static void on_peer(void *ctx, const struct ip_addr *ip)
 {
+	peer_leave(ctx);
 	conn_set_peer(ctx, ip);
 }
 
+/* Strangers are kept waiting: who speaks before the greeting is no mail server. */
+static enum reply_id on_connect(void *ctx)
+{
+	struct smtp_conn *c = ctx;
+	const struct smtp_policy *p = c->session.policy;
+	/* Before implicit TLS it was asked already. */
+	enum reply_id v = c->place ? REPLY_OK : peer_connect(c);
+
+	if (v != REPLY_OK || !p->greet_delay_us || c->session.service->submission ||
+		c->session.service->lmtp || relay_peer_is_listed(p, &c->peer))
+		return v;
+	conn_verdict_later(c, REPLY_OK, c->server->core->now_us + p->greet_delay_us);
+	return REPLY_PENDING;
+}
+
 const struct smtp_session_ops server_session_ops = {
+	.connect = on_connect,
 	.peer = on_peer,
+	.error = peer_error,
 	.starttls = auth_starttls,
 	.auth = auth_password,
 	.scram = auth_scram,

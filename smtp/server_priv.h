@@ -6,6 +6,7 @@
  * OWNER: one core's thread. */
 #pragma once
 #include "dataplane/base/siphash.h"
+#include "smtp/peers.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
 
@@ -18,7 +19,8 @@
 #define MEMORY_RETRY_MAX  256  /* sessions in one such round */
 #define LINGER_US         (10 * US_PER_SEC) /* for the last replies to leave */
 #define HANDSHAKE_US      (30 * US_PER_SEC) /* chosen: for all of a TLS handshake */
-#define AUTH_PEER_MAX     3 /* checks of passwords under way for one bucket of peers */
+#define AUTH_PEER_MAX     3    /* checks of passwords under way for one bucket of peers */
+#define PEERS_MAX         8192 /* places of peers; chosen: half a megabyte */
 #define PROXY_US          (10 * US_PER_SEC) /* chosen: for the header of a load balancer */
 #define DATA_PROGRESS_MIN 4096 /* octets of content that restart the data timeout; chosen */
 #define SENDER_LOG_MAX    400  /* octets of an escaped sender in the log */
@@ -47,6 +49,7 @@ struct smtp_conn {
 	bool proxied;        /* the header of a load balancer is awaited: the same */
 	uint16_t proxy_n;    /* octets of it in proxy */
 	uint8_t *proxy;      /* line memory; NULL: none yet */
+	struct peer *place;  /* where the connection is counted; NULL: nowhere */
 	struct ip_addr peer; /* who it is, by PROXY and XCLIENT too */
 	bool asking;         /* a password is being checked */
 	uint8_t late;        /* enum reply_id: the verdict that the deadline brings; 0: none */
@@ -117,6 +120,8 @@ struct smtp_server {
 	 */
 	uint64_t *drops;
 	uint32_t drops_n, drops_reserved, drops_max;
+	struct peers peers;
+	struct peer *peer_table;
 	uint32_t peer_chunks[PEER_BUCKETS];
 	struct auth_penalty penalties[PEER_BUCKETS];
 };
@@ -141,6 +146,16 @@ void conn_timer(struct timer *t, uint64_t now_us);
 void conn_verdict_later(struct smtp_conn *c, enum reply_id verdict, uint64_t at_us);
 /* RST, and the struct goes at the next poll. */
 void conn_drop(struct smtp_conn *c);
+
+/* server_peer.c: limits of one peer */
+enum reply_id peer_connect(void *ctx);
+/* May TLS begin with it?  Counts. */
+bool peer_may_handshake(struct smtp_conn *c);
+bool peer_error(void *ctx);
+enum reply_id peer_mail(struct smtp_conn *c);
+enum reply_id peer_rcpt(struct smtp_conn *c);
+/* The connection ends, or is another's. */
+void peer_leave(struct smtp_conn *c);
 
 /* server_proxy.c: who the peer is, told by others */
 bool proxy_awaited(const struct smtp_conn *c);

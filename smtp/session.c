@@ -123,7 +123,8 @@ void session_refuse(struct smtp_session *s, enum reply_id reply)
 	if (code < 500)
 		return;
 	counter_inc(CTR_SMTP_COMMAND_ERRORS);
-	if (++s->errors > s->policy->errors_max)
+	bool enough = s->ops->error && s->ops->error(s->ctx);
+	if (++s->errors > s->policy->errors_max || enough)
 		session_close(s, REPLY_TOO_MANY_ERRORS);
 }
 

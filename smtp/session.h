@@ -91,6 +91,8 @@ struct smtp_session_ops {
 	enum reply_id (*auth_wrong)(void *ctx);
 	/* 32 octets of tls-exporter (RFC 9266).  NULL or false: there are none. */
 	bool (*channel)(void *ctx, uint8_t out[32]);
+	/* Another 5xx; true: the last one that is borne with.  NULL: not wanted. */
+	bool (*error)(void *ctx);
 	enum reply_id (*mail)(void *ctx, const struct smtp_mail *mail);
 	enum reply_id (*rcpt)(void *ctx, const struct smtp_rcpt *rcpt);
 	enum reply_id (*data)(void *ctx);

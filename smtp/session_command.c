@@ -27,6 +27,15 @@ static bool helo_valid(struct bytes name)
 	return true;
 }
 
+/* A stranger at port 25 has a name of his own, with a dot in it, or an address. */
+static bool helo_is_honest(const struct smtp_session *s, struct bytes name)
+{
+	if (s->service->submission || s->service->lmtp || relay_peer_is_listed(s->policy, &s->peer))
+		return true;
+	return bytes_find(name, '.', 0) > 0 ? !bytes_ieq(name, bytes_str(s->policy->hostname))
+					    : name.p[0] == '[';
+}
+
 /* lmtp: LHLO, and only with LMTP (RFC 2033 4.1). */
 static void hello(struct smtp_session *s, const struct command *cmd, bool esmtp, bool lmtp)
 {
@@ -36,6 +45,10 @@ static void hello(struct smtp_session *s, const struct command *cmd, bool esmtp,
 	}
 	if (!helo_valid(cmd->argument)) {
 		session_refuse(s, REPLY_BAD_HELO);
+		return;
+	}
+	if (s->policy->strict_helo && !helo_is_honest(s, cmd->argument)) {
+		session_refuse(s, REPLY_HELO_REFUSED);
 		return;
 	}
 	session_reset(s);

@@ -833,9 +833,99 @@ static int setup(void **state)
 	return chunk_pool_init(CHUNKS, -1) || message_pool_init(64, -1);
 }
 
-/* ---- PROXY headers ---- */
-
 static struct ip_net proxies[1];
+
+/* ---- limits of a peer ---- */
+
+static void test_case_40_connections_of_a_peer(void **state)
+{
+	(void)state;
+	bed_open(4, (struct smtp_server_conf){0});
+	bed.policy.peer_connections = 2;
+	for (unsigned i = 0; i < 2; i++) {
+		connect_peer(i);
+		assert_memory_equal(heard(i), "220 ", 4);
+	}
+	connect_peer(2);
+	assert_memory_equal(heard(2), "421 4.7.0", 9);
+	assert_true(bed.peer[2].closed);
+	/* One goes, another may come; who is listed is not limited. */
+	say(0, BYTES_LIT("QUIT\r\n"));
+	heard(0);
+	poll_core();
+	connect_peer(3);
+	assert_memory_equal(heard(3), "220 ", 4);
+	assert_int_equal(ip_net_parse(BYTES_LIT("198.18.1.0/24"), &proxies[0]), 0);
+	bed.policy.relay_from = proxies;
+	bed.policy.relay_from_count = 1;
+	connect_peer(4);
+	assert_memory_equal(heard(4), "220 ", 4);
+	bed_close();
+}
+
+static void test_case_40_rates_of_a_peer(void **state)
+{
+	(void)state;
+	bed_open(4, (struct smtp_server_conf){0});
+	bed.policy.peer_connection_rate = 2;
+	bed.policy.peer_message_rate = 2;
+	bed.policy.peer_rcpt_rate = 3;
+	bed.policy.peer_error_rate = 2;
+	greet(0);
+	for (unsigned i = 0; i < 2; i++) {
+		say(0, BYTES_LIT("MAIL FROM:<a@client.example.net>\r\n"));
+		assert_memory_equal(heard(0), "250 2.1.0", 9);
+		say(0, BYTES_LIT("RCPT TO:<alice@local.example.org>\r\n"));
+		assert_memory_equal(heard(0), "250 2.1.5", 9);
+		say(0, BYTES_LIT("RSET\r\n"));
+		heard(0);
+	}
+	say(0, BYTES_LIT("MAIL FROM:<a@client.example.net>\r\n"));
+	assert_memory_equal(heard(0), "450 4.7.1", 9);
+	advance(31 * US_PER_SEC);
+	say(0, BYTES_LIT("MAIL FROM:<a@client.example.net>\r\n"));
+	assert_memory_equal(heard(0), "250 2.1.0", 9);
+	for (unsigned i = 0; i < 2; i++)
+		say(0, BYTES_LIT("RCPT TO:<alice@local.example.org>\r\n"));
+	assert_memory_equal(heard(0), "250 2.1.5", 9);
+	say(0, BYTES_LIT("RCPT TO:<alice@local.example.org>\r\n"));
+	assert_memory_equal(heard(0), "450 4.7.1", 9);
+	/* Errors of all its connections together. */
+	connect_peer(1);
+	assert_memory_equal(heard(1), "220 ", 4);
+	say(0, BYTES_LIT("WHAT\r\n"));
+	assert_memory_equal(heard(0), "500 ", 4);
+	say(1, BYTES_LIT("WHAT\r\n"));
+	assert_memory_equal(heard(1), "500 ", 4);
+	say(1, BYTES_LIT("WHAT\r\n"));
+	assert_non_null(strstr(heard(1), "421 4.7.0"));
+	connect_peer(2);
+	assert_memory_equal(heard(2), "220 ", 4);
+	connect_peer(3);
+	assert_memory_equal(heard(3), "421 4.7.0", 9);
+	bed_close();
+}
+
+static void test_case_12_early_talker_by_delay(void **state)
+{
+	(void)state;
+	bed_open(4, (struct smtp_server_conf){0});
+	bed.policy.greet_delay_us = 2 * US_PER_SEC;
+	connect_peer(0);
+	advance(US_PER_SEC);
+	assert_string_equal(heard(0), "");
+	advance(2 * US_PER_SEC);
+	assert_memory_equal(heard(0), "220 ", 4);
+	say(0, BYTES_LIT("EHLO x\r\n"));
+	assert_memory_equal(heard(0), "250-", 4);
+	connect_peer(1);
+	say(1, BYTES_LIT("EHLO x\r\n"));
+	assert_memory_equal(heard(1), "554 5.5.0", 9);
+	assert_true(bed.peer[1].closed);
+	bed_close();
+}
+
+/* ---- PROXY headers ---- */
 
 static void bed_open_behind_proxy(void)
 {
@@ -966,6 +1056,9 @@ int main(void)
 		cmocka_unit_test(test_pool_of_sessions_is_bounded),
 		cmocka_unit_test(test_discard_mode_needs_no_writer),
 		cmocka_unit_test(test_ack_early_answers_before_the_commit),
+		cmocka_unit_test(test_case_40_connections_of_a_peer),
+		cmocka_unit_test(test_case_40_rates_of_a_peer),
+		cmocka_unit_test(test_case_12_early_talker_by_delay),
 		cmocka_unit_test(test_case_30_proxy_header_in_pieces),
 		cmocka_unit_test(test_case_30_proxy_header_missing_or_bad),
 		cmocka_unit_test(test_case_30_proxy_header_never_comes),
