@@ -204,6 +204,7 @@ static void one_hurry(struct delivery *d, uint32_t node)
 
 	dest_domain_refresh(domain);
 	dns_cache_drop(&d->cache, domain->name, DNS_MX);
+	dns_cache_drop(&d->cache, domain->name, DNS_AAAA);
 	dns_cache_drop(&d->cache, domain->name, DNS_A);
 }
 

@@ -67,12 +67,21 @@ static bool is_own(const struct route_conf *conf, const struct ip_addr *ip)
 	return false;
 }
 
-/* Loopback, "this network", multicast, reserved and broadcast: never a mail host. */
+/* Have we an address to send from?  The one that is made for a link does not count. */
+static bool is_usable(const struct route_conf *conf, bool v4)
+{
+	for (uint32_t i = 0; i < conf->own_count; i++) {
+		if (ip_is_v4(&conf->own[i]) == v4 && !ip_is_link_local(&conf->own[i]))
+			return true;
+	}
+	return v4 && conf->own_count == 0;
+}
+
+/* Loopback, "this network", multicast, reserved and broadcast, the link alone: never a mail host.
+ */
 static bool is_prohibited(const struct ip_addr *ip)
 {
-	if (!ip_is_v4(ip))
-		return true; /* the stack has IPv4 only */
-	return ip->octets[12] == 127 || ip->octets[12] == 0 || ip->octets[12] >= 224;
+	return !ip_is_unicast(ip) || ip_is_link_local(ip);
 }
 
 static void address_add(struct route_query *q, const struct ip_addr *ip)
@@ -81,7 +90,7 @@ static void address_add(struct route_query *q, const struct ip_addr *ip)
 
 	if (is_own(q->conf, ip))
 		q->self = true;
-	else if (is_prohibited(ip))
+	else if (is_prohibited(ip) || !is_usable(q->conf, ip_is_v4(ip)))
 		q->prohibited = true;
 	else if (r->address_count < ROUTE_ADDRESSES_MAX)
 		r->addresses[r->address_count++] =
@@ -116,11 +125,9 @@ static void finish_without_address(struct route_query *q)
 	else if (q->failed)
 		refuse(q, ROUTE_DEFER, status_directory, "name server failure for", name);
 	else if (q->implicit)
-		refuse(q, ROUTE_FAIL, status_no_domain, "no mail server and no IPv4 address for",
-			name);
+		refuse(q, ROUTE_FAIL, status_no_domain, "no mail server and no address for", name);
 	else
-		refuse(q, ROUTE_FAIL, status_no_route, "no mail server has an IPv4 address for",
-			name);
+		refuse(q, ROUTE_FAIL, status_no_route, "no mail server has an address for", name);
 }
 
 static void finish(struct route_query *q)
@@ -149,6 +156,8 @@ static void host_begin(struct route_query *q)
 		finish(q);
 		return;
 	}
+	q->first = q->route.address_count;
+	q->six = is_usable(q->conf, false);
 	if (host_is_us(q, q->host)) {
 		q->self = true;
 		finish(q);
@@ -215,7 +224,7 @@ void route_query_init(struct route_query *q, const struct route_conf *conf, stru
 const char *route_query_wants(const struct route_query *q, enum dns_type *type_r)
 {
 	BUG_ON(q->verdict != ROUTE_PENDING);
-	*type_r = q->stage == ROUTE_STAGE_MX ? DNS_MX : DNS_A;
+	*type_r = q->stage == ROUTE_STAGE_MX ? DNS_MX : q->six ? DNS_AAAA : DNS_A;
 	return q->stage == ROUTE_STAGE_MX ? q->domain : route_host_name(&q->route, q->host);
 }
 
@@ -254,6 +263,23 @@ static void feed_mx(struct route_query *q, const struct dns_answer *a)
 	host_begin(q);
 }
 
+/* Of one host, IPv6 and IPv4 in turn, IPv6 first (RFC 6724 2.1): when one family does not get
+ * through, the second attempt is of the other (RFC 8305 4). */
+static void alternate(struct route *r, uint8_t first)
+{
+	for (uint8_t at = first; at < r->address_count; at++) {
+		bool v4 = (at - first) % 2;
+		uint8_t from = at;
+		while (from < r->address_count && ip_is_v4(&r->addresses[from].ip) != v4)
+			from++;
+		if (from == r->address_count)
+			return; /* the rest is of one family */
+		struct route_address a = r->addresses[from];
+		memmove(&r->addresses[at + 1], &r->addresses[at], (from - at) * sizeof(a));
+		r->addresses[at] = a;
+	}
+}
+
 static void feed_address(struct route_query *q, const struct dns_answer *a)
 {
 	if (a->status == DNS_FAIL)
@@ -269,6 +295,11 @@ static void feed_address(struct route_query *q, const struct dns_answer *a)
 		finish(q);
 		return;
 	}
+	if (q->six && is_usable(q->conf, true) && q->route.address_count < ROUTE_ADDRESSES_MAX) {
+		q->six = false;
+		return;
+	}
+	alternate(&q->route, q->first);
 	q->host++;
 	host_begin(q);
 }

@@ -8,7 +8,7 @@
 #include "delivery/hop.h"
 
 #define ROUTE_ADDRESSES_MAX  16 /* addresses of a route; chosen */
-#define ROUTE_HOST_ADDRESSES 4  /* of one host; chosen: 100 MX x 100 A stay small */
+#define ROUTE_HOST_ADDRESSES 4  /* of one host and family; chosen: 100 MX x 100 A stay small */
 #define ROUTE_NAMES_MAX      1024
 #define ROUTE_REASON_MAX     160
 
@@ -64,7 +64,7 @@ struct route_conf {
 	uint32_t hop_count;
 	struct hop rest; /* for domains that are not in it */
 	uint16_t port;
-	const struct ip_addr *own;
+	const struct ip_addr *own; /* also says which families can be sent to */
 	uint32_t own_count;
 	struct siphash_key keys[2];
 };
@@ -80,6 +80,8 @@ struct route_query {
 	const struct route_conf *conf;
 	enum route_stage stage;
 	uint8_t host;    /* whose address is being looked up */
+	uint8_t first;   /* in route.addresses: the first of this host */
+	bool six;        /* its IPv6 addresses are being looked up, IPv4's come next */
 	bool implicit;   /* the domain itself is the host (RFC 5321 5.1: no MX) */
 	bool configured; /* the smarthost: mistakes are ours, so nothing fails for good */
 	bool self;       /* a host is this one */

@@ -16,9 +16,11 @@ from bed.proc import Failure
 FIXED = {
     "relay": "198.18.0.2", "client": "198.18.0.1", "stranger": "198.18.9.1",
     "sink_ip": "198.18.0.10", "dead_ip": "198.18.0.11", "reject_ip": "198.18.0.12",
+    "relay6": "2001:2:0:1::2", "client6": "2001:2:0:1::1", "sink6_ip": "2001:2:0:10::10",
+    "dead6_ip": "2001:2:0:10::11",
     "routed_ip": "198.18.20.2", "router_ip": "198.18.20.1", "routed_net": "198.18.20.0/24",
     "hostname": "mail.example.org", "local_domain": "example.org",
-    "remote_domain": "remote.example.net", "dead_domain": "dead.example.net",
+    "remote_domain": "remote.example.net", "remote6_domain": "six.example.net", "dead_domain": "dead.example.net",
     "user1": "alice@example.org", "pass1": "alice-7Qm2", "user2": "bob@example.org",
     "pass2": "bob-4Xr9",
 }
@@ -102,6 +104,7 @@ class Bed:
             self.start_dns()
             if self.sink:
                 self.start_sink("sink", self.sink_ip)
+                self.start_sink("sink6", self.sink6_ip)
             self.write_config()
             self.start_daemon()
             if self.users:
@@ -182,7 +185,7 @@ class Bed:
         os.makedirs(self.path(name), exist_ok=True)
         shutil.chown(self.path(name), "nobody")
         self.start_process(name, [peers.path("smtp-sink"), "-u", "nobody", *options, "-d", name + "/%Y%m%d%H%M%S",
-                                  "-h", f"mx.{name}.example.net", f"{address}:25", "1024"],
+                                  "-h", f"mx.{name}.example.net", *(["-6", f"[{address}]:25"] if ":" in address else [f"{address}:25"]), "1024"],
                            env=peers.environment(), cwd=self.dir)
         self.wait_listening("the receiving mail server", address, 25, name)
 
@@ -299,13 +302,15 @@ class Bed:
         pid = self.daemon["pid"] if self.daemon else ""
         return {
             "BED_NS": self.ns, "BED_IF": self.interface, "BED_RELAY_IP4": self.relay,
+            "BED_RELAY_IP6": self.relay6, "BED_CLIENT_IP6": self.client6,
             "BED_CLIENT_IP4": self.client, "BED_STRANGER_IP4": self.stranger,
             **{f"BED_{k.upper()}_PORT": v for k, v in config.SERVICES.items()},
             "BED_HOSTNAME": self.hostname, "BED_LOCAL_DOMAIN": self.local_domain,
             "BED_USER1": self.user1, "BED_PASS1": self.pass1,
             "BED_USER2": self.user2, "BED_PASS2": self.pass2,
             "BED_REMOTE_DOMAIN": self.remote_domain, "BED_DEAD_DOMAIN": self.dead_domain,
-            "BED_SINK_IP4": self.sink_ip, "BED_SINK_PORT": 25, "BED_SINK_DIR": self.path("sink"),
+            "BED_REMOTE6_DOMAIN": self.remote6_domain, "BED_SINK_IP6": self.sink6_ip,
+            "BED_SINK6_DIR": self.path("sink6"), "BED_SINK_IP4": self.sink_ip, "BED_SINK_PORT": 25, "BED_SINK_DIR": self.path("sink"),
             "BED_CONFIG": self.config, "BED_CTL": " ".join(self.ctl_command), "BED_PID": pid,
             "BED_STORE": self.path("store"),
         }

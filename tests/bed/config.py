@@ -36,10 +36,11 @@ def make(bed):
     return {
         "node": {"hostname": bed.hostname, "user": user(bed.dir)},
         "ports": [{"name": "p0", "kind": bed.port, "device": bed.device,
-                   "addresses": [bed.relay + "/24"], "gateway": bed.client}],
+                   "addresses": [bed.relay + "/24", bed.relay6 + "/64"],
+                   "gateway": bed.client, "gateway6": bed.client6}],
         "cores": {"layout": layout(bed.layout), "file_prefix": bed.name},
         "listen": {**SERVICES, "plaintext_login": True},
-        "relay": {"from": [bed.client + "/32", bed.routed_net]},
+        "relay": {"from": [bed.client + "/32", bed.client6 + "/128", bed.routed_net]},
         "domains": {"local": [bed.local_domain]},
         "dns": {"servers": [bed.dns_ip], "timeout": "5s"},
         "store": {"path": bed.path("store"), "reserve": "16M"},

@@ -17,13 +17,13 @@ class Demo:
         return run(["ip", "netns", "exec", self.bed.ns, "curl", "-sS", "--max-time", "60", *args],
                    **kwargs)
 
-    def send(self, name, recipient, data):
+    def send(self, name, recipient, data, relay=None):
         """Send with curl over SMTP; the file stays in the bed's folder."""
         path = self.bed.path(name + ".eml")
         with open(path, "wb") as f:
             f.write(data)
         began = time.monotonic()
-        self.curl(f"smtp://{self.bed.relay}/client.example.org", "--mail-from", self.bed.user1,
+        self.curl(f"smtp://{relay or self.bed.relay}/client.example.org", "--mail-from", self.bed.user1,
                   "--mail-rcpt", recipient, "--upload-file", path)
         return time.monotonic() - began
 
@@ -68,9 +68,18 @@ class Demo:
         say("   IMAP: the same, byte for byte.")
         self.shown.append("delivered locally, read over POP3 and IMAP, same bytes")
 
+    def six(self):
+        bed, recipient = self.bed, "someone@" + self.bed.remote6_domain
+        say(f"3. The same over IPv6: to {recipient}, whose server has no other address.")
+        data = mail.make(bed.user1, recipient, "over IPv6", 100_000)
+        self.send("six", recipient, data, f"[{bed.relay6}]")
+        self.expect_same("the message over IPv6", data, self.sink_message("over IPv6", "sink6").data)
+        say("   Accepted and relayed over IPv6, byte for byte.")
+        self.shown.append("accepted and relayed over IPv6, same bytes")
+
     def waiting(self):
         bed, recipient = self.bed, "someone@" + self.bed.dead_domain
-        say(f"3. A message to {recipient}, whose server is down.")
+        say(f"4. A message to {recipient}, whose server is down.")
         data = mail.make(bed.user1, recipient, "to a dead domain", 5_000)
         self.send("dead", recipient, data)
 
@@ -91,13 +100,13 @@ class Demo:
         self.shown.append("waited for a dead server, then retried")
 
     def status(self):
-        say("4. bypostctl status:")
+        say("5. bypostctl status:")
         for line in self.bed.ctl("status").stdout.splitlines():
             say("     " + line)
         self.shown.append("status")
 
     def run(self):
-        for step in (self.remote, self.local, self.waiting, self.status):
+        for step in (self.remote, self.local, self.six, self.waiting, self.status):
             step()
             say()
 

@@ -36,6 +36,7 @@ ns A {dns}
 
 OURS = """@ MX 10 mail
 mail A {relay}
+mail AAAA {relay6}
 """
 
 # remote: the sink, as every subdomain; the others are for tests of single cases.
@@ -50,6 +51,11 @@ reject MX 10 mx.reject
 preferred MX 20 mx.sink
 preferred MX 10 mx.dead
 address A {sink}
+mx.six AAAA {sink6}
+six MX 10 mx.six
+mx.both AAAA {dead6}
+mx.both A {sink}
+both MX 10 mx.both
 null MX 0 .
 """
 
@@ -58,7 +64,8 @@ def write(bed):
     """Configuration and zone files into the bed's folder; returns the command that serves them."""
     folder = bed.path("dns")
     os.makedirs(folder, exist_ok=True)
-    facts = {"dns": bed.dns_ip, "relay": bed.relay, "sink": bed.sink_ip, "dead": bed.dead_ip,
+    facts = {"dns": bed.dns_ip, "relay": bed.relay, "relay6": bed.relay6, "sink6": bed.sink6_ip,
+             "dead6": bed.dead6_ip, "sink": bed.sink_ip, "dead": bed.dead_ip,
              "reject": bed.reject_ip}
     files = {
         "nsd.conf": CONF.format(ip=bed.dns_ip, dir=folder),

@@ -64,13 +64,17 @@ def veth(ns_a, name_a, ns_b, name_b):
 
 def address(namespace, interface, *addresses):
     for a in addresses:
-        ip(namespace, "addr", "replace", a, "dev", interface)
+        ip(namespace, "addr", "replace", a, "dev", interface, *(["nodad"] if ":" in a else []))
 
 
 def build(bed):
     """All but what bypostd makes itself."""
     add_namespace(bed.ns)
-    address(bed.ns, "lo", *(a + "/32" for a in (bed.sink_ip, bed.dead_ip, bed.reject_ip)))
+    sysctl(bed.ns, {"ipv6/conf/all/disable_ipv6": 0, "ipv6/conf/default/disable_ipv6": 0,
+                    "ipv6/conf/lo/disable_ipv6": 0, "ipv6/conf/default/accept_dad": 0,
+                    "ipv6/conf/default/accept_ra": 0, "ipv6/conf/default/autoconf": 0})
+    address(bed.ns, "lo", *(a + "/32" for a in (bed.sink_ip, bed.dead_ip, bed.reject_ip)),
+            *(a + "/128" for a in (bed.sink6_ip, bed.dead6_ip)))
     if bed.port == "tap":
         address(bed.ns, "lo", bed.dns_ip + "/32")
         return
@@ -87,7 +91,7 @@ def attach(bed):
     """Addresses on the interface towards the relay, once it is there."""
     wait_for(f"interface {bed.interface}", lambda: bed.fails_or(lambda: ip(
         bed.ns, "link", "show", bed.interface, check=False).returncode == 0))
-    address(bed.ns, bed.interface, bed.client + "/24", bed.stranger + "/32")
+    address(bed.ns, bed.interface, bed.client + "/24", bed.stranger + "/32", bed.client6 + "/64")
     ip(bed.ns, "link", "set", bed.interface, "up")
 
 

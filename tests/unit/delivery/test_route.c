@@ -12,37 +12,42 @@ struct zone_line {
 };
 
 static const struct zone_line zone[] = {
-	{DNS_MX, "two.example.org",       "10:mx1.example.org 20:mx2.example.org"                  },
-	{DNS_MX, "twin.example.org",      "20:mx2.example.org 10:mx1.example.org"                  },
-	{DNS_MX, "other.example.org",     "10:mx1.example.org 30:mx2.example.org"                  },
-	{DNS_A,  "mx1.example.org",       "198.18.0.1 198.18.0.2"                                  },
-	{DNS_A,  "mx2.example.org",       "198.18.0.3"                                             },
-	{DNS_A,  "bare.example.org",      "198.18.0.4"                                             },
-	{DNS_MX, "null.example.org",      "0:."						    },
-	{DNS_MX, "nx.example.org",        "NX"						     },
-	{DNS_MX, "fail.example.org",      "FAIL"						   },
-	{DNS_MX, "afail.example.org",     "10:broken.example.org"                                  },
-	{DNS_A,  "broken.example.org",    "FAIL"						   },
-	{DNS_MX, "half.example.org",      "10:broken.example.org 20:mx2.example.org"               },
-	{DNS_MX, "gone.example.org",      "10:nohost.example.org"                                  },
-	{DNS_A,  "nohost.example.org",    "NX"						     },
-	{DNS_MX, "loop.example.org",      "10:us.example.org"                                      },
-	{DNS_A,  "us.example.org",        "198.18.9.9"                                             },
-	{DNS_MX, "backup.example.org",    "10:mx1.example.org 20:us.example.org 20:mx2.example.org"},
-	{DNS_MX, "equal.example.org",     "10:mx1.example.org 10:us.example.org"                   },
-	{DNS_MX, "named.example.org",     "10:mx1.example.org 20:relay.example.org"                },
-	{DNS_MX, "lo.example.org",        "10:localhost.example.org"                               },
-	{DNS_A,  "localhost.example.org", "127.0.0.1"                                              },
-	{DNS_A,  "zero.example.org",      "0.0.0.0"						},
-	{DNS_A,  "mcast.example.org",     "224.0.0.1"                                              },
-	{DNS_A,  "smart.example.net",     "198.18.7.7"                                             },
+	{DNS_MX,   "two.example.org",       "10:mx1.example.org 20:mx2.example.org"                   },
+	{DNS_MX,   "twin.example.org",      "20:mx2.example.org 10:mx1.example.org"                   },
+	{DNS_MX,   "other.example.org",     "10:mx1.example.org 30:mx2.example.org"                   },
+	{DNS_A,    "mx1.example.org",       "198.18.0.1 198.18.0.2"                                   },
+	{DNS_A,    "mx2.example.org",       "198.18.0.3"                                              },
+	{DNS_A,    "bare.example.org",      "198.18.0.4"                                              },
+	{DNS_MX,   "null.example.org",      "0:."						     },
+	{DNS_MX,   "nx.example.org",        "NX"						      },
+	{DNS_MX,   "fail.example.org",      "FAIL"						    },
+	{DNS_MX,   "afail.example.org",     "10:broken.example.org"                                   },
+	{DNS_A,    "broken.example.org",    "FAIL"						    },
+	{DNS_MX,   "half.example.org",      "10:broken.example.org 20:mx2.example.org"                },
+	{DNS_MX,   "gone.example.org",      "10:nohost.example.org"                                   },
+	{DNS_A,    "nohost.example.org",    "NX"						      },
+	{DNS_MX,   "loop.example.org",      "10:us.example.org"                                       },
+	{DNS_A,    "us.example.org",        "198.18.9.9"					      },
+	{DNS_MX,   "backup.example.org",    "10:mx1.example.org 20:us.example.org 20:mx2.example.org" },
+	{DNS_MX,   "equal.example.org",     "10:mx1.example.org 10:us.example.org"                    },
+	{DNS_MX,   "named.example.org",     "10:mx1.example.org 20:relay.example.org"                 },
+	{DNS_MX,   "lo.example.org",        "10:localhost.example.org"                                },
+	{DNS_A,    "localhost.example.org", "127.0.0.1"                                               },
+	{DNS_A,    "zero.example.org",      "0.0.0.0"						 },
+	{DNS_A,    "mcast.example.org",     "224.0.0.1"                                               },
+	{DNS_MX,   "six.example.org",       "10:both.example.org 20:v6.example.org 30:mx1.example.org"},
+	{DNS_AAAA, "both.example.org",      "2001:2::1"                                               },
+	{DNS_A,    "both.example.org",      "198.18.0.5"                                              },
+	{DNS_AAAA, "v6.example.org",        "2001:2::2 2001:2::3"                                     },
+	{DNS_AAAA, "self6.example.org",     "2001:2::9"                                               },
+	{DNS_A,    "smart.example.net",     "198.18.7.7"                                              },
 };
 
 static void answer_item(struct dns_answer *a, enum dns_type type, const char *item)
 {
 	struct dns_record *r = &a->records[a->count++];
 
-	if (type == DNS_A) {
+	if (type == DNS_A || type == DNS_AAAA) {
 		assert_int_equal(ip_parse(bytes_str(item), &r->ip), 0);
 		return;
 	}
@@ -73,7 +78,7 @@ static void answer_of(enum dns_type type, const char *name, struct dns_answer *a
 	}
 }
 
-static struct ip_addr own[1];
+static struct ip_addr own[2];
 static struct route_conf conf = {
 	.hostname = "Relay.example.org", .port = 25, .own = own, .own_count = 1};
 
@@ -83,13 +88,14 @@ static void resolve(struct route_query *q, const char *domain)
 	struct dns_answer a;
 	unsigned lookups = 0;
 
-	assert_int_equal(ip_parse(BYTES_LIT("198.18.9.9"), &own[0]), 0);
+	if (conf.own_count)
+		assert_int_equal(ip_parse(BYTES_LIT("198.18.9.9"), &own[0]), 0);
 	route_query_init(q, &conf, bytes_str(domain));
 	while (q->verdict == ROUTE_PENDING) {
 		const char *name = route_query_wants(q, &type);
 		answer_of(type, name, &a);
 		route_query_feed(q, &a);
-		assert_true(++lookups <= DNS_RECORDS_MAX + 1);
+		assert_true(++lookups <= 2 * DNS_RECORDS_MAX + 1);
 	}
 }
 
@@ -101,6 +107,45 @@ static void addresses_text(const struct route *r, char *out)
 	for (uint8_t i = 0; i < r->address_count; i++)
 		sprintf(out + strlen(out), "%s%s", i ? " " : "",
 			ip_format(&r->addresses[i].ip, text));
+}
+
+static void expect_addresses(const char *domain, const char *expect)
+{
+	struct route_query q;
+	char text[ROUTE_ADDRESSES_MAX * (IP_TEXT_MAX + 1)];
+
+	resolve(&q, domain);
+	assert_int_equal(q.verdict, ROUTE_OK);
+	addresses_text(&q.route, text);
+	assert_string_equal(text, expect);
+}
+
+/* Our own addresses decide which families are looked up, and in each host they take turns. */
+static void test_both_families(void **state)
+{
+	struct route_query q;
+
+	(void)state;
+	conf.own_count = 2;
+	assert_int_equal(ip_parse(BYTES_LIT("2001:2::9"), &own[1]), 0);
+	expect_addresses("six.example.org",
+		"2001:2::1 198.18.0.5 2001:2::2 2001:2::3 198.18.0.1 198.18.0.2");
+	expect_addresses("[IPv6:2001:2::77]", "2001:2::77");
+	resolve(&q, "[IPv6:fe80::1]");
+	assert_int_equal(q.verdict, ROUTE_FAIL);
+	resolve(&q, "self6.example.org");
+	assert_int_equal(q.verdict, ROUTE_FAIL);
+	assert_int_equal(ip_parse(BYTES_LIT("fe80::9"), &own[1]), 0);
+	expect_addresses("six.example.org", "198.18.0.5 198.18.0.1 198.18.0.2");
+	conf.own_count = 1;
+	resolve(&q, "[IPv6:2001:2::77]");
+	assert_int_equal(q.verdict, ROUTE_FAIL);
+	own[0] = own[1];
+	assert_int_equal(ip_parse(BYTES_LIT("2001:2::9"), &own[0]), 0);
+	struct ip_addr six = own[0];
+	conf.own = &six; /* resolve() sets own[0] */
+	expect_addresses("six.example.org", "2001:2::1 2001:2::2 2001:2::3");
+	conf.own = own;
 }
 
 static void test_decisions(void **state)
@@ -286,6 +331,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decisions),
+		cmocka_unit_test(test_both_families),
 		cmocka_unit_test(test_equal_sets_are_one_site),
 		cmocka_unit_test(test_smarthost),
 		cmocka_unit_test(test_routing_table),
