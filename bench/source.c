@@ -79,7 +79,7 @@ static bool measuring(const struct source *s)
 {
 	double passed = (double)(now_us(s) - s->began_us) / 1e6;
 
-	return passed >= s->conf.warm_up && (!s->conf.seconds || passed < s->conf.seconds);
+	return passed >= s->conf.warm_up && (s->conf.seconds <= 0 || passed < s->conf.seconds);
 }
 
 static uint64_t choice(const struct source *s, uint64_t seq, uint32_t what)
@@ -170,7 +170,7 @@ static bool no_more(const struct source *s)
 		return true;
 	if (s->conf.messages && get(&s->figures.begun) >= s->conf.messages)
 		return true;
-	return s->conf.seconds && (double)(now_us(s) - s->began_us) / 1e6 >= s->conf.seconds;
+	return s->conf.seconds > 0 && (double)(now_us(s) - s->began_us) / 1e6 >= s->conf.seconds;
 }
 
 /* Open loop: when message n (from 0) is meant to begin, in seconds from the start.  While the rate
