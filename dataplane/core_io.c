@@ -136,6 +136,14 @@ static uint64_t octets(struct rte_mbuf **frames, unsigned n)
 static unsigned queue_send(
 	const struct port *port, uint16_t queue, struct rte_mbuf **frames, unsigned n)
 {
+	/* Devices differ in what they want to find where a checksum goes, and in what they cut. */
+	if (port->csum_tcp)
+		n = rte_eth_tx_prepare(port->id, queue, frames, (uint16_t)n);
+	if (unlikely(n == 0)) {
+		counter_inc(CTR_PORT_TX_DROPPED);
+		rte_pktmbuf_free(frames[0]);
+		return 1;
+	}
 	uint64_t all = octets(frames, n);
 	unsigned done = rte_eth_tx_burst(port->id, queue, frames, (uint16_t)n);
 

@@ -18,8 +18,10 @@ struct rte_ring;
 
 #define IO_BURST         32
 #define PORT_NO_QUEUE    0xff
-#define PACKET_RING_SIZE 1024 /* chosen: a burst of every core fits */
-#define TX_BACKLOG_MAX   2048 /* frames that wait for a full queue, per port and core */
+#define PACKET_RING_SIZE 1024   /* chosen: a burst of every core fits */
+#define TSO_SEGMENTS_MAX 32u    /* chosen: what every card with a ring of 512 takes with ease */
+#define TSO_OCTETS_MAX   64000u /* an IP packet is at most 65,535 long, with its headers */
+#define TX_BACKLOG_MAX   2048   /* frames that wait for a full queue, per port and core */
 /* A port that took nothing for so long loses its backlog. */
 #define TX_STALLED_US (100 * US_PER_MS)
 
@@ -35,6 +37,7 @@ struct port {
 	bool started;
 	bool multi_segs;                 /* the driver sends chained mbufs */
 	bool csum_ip, csum_tcp, rx_csum; /* done by the device */
+	uint32_t tso_segments;           /* the device cuts frames of so many; 0: it does not */
 	bool tx_vlan;                    /* and the VLAN tag put in */
 	struct rss rss;                  /* on: flows come in where it says */
 	int fds[CORES_MAX];              /* [queue]: readable when there are frames; -1: none */

@@ -40,7 +40,7 @@ void ipv4_header_push(const struct stack_port *p, const struct ip_addr *from,
 	*ip = (struct rte_ipv4_hdr){
 		.version_ihl = RTE_IPV4_VHL_DEF,
 		.type_of_service = ecn & IP_ECN_MASK,
-		.total_length = rte_cpu_to_be_16(m->data_len),
+		.total_length = rte_cpu_to_be_16((uint16_t)m->pkt_len),
 		.fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG), /* id 0: RFC 6864 */
 		.time_to_live = IPV4_TTL,
 		.next_proto_id = protocol,

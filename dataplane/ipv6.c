@@ -42,7 +42,7 @@ static void checksum_fill(const struct stack_port *p, const struct ip_addr *from
 static struct rte_ipv6_hdr *header_push(const struct ip_addr *from, const struct ip_addr *to,
 	uint8_t protocol, uint8_t hop_limit, struct rte_mbuf *m)
 {
-	uint16_t n = m->data_len;
+	uint16_t n = (uint16_t)m->pkt_len;
 	struct rte_ipv6_hdr *ip =
 		(struct rte_ipv6_hdr *)rte_pktmbuf_prepend(m, sizeof(struct rte_ipv6_hdr));
 

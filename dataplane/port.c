@@ -22,6 +22,8 @@
 
 #define RX_CSUM (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 #define TX_CSUM (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
+/* Frames that the device cuts are chains, with a checksum in each piece. */
+#define TX_TSO (TX_CSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 
 static int port_probe(
 	struct port *p, const struct dataplane_conf *conf, unsigned i, char *error, size_t error_n)
@@ -43,9 +45,11 @@ static void port_choose_offloads(
 	const struct port *p, const struct rte_eth_dev_info *info, struct rte_eth_conf *ec)
 {
 	ec->txmode.offloads |= info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	if (p->conf.kind == PORT_PCI) {
+	if (p->conf.kind == PORT_PCI || p->conf.software_offloads) {
 		ec->rxmode.offloads |= info->rx_offload_capa & RX_CSUM;
 		ec->txmode.offloads |= info->tx_offload_capa & TX_CSUM;
+		if ((info->tx_offload_capa & TX_TSO) == TX_TSO)
+			ec->txmode.offloads |= TX_TSO;
 	}
 	/* a tag that the device leaves on is taken off by the core */
 	if (p->conf.kind == PORT_PCI && p->conf.vlan) {
@@ -55,10 +59,14 @@ static void port_choose_offloads(
 }
 
 /* After configuring, which fails when the device does not take one of them. */
-static void port_note_offloads(struct port *p, const struct rte_eth_conf *on)
+static void port_note_offloads(
+	struct port *p, const struct rte_eth_dev_info *info, const struct rte_eth_conf *on)
 {
+	uint16_t chain = info->tx_desc_lim.nb_seg_max; /* mbufs; 0: the driver does not say */
 	struct buf b;
 
+	if (on->txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO)
+		p->tso_segments = MIN(chain ? chain - 1u : TSO_SEGMENTS_MAX, TSO_SEGMENTS_MAX);
 	p->multi_segs = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	p->rx_csum = (on->rxmode.offloads & RX_CSUM) == RX_CSUM;
 	p->csum_ip = on->txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
@@ -70,6 +78,8 @@ static void port_note_offloads(struct port *p, const struct rte_eth_conf *on)
 		: p->rx_csum              ? "by device"
 					  : "in software",
 		p->csum_tcp ? "by device" : "in software", p->multi_segs ? ", chained frames" : "");
+	if (p->tso_segments)
+		buf_printf(&b, ", segmentation by device (%u)", p->tso_segments);
 	if (p->conf.vlan)
 		buf_printf(
 			&b, ", vlan %u %s", p->conf.vlan, p->tx_vlan ? "by device" : "in software");
@@ -276,7 +286,7 @@ static int port_configure(
 	rc = rte_eth_dev_configure(p->id, p->queues, p->queues, &ec);
 	if (rc < 0)
 		return failed(p, "configuring", rc, error, error_n);
-	port_note_offloads(p, &ec);
+	port_note_offloads(p, &info, &ec);
 	rc = port_set_mtu(p, &info, error, error_n);
 	return rc < 0 ? rc : port_set_queues(p, conf, i, &info, error, error_n);
 }

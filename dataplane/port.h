@@ -30,6 +30,7 @@ struct port_conf {
 			    * them, nor looks for routers by itself (tests) */
 	uint16_t queues;   /* pairs of queues, at most one for each core; 0: port_queues_auto() */
 	bool trust_rx_checksum; /* af_packet with peers on the same host: do not verify */
+	bool software_offloads; /* for tests: use also those that a driver computes in software */
 };
 
 struct core_conf {

@@ -30,6 +30,9 @@ struct stack_port {
 	 * groups we are in, look for routers.  Core 0 speaks, the others listen. */
 	bool discovery;
 	bool tx_csum_ip, tx_csum_tcp; /* the port computes them: set mbuf ol_flags */
+	/* Segmentation by the port, which then computes both checksums and takes chains: at most so
+	 * many segments and octets of payload in a frame; 0: none. */
+	uint32_t tso_segments, tso_octets;
 	bool rx_csum; /* the port verifies: RTE_MBUF_F_RX_*_CKSUM_* are to be believed */
 	struct rte_mempool *rx_pool; /* where received frames come from; NULL: not watched */
 	uint32_t rx_kept;            /* mbufs of it that are always with the driver */

@@ -191,6 +191,8 @@ static void stack_port_fill(const struct port *p, struct stack_port *out)
 		.discovery = !p->conf.no_discovery,
 		.tx_csum_ip = p->csum_ip,
 		.tx_csum_tcp = p->csum_tcp,
+		.tso_segments = p->tso_segments,
+		.tso_octets = p->tso_segments ? TSO_OCTETS_MAX : 0,
 		.rx_csum = p->rx_csum,
 		.vlan = p->conf.vlan,
 		.tx_vlan = p->tx_vlan,

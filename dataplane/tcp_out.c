@@ -303,6 +303,8 @@ static struct rte_mbuf *txseg_mbuf(struct tcp_conn *c, struct rte_mbuf *m)
 		txseg_align(m);
 		out->data_off = seg->payload_off;
 		out->ol_flags = 0;
+		out->next = NULL; /* it may have gone in a chain */
+		out->nb_segs = 1;
 		rte_mbuf_refcnt_update(out, 1);
 	}
 	out->data_len = seg->len;
@@ -356,6 +358,13 @@ static bool txseg_send(struct tcp_conn *c, struct rte_mbuf *m, bool again)
 	return true;
 }
 
+void tcp_send_frame(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint8_t flags)
+{
+	uint8_t options[TCP_TS_OCTETS];
+
+	segment_send(c, m, seq, flags, bytes_make(options, ts_put(c, options)));
+}
+
 /* Send again what was lost, as far as cwnd allows.  Returns false: stop. */
 static bool output_lost(struct tcp_conn *c)
 {
@@ -403,6 +412,11 @@ static void output_fresh(struct tcp_conn *c)
 	while (c->unsent) {
 		struct rte_mbuf *m = c->unsent;
 		uint32_t pipe = tcp_pipe(c);
+		if (tcp_tso_send(c)) {
+			if (!c->rto_at || (c->flags & CF_PERSIST))
+				tcp_timer_rto(c);
+			continue;
+		}
 		if (!txseg_fit(c, m, false))
 			return;
 		if (pipe && pipe + tcp_txseg_of(m)->len > c->cc.cwnd)

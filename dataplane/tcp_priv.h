@@ -4,6 +4,7 @@
  *   tcp_in.c     segments by state (RFC 9293 3.10.7)   tcp_out.c   building and sending
  *   tcp_ack.c    what an ACK means: loss, recovery     tcp_sendq.c the retransmission queue
  *   tcp_reass.c  the receive queue                     tcp_timer.c timeouts
+ *   tcp_tso.c    several segments in one frame
  *   tcp_listen.c listeners and passive opens           tcp_tw.c    TIME_WAIT
  *   tcp_source.c limits for each source
  *   tcp_syn.c    half-open passive connections         tcp_cookie.c when there is no room for them
@@ -448,6 +449,13 @@ void tcp_reply_ack(struct stack *st, const struct tcp_tw *tw);
 void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e, uint32_t ts);
 void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e, uint32_t ts);
 bool tcp_window_update_due(const struct tcp_conn *c);
+/* m holds payload alone, of which the first octet is seq: options and headers come before it. */
+void tcp_send_frame(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint8_t flags);
+
+/* tcp_tso.c */
+/* Several fresh segments in one frame, if the port cuts them and the windows let them go.  Returns
+ * false: none went. */
+bool tcp_tso_send(struct tcp_conn *c);
 
 /* tcp_timer.c */
 void tcp_timer_fire(struct timer *t, uint64_t now_us);

@@ -159,7 +159,7 @@ void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked)
 		c->sendq = seg->next;
 		if (!c->sendq)
 			c->sendq_tail = NULL;
-		rte_pktmbuf_free(m);
+		rte_pktmbuf_free_seg(m); /* not what it was chained to */
 	}
 	if (unlikely(ack < c->snd_una))
 		tcp_note(c)->out_wraps++;
@@ -275,7 +275,7 @@ void tcp_sendq_free(struct tcp_conn *c)
 {
 	for (struct rte_mbuf *m = c->sendq, *next; m; m = next) {
 		next = tcp_txseg_of(m)->next;
-		rte_pktmbuf_free(m);
+		rte_pktmbuf_free_seg(m); /* not what it was chained to */
 	}
 	c->sendq = c->sendq_tail = c->unsent = NULL;
 }

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/sim/host.h"
+#include "tests/sim/card.h"
 #include "tests/sim/frame.h"
 
-#define TX_PRIV  64
-#define TX_ROOM  (RTE_PKTMBUF_HEADROOM + 2048)
-#define CTL_ROOM (RTE_PKTMBUF_HEADROOM + 128)
+#define TX_PRIV 64
+#define TX_ROOM (RTE_PKTMBUF_HEADROOM + 2048)
+/* Less than real cards have, so that limits are met. */
+#define CARD_SEGMENTS 7
+#define CARD_OCTETS   9000
+#define CTL_ROOM      (RTE_PKTMBUF_HEADROOM + 128)
 
 uint64_t host_random(uint64_t *state)
 {
@@ -49,12 +53,24 @@ static void held_release(struct host *h, unsigned i)
 	h->held[i] = h->held[--h->held_n];
 }
 
+static void card_tx(void *ctx, struct bytes frame)
+{
+	struct host *h = ctx;
+
+	h->tx(h, frame);
+}
+
 static void host_tx(void *ctx, unsigned port, struct rte_mbuf *m)
 {
 	struct host *h = ctx;
 
-	BUG_ON(port != 0 || m->nb_segs != 1 || m->next || m->pkt_len != m->data_len);
-	h->tx(h, bytes_make(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len));
+	BUG_ON(port != 0);
+	if (h->conf.card) {
+		card_send(m, card_tx, h);
+	} else {
+		BUG_ON(m->nb_segs != 1 || m->next || m->pkt_len != m->data_len);
+		h->tx(h, bytes_make(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len));
+	}
 	if (!h->conf.hold_tx || h->held_n == HOST_HELD_MAX || host_random(&h->random) % 4) {
 		rte_pktmbuf_free(m);
 		return;
@@ -93,6 +109,10 @@ void host_init(struct host *h, const struct host_conf *conf, struct host_pools *
 			     .vlan = conf->vlan,
 			     .address[0] = {.ip = host_ip(h), .prefix = 96 + 24},
 			     .address_count = 1,
+			     .tx_csum_ip = conf->card,
+			     .tx_csum_tcp = conf->card,
+			     .tso_segments = conf->card ? CARD_SEGMENTS : 0,
+			     .tso_octets = conf->card ? CARD_OCTETS : 0,
 			     .trust_rx_csum = conf->trust_csum},
 	};
 	struct stack_env env = {

@@ -21,6 +21,7 @@ struct host_conf {
 	uint32_t connections_max, rcv_buffer, snd_buffer;
 	bool trust_csum;
 	bool hold_tx; /* keep sent mbufs for a while, as drivers do */
+	bool card;    /* checksums and segmentation are the port's */
 	struct stack_tcp_conf tcp;
 };
 

@@ -112,4 +112,6 @@ void sim_profile(uint64_t seed, struct sim_conf *conf_r)
 	for (unsigned i = 0; i < conf_r->conns_n; i++)
 		profile_conn(&random, conf_r, &conf_r->conn[i]);
 	profile_path(&random, &conf_r->wire);
+	for (unsigned i = 0; i < conf_r->hosts_n; i++)
+		conf_r->host[i].card = pick(&random, 3) == 0;
 }

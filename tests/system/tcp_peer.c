@@ -5,8 +5,9 @@
  *     tcp_peer port=tap,dtap address=198.18.0.2/24 gateway=198.18.0.1 [KEY=VALUE]...
  *
  * KEY: port address gateway gateway6 discovery mtu vlan queues cores cpus connections mbufs ring
- * chunks trust extra prefix connect=ADDRESS,PORT,COUNT,OCTETS: open COUNT connections to an echo
- * server
+ *      chunks trust extra prefix
+ *      offloads=1: also those that the driver computes in software
+ *      connect=ADDRESS,PORT,COUNT,OCTETS: open COUNT connections to an echo server
  *
  * Port 7 echoes.  Port 9 reads a header of 16 octets (seed, count; little endian) and a stream, and
  * answers the number of octets as text, or at which one the stream was not the pattern.  Port 19
@@ -381,6 +382,8 @@ static int parse_number(struct options *o, struct port_conf *p, const char *key,
 		p->no_discovery = !value;
 	else if (strcmp(key, "trust") == 0)
 		p->trust_rx_checksum = value;
+	else if (strcmp(key, "offloads") == 0)
+		p->software_offloads = value;
 	else
 		return -1;
 	return 0;

@@ -117,6 +117,24 @@ def mtus(work):
         too_large(f"{work}/{port}-more", port, sizes[-1] + 1)
 
 
+@test("stack: segmentation and checksums by the port, over tap", seconds=120)
+def offloads(work):
+    for loss, connections, octets in ((0, 4, 4 * MEGABYTE), (2, 8, MEGABYTE // 2)):
+        with Wire(f"{work}/{loss}", loss=loss, offloads=1) as w:
+            # The driver counts the Ethernet header as part of what the MTU allows, and refuses to
+            # cut what would fill it: the kernel asks for less.
+            net.ip(w.client_ns, "route", "change", "default", "via", wire.ROUTER_CLIENT, "advmss",
+                   "1400")
+            streams_all_ways(w, connections, octets)
+            figures = w.stop_peer()
+            equal(figures.get("tcp_in_errs", 0), 0, "bad checksums")
+            expect(figures["tcp_tso_frames"] > 0, "the port had nothing to cut")
+            expect(figures["tcp_out_segs"] > 4 * figures["tcp_tso_frames"],
+                   "frames with few segments")
+            expect(pools_are_empty(figures), f"frames were kept: {figures['pools']}")
+            print({k: figures[k] for k in ("tcp_tso_frames", "tcp_out_segs")})
+
+
 @test("stack: a VLAN over tap, af_packet and af_xdp", seconds=120)
 def vlan(work):
     for port in ("tap", "af_packet", "af_xdp"):
