@@ -16,7 +16,7 @@
 #define MESSAGE_RCPT_MAX   1000 /* chosen; RFC 5321 4.5.3.1.8 asks for 100 at least */
 #define LMTP_RCPT_MAX      128  /* chosen; at least 100 by the same */
 #define LMTP_RCPT_WORDS    (LMTP_RCPT_MAX / 64)
-#define MESSAGE_PREFIX_MAX 2048         /* octets of prepended fields; chosen */
+#define MESSAGE_PREFIX_MAX 2560         /* octets of prepended fields; chosen */
 #define STREAM_ABOVE       (256 * 1024) /* octets from which a body goes to the writer in parts */
 
 enum body_type { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };

@@ -64,13 +64,13 @@ size_t body_room(void *ctx, size_t want)
 	if (c->message->body.bytes >= STREAM_ABOVE && !handoff_parts(c))
 		return 0;
 	want = MIN(want, (size_t)ROOM_MAX);
-	/* One more than wanted: the decoder may have held an octet back. */
-	while (room_now(c) < want + 1 && take_chunk(c))
+	/* More than wanted: the decoder and the filter of headers may have held octets back. */
+	while (room_now(c) < want + SMTP_ROOM_SPARE && take_chunk(c))
 		;
 	size_t room = room_now(c);
-	if (room <= 1)
+	if (room <= SMTP_ROOM_SPARE)
 		return out_of_memory(c);
-	return MIN(want, room - 1);
+	return MIN(want, room - SMTP_ROOM_SPARE);
 }
 
 /* The chunk to fill. */

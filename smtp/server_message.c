@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The session's ops: a transaction becomes a message. */
 #include "smtp/server_priv.h"
+#include <errno.h>
+#include "dataplane/base/codec.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
 #include "smtp/relay.h"
@@ -138,6 +140,44 @@ static int add_trace(struct smtp_conn *c)
 	return message_prepend(m, buf_view(&out), true);
 }
 
+static int prepend_field(struct message *m, const char *name, const char *before,
+	struct bytes value, const char *after)
+{
+	uint8_t memory[TRACE_OCTETS_MAX];
+	struct buf out;
+
+	buf_init(&out, memory, sizeof(memory));
+	buf_printf(&out, "%s: %s", name, before);
+	buf_put(&out, value);
+	buf_printf(&out, "%s\r\n", after);
+	return out.overflow ? -ENOBUFS : message_prepend(m, buf_view(&out), false);
+}
+
+/* RFC 6409 8: fields that must be there, where a user's program left them out. */
+static int add_missing(struct smtp_conn *c, unsigned has)
+{
+	struct message *m = c->message;
+	uint8_t id[16], date[64];
+	struct buf out;
+	int err = 0;
+
+	if (!(has & FIXUP_MESSAGE_ID)) {
+		buf_init(&out, id, sizeof(id));
+		hex_u64(&out, m->id);
+		char at[sizeof(c->session.policy->hostname) + 8];
+		snprintf(at, sizeof(at), "@%s>", c->session.policy->hostname);
+		err = prepend_field(m, "Message-ID", "<", buf_view(&out), at);
+	}
+	if (err == 0 && !(has & FIXUP_DATE)) {
+		buf_init(&out, date, sizeof(date));
+		trace_date(&out, m->received_ms);
+		err = prepend_field(m, "Date", "", buf_view(&out), "");
+	}
+	if (err == 0 && !(has & FIXUP_FROM) && m->sender_n)
+		err = prepend_field(m, "From", "<", message_sender(m), ">");
+	return err;
+}
+
 static enum reply_id refuse(struct smtp_conn *c, enum reply_id reply)
 {
 	counter_inc(CTR_SMTP_MESSAGES_REFUSED);
@@ -182,6 +222,8 @@ static enum reply_id on_end(void *ctx, const struct smtp_content *content)
 		m->body_type = BODY_8BITMIME;
 	m->body_crc = content->crc;
 	m->header_bytes = (uint32_t)MIN(content->header_bytes, (uint64_t)UINT32_MAX);
+	if (c->session.service->submission && add_missing(c, content->fields) < 0)
+		return refuse(c, REPLY_NO_STORAGE);
 	if (add_trace(c) < 0)
 		return refuse(c, REPLY_NO_STORAGE);
 	if (c->server->conf.discard)

@@ -80,6 +80,7 @@ static void transaction_forget(struct smtp_session *s)
 	s->rcpts = 0;
 	s->overshoot = 0;
 	s->rcpt_refused = s->smtputf8 = s->binary = false;
+	s->fixup = (struct fixup){0};
 }
 
 void session_reset(struct smtp_session *s)
@@ -287,12 +288,29 @@ void session_content_end(struct smtp_session *s)
 		.header_bytes = s->data.header_bytes,
 		.crc = s->data.crc,
 		.binary = s->data.odd};
+	if (s->service->submission) {
+		fixup_end(&s->fixup, s->ops->content, s->ctx);
+		content.size = s->fixup.size;
+		content.header_bytes = s->fixup.header_bytes;
+		content.crc = s->fixup.crc;
+		content.fields = s->fixup.seen;
+	}
 	session_lmtp_begin(s);
 	/* From here on the message is the user's: a later reset must not touch it. */
 	session_set_state(s, SMTP_READY);
 	transaction_forget(s);
 	content.slot = session_queue_submitted(s);
 	session_decide(s, STAGE_END, s->ops->end(s->ctx, &content));
+}
+
+void session_content(void *ctx, struct bytes run)
+{
+	struct smtp_session *s = ctx;
+
+	if (s->service->submission)
+		fixup_run(&s->fixup, run, s->ops->content, s->ctx);
+	else
+		s->ops->content(s->ctx, run);
 }
 
 static size_t take_content(struct smtp_session *s, struct bytes in)
@@ -305,7 +323,7 @@ static size_t take_content(struct smtp_session *s, struct bytes in)
 	if (room == 0)
 		return 0;
 	enum data_verdict v =
-		data_decode(&s->data, bytes_first(in, room), s->ops->content, s->ctx, &used);
+		data_decode(&s->data, bytes_first(in, room), session_content, s, &used);
 	s->progress += used;
 	if (v == DATA_END)
 		session_content_end(s);

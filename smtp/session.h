@@ -12,6 +12,7 @@
 #pragma once
 #include "smtp/data.h"
 #include "smtp/envelope.h"
+#include "smtp/fixup.h"
 #include "smtp/policy.h"
 #include "smtp/reply.h"
 #include "smtp/scram.h"
@@ -67,9 +68,10 @@ struct smtp_rcpt {
 
 struct smtp_content {
 	uint64_t size, header_bytes;
-	uint32_t crc;  /* CRC-32C */
-	unsigned slot; /* for smtp_session_committed */
-	bool binary;   /* bare CR, bare LF or NUL is in it: no mailbox holds that */
+	uint32_t crc;    /* CRC-32C */
+	unsigned slot;   /* for smtp_session_committed */
+	unsigned fields; /* enum fixup_field: what a submitted header has */
+	bool binary;     /* bare CR, bare LF or NUL is in it: no mailbox holds that */
 };
 
 /* The user's side.  Views are valid during the call.  Verdicts: REPLY_OK to go on, a refusal, or
@@ -96,7 +98,8 @@ struct smtp_session_ops {
 	enum reply_id (*mail)(void *ctx, const struct smtp_mail *mail);
 	enum reply_id (*rcpt)(void *ctx, const struct smtp_rcpt *rcpt);
 	enum reply_id (*data)(void *ctx);
-	/* Octets of content, at most want, that can be taken now, and one more; 0: none, the user
+	/* Octets of content, at most want, that can be taken now, and SMTP_ROOM_SPARE more; 0:
+	 * none, the user
 	 * feeds the input again when there is room. */
 	size_t (*room)(void *ctx, size_t want);
 	void (*content)(void *ctx, struct bytes run);
@@ -117,7 +120,8 @@ struct smtp_queued {
 	uint16_t n;    /* octets, once formatted */
 };
 
-#define SMTP_NO_SLOT 0xff
+#define SMTP_NO_SLOT    0xff
+#define SMTP_ROOM_SPARE (FIXUP_HELD_MAX + 1) /* held back by the filter, and by the decoder */
 
 /* LMTP: the replies of one message. */
 struct smtp_lmtp {
@@ -168,13 +172,14 @@ struct smtp_session {
 	uint64_t progress; /* complete commands, and octets of content: grows when the peer works */
 	struct data_decoder data;
 	struct smtp_lmtp lmtp;
+	struct fixup fixup;  /* submission */
 	uint64_t chunk_left; /* octets of the chunk that have not come */
 	uint8_t queue_head, queue_n;
 	struct smtp_queued queue[SMTP_QUEUE_MAX];
 	uint64_t slot_id[SMTP_INFLIGHT_MAX];
 	char helo[SMTP_HELO_MAX];
 };
-static_assert(sizeof(struct smtp_session) <= 744, "an idle session is small");
+static_assert(sizeof(struct smtp_session) <= 800, "an idle session is small");
 
 /* ops, policy, service: borrowed.  smtp_session_start asks for the connect verdict and greets. */
 void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *ops, void *ctx,

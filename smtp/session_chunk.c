@@ -117,7 +117,7 @@ size_t session_chunk_take(struct smtp_session *s, struct bytes in)
 	s->starved = room == 0;
 	in = bytes_first(in, room);
 	if (!drop)
-		data_decode(&s->data, in, s->ops->content, s->ctx, &used);
+		data_decode(&s->data, in, session_content, s, &used);
 	s->progress += in.n;
 	s->chunk_left -= in.n;
 	if (in.n && s->chunk_left == 0)

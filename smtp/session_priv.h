@@ -39,6 +39,9 @@ enum reply_id session_fault_reply(const struct data_decoder *d);
 /* The content is whole: refuse it for its faults, or give it to the user. */
 void session_content_end(struct smtp_session *s);
 
+/* Where content goes: ctx is the session. */
+void session_content(void *ctx, struct bytes run);
+
 /* session_chunk.c: BDAT (RFC 3030) */
 void session_chunk_command(struct smtp_session *s, struct bytes argument);
 /* The user's verdict on the transaction's first chunk. */
