@@ -62,9 +62,18 @@ void delivery_enqueue(struct delivery *d, uint32_t node)
 		dest_domain_place(&d->dest, domain, DOMAIN_RUNNABLE);
 }
 
+void delivery_wait(struct delivery *d, uint32_t node, uint64_t next_ms)
+{
+	struct domain *domain = delivery_domain(d, node);
+
+	if (domain->next_ms <= d->core->now_ms || next_ms < domain->next_ms)
+		domain->next_ms = next_ms;
+	schedule_wait(&d->schedule, node, next_ms);
+}
+
 void delivery_put_off(struct delivery *d, uint32_t node, uint64_t ms)
 {
-	schedule_wait(&d->schedule, node, d->core->now_ms + ms);
+	delivery_wait(d, node, d->core->now_ms + ms);
 }
 
 struct channel *delivery_reader(const struct delivery *d, uint64_t id)

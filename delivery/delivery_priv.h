@@ -55,6 +55,8 @@ uint32_t delivery_add(
 void delivery_forget(struct delivery *d, uint32_t node);
 /* A DUE node joins its domain's backlog. */
 void delivery_enqueue(struct delivery *d, uint32_t node);
+/* Into the heap until next_ms. */
+void delivery_wait(struct delivery *d, uint32_t node, uint64_t next_ms);
 /* Put a DUE node off without telling the store. */
 void delivery_put_off(struct delivery *d, uint32_t node, uint64_t ms);
 /* The reader that reads this message. */

@@ -85,19 +85,28 @@ static struct domain *domain_alloc(struct dest *t)
 	return d;
 }
 
-struct domain *dest_domain_get(struct dest *t, struct bytes name)
+struct domain *dest_domain_find(const struct dest *t, struct bytes name)
 {
-	if (name.n > DNS_NAME_MAX)
-		return NULL;
-	uint32_t *slot = domain_slot(t, name);
-	for (uint32_t at = *slot; at; at = t->domains[at - 1].hash_next) {
+	uint32_t at = *domain_slot((struct dest *)(uintptr_t)t, name);
+
+	for (; at; at = t->domains[at - 1].hash_next) {
 		struct domain *d = &t->domains[at - 1];
 		if (bytes_eq(bytes_make(d->name, d->name_n), name))
 			return d;
 	}
-	struct domain *d = domain_alloc(t);
+	return NULL;
+}
+
+struct domain *dest_domain_get(struct dest *t, struct bytes name)
+{
+	struct domain *d = dest_domain_find(t, name);
+
+	if (d || name.n > DNS_NAME_MAX)
+		return d;
+	d = domain_alloc(t);
 	if (!d)
 		return NULL;
+	uint32_t *slot = domain_slot(t, name);
 	*d = (struct domain){.backlog = SCHEDULE_LIST_EMPTY, .name_n = (uint8_t)name.n};
 	memcpy(d->name, name.p, name.n);
 	list_init(&d->link);

@@ -30,6 +30,7 @@ struct domain {
 	struct site *site;
 	struct schedule_list backlog; /* recipients that are due and not in an attempt */
 	uint64_t route_until_us;      /* then it is looked up anew */
+	uint64_t next_ms;             /* for people: about the earliest attempt put off */
 	uint32_t hash_next;           /* 1 + index */
 	uint32_t refs;                /* recipients in the schedule that name it */
 	uint8_t state, place, name_n;
@@ -87,6 +88,8 @@ void dest_fini(struct dest *t);
 
 /* ---- domains ---- */
 
+/* NULL: not in the table. */
+struct domain *dest_domain_find(const struct dest *t, struct bytes name);
 /* Find or make.  NULL: the table is full of domains with mail. */
 struct domain *dest_domain_get(struct dest *t, struct bytes name);
 static inline struct domain *dest_domain(const struct dest *t, uint32_t index)

@@ -124,7 +124,7 @@ static bool take_row(struct delivery *d, const struct schedule_row *row, struct 
 	if (node != SCHEDULE_NONE) {
 		const struct schedule_node *n = delivery_node(d, node);
 		if (n->state == SCHEDULE_WAITING && row->next_ms < n->next_ms)
-			schedule_wait(&d->schedule, node, row->next_ms);
+			delivery_wait(d, node, row->next_ms);
 		return true;
 	}
 	if (schedule_room(&d->schedule) == 0) {
@@ -135,7 +135,7 @@ static bool take_row(struct delivery *d, const struct schedule_row *row, struct 
 	if (node == SCHEDULE_NONE)
 		note_horizon(&d->refresh, row->next_ms); /* no room for its domain */
 	else
-		schedule_wait(&d->schedule, node, row->next_ms);
+		delivery_wait(d, node, row->next_ms);
 	return true;
 }
 
@@ -226,9 +226,9 @@ static void one_row(
 			note_horizon(&d->refresh, row->next_ms);
 			return;
 		}
-		schedule_wait(&d->schedule, node, row->next_ms);
+		delivery_wait(d, node, row->next_ms);
 	} else if (delivery_node(d, node)->state == SCHEDULE_WAITING) {
-		schedule_wait(&d->schedule, node, row->next_ms);
+		delivery_wait(d, node, row->next_ms);
 	}
 	if (row->next_ms <= d->core->now_ms)
 		one_hurry(d, node);

@@ -338,7 +338,7 @@ static void report_settle(struct report *r, bool gone)
 		}
 		if (n->attempts < UINT16_MAX)
 			n->attempts++;
-		schedule_wait(&d->schedule, r->nodes[i], res->next_ms);
+		delivery_wait(d, r->nodes[i], res->next_ms);
 	}
 }
 

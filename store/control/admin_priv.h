@@ -112,6 +112,30 @@ struct trace_work {
 	} u;
 };
 
+struct why_group;
+
+/* `queue why`, `why` and `queue domains`. */
+struct why_work {
+	/* one message */
+	struct message *message;
+	struct chain rows;
+	uint32_t at; /* recipient */
+	/* all of them */
+	struct why_group *groups; /* the client's `owned` */
+	uint32_t group_n, limit;
+	uint64_t messages, recipients;
+	/* domains */
+	struct delivery_domain_info *domains; /* largest first; the client's `owned` */
+	uint32_t domain_n, core;
+	uint64_t found;
+	union {
+		struct queue_read_op read;
+		struct queue_list_op list;
+		struct recipient_op rcpt;
+		struct domains_op domains;
+	} u;
+};
+
 /* Neighbours or routes. */
 struct net_work {
 	struct net_op op;
@@ -137,6 +161,7 @@ struct admin_client {
 		struct user_work user;
 		struct tcp_work tcp;
 		struct net_work net;
+		struct why_work why;
 		struct trace_work trace;
 		struct store_check_op check;
 		struct store_stat_op stat;
@@ -229,6 +254,9 @@ void admin_net_routes(struct admin_client *c, const json_t *request);
 void admin_tcp(struct admin_client *c, const json_t *request);
 void admin_tcp_list(struct admin_client *c, const json_t *request);
 void admin_tcp_show(struct admin_client *c, const json_t *request);
+void admin_why(struct admin_client *c, const json_t *request);
+void admin_queue_why(struct admin_client *c, const json_t *request);
+void admin_queue_domains(struct admin_client *c, const json_t *request);
 void admin_trace(struct admin_client *c, const json_t *request);
 /* The daemon ends: what a trace holds. */
 void admin_trace_free(struct admin_client *c);

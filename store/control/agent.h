@@ -4,6 +4,7 @@
  * Each op is the asker's memory until its done(); what a core answers is a copy. */
 #pragma once
 #include "dataplane/inspect.h"
+#include "delivery/inspect.h"
 #include "dataplane/capture.h"
 #include "store/control/daemon.h"
 
@@ -16,6 +17,8 @@ enum agent_question {
 	ASK_TCP_LIST = 1, /* tcp_list_op */
 	ASK_TCP_SHOW,     /* tcp_show_op */
 	ASK_NET,          /* net_op */
+	ASK_RECIPIENT,    /* recipient_op */
+	ASK_DOMAINS,      /* domains_op */
 	ASK_CAPTURE,      /* capture_op */
 	AGENT_QUESTION_N
 };
@@ -43,6 +46,23 @@ struct net_op {
 	uint32_t neigh_n, route_n;
 	struct stack_neigh_info neighs[AGENT_NEIGHS];
 	struct stack_route_info routes[PORTS_MAX * STACK_ROUTES_MAX];
+};
+
+/* Where a recipient is; -EINVAL: the core delivers nothing. */
+struct recipient_op {
+	struct op op; /* ASK_RECIPIENT */
+	uint64_t id;
+	uint32_t rcpt;
+	char domain[DNS_NAME_MAX + 1];
+	struct delivery_recipient_info info;
+};
+
+/* A slice of the domains that have mail. */
+struct domains_op {
+	struct op op;  /* ASK_DOMAINS */
+	uint32_t from; /* in: place to begin at; out: where to go on, DELIVERY_DOMAINS_END */
+	uint32_t n;    /* out */
+	struct delivery_domain_info rows[AGENT_ROWS];
 };
 
 /* Begin to copy frames, or (ring NULL) end it: after done() the core has let go of the ring. */

@@ -40,10 +40,32 @@ static int32_t trace(struct core_rooms *r, struct op *op)
 	return 0;
 }
 
+static int32_t recipient(struct core_rooms *r, struct op *op)
+{
+	struct recipient_op *q = container_of(op, struct recipient_op, op);
+
+	if (!r->delivery)
+		return -EINVAL;
+	delivery_inspect(r->delivery, q->id, q->rcpt, bytes_str(q->domain), &q->info);
+	return 0;
+}
+
+static int32_t domains(struct core_rooms *r, struct op *op)
+{
+	struct domains_op *q = container_of(op, struct domains_op, op);
+
+	if (!r->delivery)
+		return -EINVAL;
+	q->n = delivery_domains(r->delivery, &q->from, AGENT_LOOK, q->rows, ARRAY_LEN(q->rows));
+	return 0;
+}
+
 static int32_t (*const answers[AGENT_QUESTION_N])(struct core_rooms *r, struct op *op) = {
 	[ASK_TCP_LIST] = tcp_list,
 	[ASK_TCP_SHOW] = tcp_show,
 	[ASK_NET] = net,
+	[ASK_RECIPIENT] = recipient,
+	[ASK_DOMAINS] = domains,
 	[ASK_CAPTURE] = trace,
 };
 

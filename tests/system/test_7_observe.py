@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from bed import pcap, proc
+from bed import mail, pcap, proc, smtp
 from bed.bed import Bed
 from bed.harness import equal, expect, test
 
@@ -251,3 +251,58 @@ def trace(work):
             time.sleep(0.1)
         equal(again.returncode, 3, "a trace after one whose client went away")
         expect(bed.ctl("status").stdout, "status")
+
+
+def why(bed, message):
+    return [o for o in bed.ctl_json("queue", "why", message) if "cause" in o]
+
+
+def wait_cause(bed, message, causes, seconds=20):
+    for _ in range(seconds * 10):
+        said = why(bed, message)
+        if said and said[0]["cause"] in causes:
+            return said[0]
+        time.sleep(0.1)
+    raise AssertionError(f"never one of {causes}: {said}")
+
+
+@test("why: a dead host, a domain that is not there, a held message, refusals; and nothing", seconds=120)
+def whys(work):
+    changes = {"delivery": {"retry": ["300s"], "connect_timeout": "2s"}}
+    with Bed(work + "/bed", layout="split", changes=changes) as bed:
+        expect("Nothing" in bed.ctl("why").stdout, "nothing is wrong")
+        dead, gone = f"x@{bed.dead_domain}", "y@nowhere.example.net"
+        for to in (dead, gone):
+            with contextlib.closing(smtp.connect(bed)) as client:
+                client.hello()
+                code, text = client.message(bed.user1, [to], mail.make(bed.user1, to, "why"))
+                equal(code, 250, f"accepted for {to}: {text}")
+        with contextlib.closing(smtp.connect(bed, source=bed.stranger)) as client:
+            client.hello()
+            code, _ = client.message("a@example.com", ["z@stranger.example.com"], b"x")
+            expect(500 <= code < 600, f"relayed for a stranger: {code}")
+        queue = {m["recipients"][0]["address"]: m["id"] for m in bed.queue()}
+        said = wait_cause(bed, queue[dead], ("retry",))
+        expect("connect to" in said["text"], f"no reason: {said}")
+        expect(said["attempts"] == 1 and said["next_ms"] > time.time() * 1000, f"no next try: {said}")
+        expect("queue retry" in said["remedy"], f"no remedy: {said}")
+        equal(said["route"]["domain"], bed.dead_domain, "the domain")
+        expect(said["route"]["hosts"], "the hosts that were looked up")
+        bed.ctl("queue", "hold", queue[dead])
+        said = wait_cause(bed, queue[dead], ("held",))
+        expect("queue release" in said["remedy"], f"no remedy: {said}")
+        expect("holds it" in bed.ctl("queue", "why", queue[dead]).stdout, "the text")
+        rows = bed.ctl_json("why")
+        kinds = {o.get("kind") for o in rows}
+        expect({"refused", "held"} <= kinds, f"kinds: {rows}")
+        expect(any(o.get("what") == "smtp_rcpt_refused" and o["count"] >= 1 for o in rows),
+               f"no refusal: {rows}")
+        text = bed.ctl("why").stdout
+        expect("held by an operator" in text and queue[dead] in text, f"why: {text}")
+        bed.ctl("queue", "release", queue[dead])
+        wait_cause(bed, queue[dead], ("retry", "connecting", "site-down", "sending"))
+        domains = bed.ctl_json("queue", "domains")
+        expect(any(d.get("domain") == bed.dead_domain for d in domains), f"domains: {domains}")
+        expect(bed.dead_domain in bed.ctl("queue", "domains").stdout, "queue domains")
+        equal(bed.ctl("queue", "why", "123", check=False).returncode, 3, "no such message")
+        equal(bed.ctl("queue", "why", "xyz", check=False).returncode, 1, "no id")

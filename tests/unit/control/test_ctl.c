@@ -295,6 +295,37 @@ static void test_trace_writes_a_pcap(void **state)
 	unlink(path);
 }
 
+static void test_why(void **state)
+{
+	static const char answer[] =
+		"{\"kind\":\"now\",\"what\":\"store-full\",\"text\":\"The store is "
+		"full.\",\"remedy\":\"Room.\"}\n"
+		"{\"kind\":\"refused\",\"what\":\"x\",\"count\":7,\"now\":1.5,\"text\":\"help\"}\n"
+		"{\"kind\":\"waiting\",\"text\":\"451 try\\u001b "
+		"later\",\"count\":3,\"oldest_ms\":120000,"
+		"\"next_ms\":0,\"id\":\"0ab\",\"address\":\"u@x\"}\n"
+		"{\"ok\":true,\"messages\":3,\"recipients\":3,\"all\":false}\n";
+	struct result r = RUN(answer, "", "why", "--limit", "5");
+
+	(void)state;
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.request, "{\"command\":\"why\",\"limit\":5}\n");
+	assert_non_null(strstr(r.out, "The store is full.  Room."));
+	assert_non_null(strstr(r.out, "1.5/s  help (x)"));
+	assert_non_null(strstr(r.out, "451 try? later"));
+	assert_non_null(strstr(r.out, "oldest 2m, next try now; for example 0ab to u@x"));
+	assert_non_null(strstr(r.out, "oldest 3 messages only"));
+	r = RUN("{\"ok\":true,\"messages\":0,\"recipients\":0,\"all\":true}\n", "", "why");
+	assert_string_equal(r.out, "Nothing is refused and nothing waits.\n");
+	r = RUN("{\"address\":\"u@x\",\"cause\":\"site-down\",\"text\":\"No "
+		"host.\",\"remedy\":\"Wait.\"}\n"
+		"{\"ok\":true,\"recipients\":1,\"more\":false}\n",
+		"", "queue", "why", "0ab");
+	assert_int_equal(r.status, 0);
+	assert_non_null(strstr(r.out, "u@x: site-down\n    No host.\n    Wait.\n"));
+	assert_int_equal(RUN(NULL, "", "queue", "why").status, 2);
+}
+
 static int make_directory(void **state)
 {
 	(void)state;
@@ -322,6 +353,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_queue_list),
 		cmocka_unit_test(test_password_comes_from_standard_input),
 		cmocka_unit_test(test_tcp_list),
+		cmocka_unit_test(test_why),
 		cmocka_unit_test(test_trace_writes_a_pcap),
 		cmocka_unit_test(test_a_noun_with_and_without_a_verb),
 	};
