@@ -114,6 +114,22 @@ struct attempt *attempt_take(struct delivery *d, struct site *s)
 	return a;
 }
 
+void attempt_trim(struct delivery *d, struct attempt *a, uint32_t max)
+{
+	struct schedule_list all = a->nodes;
+	uint32_t node;
+
+	if (max == 0 || all.count <= max)
+		return;
+	a->nodes = SCHEDULE_LIST_EMPTY;
+	while ((node = schedule_list_pop(&d->schedule, &all)) != SCHEDULE_NONE) {
+		if (a->nodes.count < max)
+			schedule_list_push(&d->schedule, &a->nodes, node);
+		else
+			delivery_enqueue(d, node);
+	}
+}
+
 void attempt_return(struct delivery *d, struct attempt *a)
 {
 	a->retried = true;

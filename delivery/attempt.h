@@ -33,6 +33,8 @@ void attempt_dispatch(struct delivery *d, uint32_t node);
 void attempt_refuse_site(struct delivery *d, struct site *s);
 /* The next one ready at the site begins: it is taken off every list.  NULL: none. */
 struct attempt *attempt_take(struct delivery *d, struct site *s);
+/* No more than max recipients (0: as they are): the others go into another attempt. */
+void attempt_trim(struct delivery *d, struct attempt *a, uint32_t max);
 /* Back to the head of its site's list. */
 void attempt_return(struct delivery *d, struct attempt *a);
 /* Over: its nodes are elsewhere. */

@@ -79,7 +79,8 @@ static void on_rcpt(
 		.code = reply->code,
 		.reason = text,
 		.host = c->host,
-		.tls = c->tls};
+		.tls = c->tls,
+		.notifies = smtp_client_offers(&c->client, SMTP_EXT_DSN)};
 
 	reply_text(c, reply, text, sizeof(text));
 	reply_status(reply, v.status);
@@ -105,11 +106,16 @@ static void on_end(void *ctx, const struct smtp_reply_info *reply)
 	end_set(c, reply->code, status, text);
 }
 
-static struct bytes get_rcpt(void *ctx, uint32_t i)
+static struct smtp_client_rcpt get_rcpt(void *ctx, uint32_t i)
 {
 	struct conn *c = ctx;
 
-	return report_address(c->report, i);
+	return report_rcpt(c->report, i);
+}
+
+static bool convert(void *ctx, enum body_type to, bool utf8)
+{
+	return conn_convert_begin(ctx, to, utf8);
 }
 
 static struct bytes get_content(void *ctx, size_t want, bool *end_r)
@@ -117,7 +123,8 @@ static struct bytes get_content(void *ctx, size_t want, bool *end_r)
 	struct conn *c = ctx;
 
 	c->content_asked = true;
-	return content_next(&c->content, want, end_r);
+	return c->conversion ? conn_convert_next(c, want, end_r)
+			     : content_next(&c->content, want, end_r);
 }
 
 static const struct smtp_client_ops client_ops = {
@@ -127,6 +134,7 @@ static const struct smtp_client_ops client_ops = {
 	.on_end = on_end,
 	.rcpt = get_rcpt,
 	.content = get_content,
+	.convert = convert,
 };
 
 /* ---- deadline ---- */
@@ -171,6 +179,7 @@ static void conn_over(struct conn *c)
 	if (timer_armed(&c->timer))
 		timer_cancel(&c->d->core->wheel, &c->timer);
 	content_end(&c->content);
+	conn_convert_end(c);
 	if (c->streamed)
 		conn_tls_keep_ticket(c);
 	if (c->streamed && c->expired)
@@ -203,6 +212,7 @@ static void message_over(struct conn *c)
 
 	c->message_over = false;
 	content_end(&c->content);
+	conn_convert_end(c);
 	c->report = NULL;
 	if (worth_another(c, r))
 		report_cancel(r);
@@ -215,7 +225,10 @@ static bool conn_begin(struct conn *c)
 {
 	struct delivery *d = c->d;
 
-	if (d->draining) {
+	/* RFC 9422 4.1: as many messages as this host takes on one connection. */
+	bool full = c->client.mail_max && c->messages >= c->client.mail_max;
+	if (d->draining || full) {
+		list_remove(&c->link);
 		c->state = CONN_LEAVING;
 		smtp_client_quit(&c->client);
 		return true; /* to say it */
@@ -232,15 +245,21 @@ static bool conn_begin(struct conn *c)
 	list_remove(&c->link);
 	c->state = CONN_BUSY;
 	c->content_asked = false;
+	c->fault = 0;
 	if (c->messages++ > 0)
 		counter_inc(CTR_DELIVERY_CONN_REUSED);
+	attempt_trim(d, a, c->client.rcpt_max);
 	c->report = report_begin(d, a);
 	content_begin(&c->content, a->job);
 	smtp_client_send(&c->client, &(struct smtp_client_message){
 					     .sender = message_sender(m),
 					     .rcpt_count = c->report->count,
 					     .size = content_size(a->job),
-					     .eight_bit = m->body_type != BODY_7BIT,
+					     .body = m->body_type,
+					     .smtputf8 = m->smtputf8,
+					     .requiretls = m->requiretls,
+					     .ret = m->ret,
+					     .envid = message_envid(m),
 				     });
 	return true;
 }
@@ -274,6 +293,8 @@ static void conn_advance(struct conn *c)
 		/* Found out while it was asked for content: not to be said from that upcall. */
 		if (c->state == CONN_BUSY && c->content.failed && !c->ended)
 			smtp_client_content_failed(&c->client);
+		if (c->state == CONN_BUSY && c->fault && !c->ended)
+			conn_convert_refuse(c);
 		if (c->message_over)
 			message_over(c);
 		if (c->ended) {
@@ -533,6 +554,7 @@ void conn_abort(struct conn *c)
 	if (timer_armed(&c->timer))
 		timer_cancel(&c->d->core->wheel, &c->timer);
 	content_end(&c->content);
+	conn_convert_end(c);
 	if (c->streamed)
 		stream_abort(&c->stream);
 	c->streamed = false;

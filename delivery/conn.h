@@ -30,9 +30,11 @@ struct conn {
 	struct site *site;
 	struct report *report;
 	struct content content;
-	uint8_t state; /* enum conn_state */
-	bool again;    /* CLOSED: go on with the next address */
-	bool streamed; /* the stream is to be closed by us */
+	struct conversion *conversion; /* of the message under way; NULL: it goes as it is */
+	uint8_t fault;                 /* of the conversion: enum downgrade_fault */
+	uint8_t state;                 /* enum conn_state */
+	bool again;                    /* CLOSED: go on with the next address */
+	bool streamed;                 /* the stream is to be closed by us */
 	bool established, got_ready, message_over, ended, content_asked, expired;
 	bool in_clear;             /* TLS failed with this address, which is tried without */
 	bool handshaking, secured; /* TLS is under way, is in use */

@@ -6,7 +6,14 @@
 /* Why the host cannot be reached. */
 void conn_end_set_connect(struct conn *c, const uint8_t status[3], const char *why);
 
-/* For the address that is tried next. */
+/* conn_convert.c: the message under way is to go as `to`.  False: no memory. */
+bool conn_convert_begin(struct conn *c, enum body_type to, bool utf8);
+struct bytes conn_convert_next(struct conn *c, size_t want, bool *end_r);
+/* c->fault: the message cannot be converted. */
+void conn_convert_refuse(struct conn *c);
+void conn_convert_end(struct conn *c);
+
+/* conn_tls.c: for the address that is tried next. */
 void conn_tls_reset(struct conn *c);
 /* Are its TLSA records to be looked up first? */
 bool conn_tls_wants_records(const struct conn *c);

@@ -70,6 +70,7 @@ void conn_tls_demand(struct conn *c, struct smtp_client_demand *demand)
 	const struct hop *hop = hop_of(c);
 
 	demand->secured = hop->transport == HOP_SMTPS;
+	demand->verified = c->level >= TLS_LEVEL_DANE;
 	demand->login = hop->login;
 	demand->salted = &c->site->salted;
 	demand->sasl = &c->sasl;

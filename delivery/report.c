@@ -90,6 +90,17 @@ struct bytes report_address(const struct report *r, uint32_t i)
 	return message_rcpt_address(m, message_rcpt(m, n->pos));
 }
 
+struct smtp_client_rcpt report_rcpt(const struct report *r, uint32_t i)
+{
+	const struct message *m = r->job->message;
+	const struct rcpt *rcpt = message_rcpt(m, delivery_node(r->d, r->nodes[i])->pos);
+
+	return (struct smtp_client_rcpt){
+		.address = message_rcpt_address(m, rcpt),
+		.dsn = {.notify = rcpt->notify, .orcpt = message_rcpt_orcpt(m, rcpt)}
+        };
+}
+
 static void put_reason(struct rcpt_result *res, const char *reason)
 {
 	size_t n = MIN(strlen(reason), (size_t)STORE_REASON_MAX);

@@ -5,6 +5,7 @@
 #pragma once
 #include "dataplane/timer.h"
 #include "delivery/attempt.h"
+#include "smtp/client.h"
 
 /* Why a recipient was not delivered, or that it was. */
 struct verdict {
@@ -13,6 +14,7 @@ struct verdict {
 	uint8_t status[3];  /* RFC 3463; class 0: the code decides */
 	const char *reason; /* printable, copied */
 	const char *host;   /* who said so; NULL: nobody was asked */
+	bool notifies;      /* the next hop has taken over what the sender asked for (RFC 3461) */
 	const char *tls;    /* how safe the connection was, for the log */
 };
 
@@ -50,6 +52,7 @@ struct report *report_begin(struct delivery *d, struct attempt *a);
 /* Undo, when nothing came of it: the recipients are the attempt's again, at its site. */
 void report_cancel(struct report *r);
 struct bytes report_address(const struct report *r, uint32_t i);
+struct smtp_client_rcpt report_rcpt(const struct report *r, uint32_t i);
 void report_verdict(struct report *r, uint32_t i, const struct verdict *v);
 /* All that have no verdict get this one; then to the store.  The report is no longer the
  * caller's. */

@@ -64,6 +64,24 @@ void client_verdict_for_all(
 		rcpt_verdict(c, i, result, reply);
 }
 
+void client_skip(struct smtp_client *c, uint32_t i, const struct smtp_reply_info *reply)
+{
+	bit_set(c->skipped_bits, i);
+	rcpt_verdict(c, i, SMTP_RCPT_FAIL, reply);
+}
+
+bool client_is_skipped(const struct smtp_client *c, uint32_t i)
+{
+	return bit_get(c->skipped_bits, i);
+}
+
+void client_skip_ahead(struct smtp_client *c)
+{
+	while (c->replied > 0 && c->replied < c->sent && c->replied <= c->m.rcpt_count &&
+		client_is_skipped(c, c->replied - 1))
+		c->replied++;
+}
+
 static enum smtp_rcpt_result result_of(unsigned code)
 {
 	return code >= 500 ? SMTP_RCPT_FAIL : SMTP_RCPT_DEFER;
@@ -127,10 +145,11 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
 	c->m = *m;
 	c->sent = c->replied = c->accepted = c->done = c->answered = 0;
 	c->mail_ok = c->refused = c->waiting = false;
-	c->chunked = (c->ext & SMTP_EXT_CHUNKING) && m->size >= SMTP_CLIENT_BDAT_MIN;
+	c->prepared = c->chunked = c->converted = c->utf8 = false;
 	c->chunk_left = m->size;
 	memset(c->accepted_bits, 0, sizeof(c->accepted_bits));
 	memset(c->done_bits, 0, sizeof(c->done_bits));
+	memset(c->skipped_bits, 0, sizeof(c->skipped_bits));
 	c->encoder = (struct data_encoder){0};
 	client_set_state(c, SMTP_CLIENT_ENVELOPE, false);
 }
@@ -151,6 +170,7 @@ void smtp_client_secured(struct smtp_client *c)
 	c->ext = 0;
 	c->mechanisms = 0;
 	c->size_max = 0;
+	c->rcpt_max = c->mail_max = 0;
 	client_set_state(c, SMTP_CLIENT_EHLO, true);
 }
 
@@ -167,6 +187,12 @@ void smtp_client_content_failed(struct smtp_client *c)
 void smtp_client_disconnected(struct smtp_client *c, const char *why)
 {
 	client_fail(c, why);
+}
+
+void smtp_client_content_refused(struct smtp_client *c, const char *enhanced, const char *why)
+{
+	reply_info_make(&c->local, 554, enhanced, why);
+	client_end_session(c, SMTP_RCPT_FAIL, &c->local);
 }
 
 void smtp_client_give_up(struct smtp_client *c, const char *enhanced, const char *why)
@@ -205,6 +231,30 @@ static void learn_size(struct smtp_client *c, struct bytes params)
 		c->size_max = 0;
 }
 
+/* RFC 9422 3: "RCPTMAX=100 MAILMAX=20"; what is not known or no number is left out. */
+static void learn_limits(struct smtp_client *c, struct bytes params)
+{
+	const struct {
+		struct bytes name;
+		uint32_t *limit;
+	} known[] = {
+		{BYTES_LIT("RCPTMAX="), &c->rcpt_max},
+		{BYTES_LIT("MAILMAX="), &c->mail_max},
+	};
+
+	while (params.n) {
+		ptrdiff_t space = bytes_find(params, ' ', 0);
+		struct bytes word = space < 0 ? params : bytes_first(params, (size_t)space);
+		uint64_t v;
+		for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+			if (bytes_istarts(word, known[i].name) &&
+				bytes_to_u64(bytes_skip(word, known[i].name.n), &v) == 0 && v > 0)
+				*known[i].limit = (uint32_t)MIN(v, (uint64_t)UINT32_MAX);
+		}
+		params = bytes_skip(params, word.n + 1);
+	}
+}
+
 static void learn_auth(struct smtp_client *c, struct bytes params)
 {
 	c->mechanisms |= (uint8_t)sasl_client_offered(params);
@@ -217,12 +267,17 @@ static void learn_extension(struct smtp_client *c, struct bytes line)
 		enum smtp_client_ext ext;
 		void (*params)(struct smtp_client *c, struct bytes params);
 	} known[] = {
-		{"PIPELINING", SMTP_EXT_PIPELINING, NULL      },
-		{"8BITMIME",   SMTP_EXT_8BITMIME,   NULL      },
-		{"CHUNKING",   SMTP_EXT_CHUNKING,   NULL      },
-		{"STARTTLS",   SMTP_EXT_STARTTLS,   NULL      },
-		{"AUTH",       SMTP_EXT_AUTH,       learn_auth},
-		{"SIZE",       SMTP_EXT_SIZE,       learn_size},
+		{"PIPELINING", SMTP_EXT_PIPELINING, NULL        },
+		{"BINARYMIME", SMTP_EXT_BINARYMIME, NULL        },
+		{"SMTPUTF8",   SMTP_EXT_SMTPUTF8,   NULL        },
+		{"DSN",        SMTP_EXT_DSN,        NULL        },
+		{"REQUIRETLS", SMTP_EXT_REQUIRETLS, NULL        },
+		{"LIMITS",     SMTP_EXT_LIMITS,     learn_limits},
+		{"8BITMIME",   SMTP_EXT_8BITMIME,   NULL        },
+		{"CHUNKING",   SMTP_EXT_CHUNKING,   NULL        },
+		{"STARTTLS",   SMTP_EXT_STARTTLS,   NULL        },
+		{"AUTH",       SMTP_EXT_AUTH,       learn_auth  },
+		{"SIZE",       SMTP_EXT_SIZE,       learn_size  },
 	};
 	ptrdiff_t space = bytes_find(line, ' ', 0);
 	struct bytes word = space < 0 ? line : bytes_first(line, (size_t)space);
@@ -351,6 +406,7 @@ static void on_envelope(struct smtp_client *c, const struct smtp_reply_info *r)
 {
 	uint32_t command = c->replied++;
 
+	client_skip_ahead(c);
 	if (command == client_data_command(c)) {
 		on_data_reply(c, r);
 		return;

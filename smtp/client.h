@@ -6,6 +6,8 @@
  * OWNER: one core's thread. */
 #pragma once
 #include "smtp/data.h"
+#include "smtp/dsn.h"
+#include "smtp/envelope.h"
 #include "smtp/reply_parse.h"
 #include "smtp/sasl_client.h"
 
@@ -16,6 +18,11 @@
 enum smtp_rcpt_result { SMTP_RCPT_PENDING, SMTP_RCPT_DELIVERED, SMTP_RCPT_DEFER, SMTP_RCPT_FAIL };
 
 struct smtp_client;
+
+struct smtp_client_rcpt {
+	struct bytes address; /* forward-path without brackets */
+	struct dsn_rcpt dsn;
+};
 
 /* The user's side of one engine.  Upcalls come from smtp_client_input, _output, _disconnected and
  * _content_failed, never from _init, _send and _quit.  From an upcall the user may call _send and
@@ -31,8 +38,12 @@ struct smtp_client_ops {
 	/* The session is over, in order (QUIT) or not; unfinished recipients have been deferred
 	 * with `reply`.  Close the connection. */
 	void (*on_end)(void *ctx, const struct smtp_reply_info *reply);
-	/* Recipient i's forward-path without brackets.  Valid until the next call. */
-	struct bytes (*rcpt)(void *ctx, uint32_t i);
+	/* Recipient i.  Valid until the next call. */
+	struct smtp_client_rcpt (*rcpt)(void *ctx, uint32_t i);
+	/* The content has more than this peer takes: it will be asked for once, and is to come as
+	 * `to`; utf8: 8-bit octets in headers are good.  False: it cannot be had so.  May be NULL.
+	 */
+	bool (*convert)(void *ctx, enum body_type to, bool utf8);
 	/* The next octets of the content, at most want, the last of them with *end_r true; an empty
 	 * view with *end_r false: none yet,
 	 * call smtp_client_content_ready later.  Content uses CRLF only (the server side made
@@ -48,9 +59,10 @@ enum smtp_client_tls {
 
 /* What the user wants of a session beyond the plain protocol; all zero: nothing. */
 struct smtp_client_demand {
-	uint8_t tls;  /* enum smtp_client_tls */
-	bool secured; /* there is TLS from the first octet on (RFC 8314) */
-	bool lmtp;    /* RFC 2033: LHLO, and a reply for each recipient */
+	uint8_t tls;   /* enum smtp_client_tls */
+	bool secured;  /* there is TLS from the first octet on (RFC 8314) */
+	bool verified; /* TLS, when it is there, proves who the peer is */
+	bool lmtp;     /* RFC 2033: LHLO, and a reply for each recipient */
 	/* No message without AUTH as this user; NULL: none.  The memory lives as long as the
 	 * session. */
 	const struct sasl_login *login;
@@ -61,8 +73,12 @@ struct smtp_client_demand {
 struct smtp_client_message {
 	struct bytes sender; /* reverse-path without brackets; empty: <> */
 	uint32_t rcpt_count;
-	uint64_t size;  /* octets of content, exactly: for SIZE= and BDAT */
-	bool eight_bit; /* BODY=8BITMIME when offered */
+	uint64_t size;   /* octets of content, exactly: for SIZE= and BDAT */
+	uint8_t body;    /* enum body_type */
+	bool smtputf8;   /* asked for by the sender (RFC 6531) */
+	bool requiretls; /* the same (RFC 8689) */
+	uint8_t ret;     /* enum dsn_ret */
+	struct bytes envid;
 };
 
 enum smtp_client_state {
@@ -89,6 +105,11 @@ enum smtp_client_ext {
 	SMTP_EXT_CHUNKING = 1 << 3,
 	SMTP_EXT_STARTTLS = 1 << 4,
 	SMTP_EXT_AUTH = 1 << 5,
+	SMTP_EXT_BINARYMIME = 1 << 6,
+	SMTP_EXT_SMTPUTF8 = 1 << 7,
+	SMTP_EXT_DSN = 1 << 8,
+	SMTP_EXT_REQUIRETLS = 1 << 9,
+	SMTP_EXT_LIMITS = 1 << 10,
 };
 
 /* Users embed it and leave its fields alone. */
@@ -103,14 +124,18 @@ struct smtp_client {
 	bool quit;     /* QUIT as soon as nothing is under way */
 	bool mail_ok;  /* the peer has a transaction open */
 	bool refused;  /* MAIL was refused, or the message cannot go to this peer */
+	bool prepared; /* it is known how the message goes */
 	bool chunked;  /* the content goes with BDAT */
-	bool working;  /* AUTH has hashing to do: smtp_client_output does some of it */
+	bool converted, utf8;   /* the content is made fit; the message goes with SMTPUTF8 */
+	uint8_t body;           /* as what it goes: enum body_type */
+	bool working;           /* AUTH has hashing to do: smtp_client_output does some of it */
 	bool auth_begun, known; /* AUTH is said, is done */
 	uint16_t answer_n;
 	uint8_t answer[SASL_MESSAGE_MAX]; /* to a challenge */
 	uint8_t mechanisms;               /* offered: enum sasl_client_mechanism */
 	bool waiting;                     /* no content yet: smtp_client_content_ready is due */
 	uint64_t size_max;                /* the peer's SIZE; 0: none given */
+	uint32_t rcpt_max, mail_max;      /* the peer's LIMITS (RFC 9422); 0: none given */
 	struct smtp_client_message m;
 	/* Commands of the envelope: 0 MAIL, 1..n RCPT, n + 1 DATA. */
 	uint32_t sent, replied;  /* commands sent, replies received */
@@ -118,6 +143,7 @@ struct smtp_client {
 	uint32_t answered;       /* LMTP: recipients before this one had their final reply */
 	uint64_t accepted_bits[SMTP_CLIENT_RCPT_MAX / 64];
 	uint64_t done_bits[SMTP_CLIENT_RCPT_MAX / 64];
+	uint64_t skipped_bits[SMTP_CLIENT_RCPT_MAX / 64]; /* not named to this peer */
 	struct data_encoder encoder;
 	uint64_t chunk_left; /* octets of the BDAT that have not been sent */
 	struct reply_parser parser;
@@ -146,7 +172,7 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
 /* Fill out with what is to be sent now; call after input, send, quit, content_ready, and whenever
  * the connection is writable.  Appends at most the buffer's space, and nothing when there are less
  * than SMTP_CLIENT_OUTPUT_MIN octets of it; returns octets appended. */
-#define SMTP_CLIENT_OUTPUT_MIN 512
+#define SMTP_CLIENT_OUTPUT_MIN 1024
 size_t smtp_client_output(struct smtp_client *c, struct buf *out);
 void smtp_client_content_ready(struct smtp_client *c);
 /* Is smtp_client_output to be called again when there is time, though nothing came? */
@@ -161,6 +187,14 @@ void smtp_client_disconnected(struct smtp_client *c, const char *why);
 /* The user ends the session for a reason of its own, like smtp_client_disconnected; enhanced: the
  * status, "4.7.5". */
 void smtp_client_give_up(struct smtp_client *c, const char *enhanced, const char *why);
+/* The content cannot be made fit for this peer: all recipients fail, and the session ends without
+ * completing the message. */
+void smtp_client_content_refused(struct smtp_client *c, const char *enhanced, const char *why);
+/* Did the peer offer it? */
+static inline bool smtp_client_offers(const struct smtp_client *c, enum smtp_client_ext ext)
+{
+	return c->ext & ext;
+}
 /* The content cannot be supplied (store error): ends the session without completing the message. */
 void smtp_client_content_failed(struct smtp_client *c);
 enum smtp_client_state smtp_client_state(const struct smtp_client *c);

@@ -4,21 +4,88 @@
 #include "smtp/client_priv.h"
 #include "dataplane/base/codec.h"
 
-/* What forbids sending this message to this peer at all. */
-static bool refuse_locally(struct smtp_client *c)
+/* ---- what becomes of a message ---- */
+
+static bool is_ascii(struct bytes b)
 {
-	if (c->size_max && c->m.size > c->size_max)
-		reply_info_make(
-			&c->local, 552, "5.3.4", "the message is larger than the next hop accepts");
-	else if (c->m.eight_bit && !(c->ext & SMTP_EXT_8BITMIME))
-		reply_info_make(&c->local, 554, "5.6.3",
-			"the message has 8-bit content and the next hop takes none");
-	else
-		return false;
-	client_verdict_for_all(c, SMTP_RCPT_FAIL, &c->local);
-	client_message_end(c, false);
+	for (size_t i = 0; i < b.n; i++) {
+		if (b.p[i] >= 0x80)
+			return false;
+	}
 	return true;
 }
+
+/* Nobody gets it here.  Returns false. */
+static bool refuse(struct smtp_client *c, uint16_t code, const char *enhanced, const char *why)
+{
+	reply_info_make(&c->local, code, enhanced, why);
+	client_verdict_for_all(c, SMTP_RCPT_FAIL, &c->local);
+	client_message_end(c, false);
+	return false;
+}
+
+/* RFC 6531 3.2: an address beyond ASCII has no other form.  Its domain has, and came in that. */
+static bool skip_addresses(struct smtp_client *c)
+{
+	static const char why[] = "the address is not ASCII and the next hop takes no SMTPUTF8";
+
+	if (!is_ascii(c->m.sender))
+		return refuse(c, 553, "5.6.7",
+			"the sender's address is not ASCII and the next hop takes no SMTPUTF8");
+	for (uint32_t i = 0; i < c->m.rcpt_count; i++) {
+		if (is_ascii(c->ops->rcpt(c->ctx, i).address))
+			continue;
+		reply_info_make(&c->local, 553, "5.6.7", why);
+		client_skip(c, i, &c->local);
+	}
+	if (c->done < c->m.rcpt_count)
+		return true;
+	client_message_end(c, false);
+	return false;
+}
+
+/* The most that this peer takes of what the message is. */
+static enum body_type body_for(const struct smtp_client *c)
+{
+	uint16_t binary = SMTP_EXT_BINARYMIME | SMTP_EXT_CHUNKING;
+
+	if (c->m.body == BODY_BINARYMIME && (c->ext & binary) == binary)
+		return BODY_BINARYMIME;
+	bool wide = c->m.body != BODY_7BIT || (c->m.smtputf8 && !c->utf8);
+	return wide && c->ext & SMTP_EXT_8BITMIME ? BODY_8BITMIME : BODY_7BIT;
+}
+
+static bool fit_content(struct smtp_client *c)
+{
+	bool narrow = c->m.smtputf8 && !c->utf8; /* its header may have to be ASCII now */
+
+	c->body = (uint8_t)body_for(c);
+	c->converted = c->body != c->m.body || narrow;
+	if (c->converted && (!c->ops->convert || !c->ops->convert(c->ctx, c->body, c->utf8)))
+		return refuse(c, 554, "5.6.3",
+			"the message has 8-bit content and the next hop takes none");
+	c->chunked = !c->converted &&
+		     (c->body == BODY_BINARYMIME ||
+			     ((c->ext & SMTP_EXT_CHUNKING) && c->m.size >= SMTP_CLIENT_BDAT_MIN));
+	return true;
+}
+
+/* How the message goes to this peer; false: it does not, its verdicts are given. */
+static bool prepare(struct smtp_client *c)
+{
+	if (c->size_max && c->m.size > c->size_max)
+		return refuse(c, 552, "5.3.4", "the message is larger than the next hop accepts");
+	if (c->m.requiretls && !(c->demand.secured && c->demand.verified))
+		return refuse(c, 550, "5.7.10", "REQUIRETLS: the next hop is not verified by TLS");
+	if (c->m.requiretls && !(c->ext & SMTP_EXT_REQUIRETLS))
+		return refuse(c, 550, "5.7.30", "the next hop does not support REQUIRETLS");
+	c->utf8 = c->m.smtputf8 && c->ext & SMTP_EXT_SMTPUTF8;
+	if (c->m.smtputf8 && !c->utf8 && !skip_addresses(c))
+		return false;
+	return fit_content(c);
+}
+
+/* ---- commands ---- */
 
 static void put_path(struct buf *out, const char *keyword, struct bytes path)
 {
@@ -27,22 +94,69 @@ static void put_path(struct buf *out, const char *keyword, struct bytes path)
 	buf_str(out, ">");
 }
 
+static void put_field(struct buf *out, const char *keyword, struct bytes value)
+{
+	if (value.n == 0)
+		return;
+	buf_str(out, keyword);
+	buf_put(out, value);
+}
+
+static void put_mail(struct smtp_client *c, struct buf *out)
+{
+	static const char *const bodies[] = {[BODY_7BIT] = "",
+		[BODY_8BITMIME] = " BODY=8BITMIME",
+		[BODY_BINARYMIME] = " BODY=BINARYMIME"};
+
+	put_path(out, "MAIL FROM", c->m.sender);
+	if (c->ext & SMTP_EXT_SIZE && !c->converted)
+		buf_printf(out, " SIZE=%llu", (unsigned long long)c->m.size);
+	buf_str(out, bodies[c->body]);
+	if (c->utf8)
+		buf_str(out, " SMTPUTF8");
+	if (c->m.requiretls)
+		buf_str(out, " REQUIRETLS");
+	if (!(c->ext & SMTP_EXT_DSN))
+		return;
+	if (c->m.ret != RET_DEFAULT)
+		buf_str(out, c->m.ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
+	put_field(out, " ENVID=", c->m.envid);
+}
+
+static void put_rcpt(struct smtp_client *c, struct buf *out, uint32_t i)
+{
+	struct smtp_client_rcpt r = c->ops->rcpt(c->ctx, i);
+
+	put_path(out, "RCPT TO", r.address);
+	if (!(c->ext & SMTP_EXT_DSN))
+		return;
+	if (r.dsn.notify & NOTIFY_FROM_PEER) {
+		buf_str(out, " NOTIFY=");
+		dsn_notify_format(out, r.dsn.notify);
+	}
+	if (c->utf8 || is_ascii(r.dsn.orcpt))
+		put_field(out, " ORCPT=", r.dsn.orcpt);
+}
+
 static void put_command(struct smtp_client *c, struct buf *out)
 {
-	if (c->sent == client_data_command(c) && c->chunked) {
+	if (c->sent == client_data_command(c) && c->chunked)
 		buf_printf(out, "BDAT %llu LAST", (unsigned long long)c->m.size);
-	} else if (c->sent == client_data_command(c)) {
+	else if (c->sent == client_data_command(c))
 		buf_str(out, "DATA");
-	} else if (c->sent > 0) {
-		put_path(out, "RCPT TO", c->ops->rcpt(c->ctx, c->sent - 1));
-	} else {
-		put_path(out, "MAIL FROM", c->m.sender);
-		if (c->ext & SMTP_EXT_SIZE)
-			buf_printf(out, " SIZE=%llu", (unsigned long long)c->m.size);
-		if (c->m.eight_bit)
-			buf_str(out, " BODY=8BITMIME");
-	}
+	else if (c->sent > 0)
+		put_rcpt(c, out, c->sent - 1);
+	else
+		put_mail(c, out);
 	buf_str(out, "\r\n");
+}
+
+/* Recipients that are not named to this peer. */
+static void skip_commands(struct smtp_client *c)
+{
+	while (c->sent > 0 && c->sent <= c->m.rcpt_count && client_is_skipped(c, c->sent - 1))
+		c->sent++;
+	client_skip_ahead(c);
 }
 
 /* May the next command of the envelope be sent now? */
@@ -61,12 +175,17 @@ static bool command_due(const struct smtp_client *c)
 
 static bool output_envelope(struct smtp_client *c, struct buf *out)
 {
-	if (c->sent == 0 && refuse_locally(c))
-		return true;
+	if (c->sent == 0 && !c->prepared) {
+		c->prepared = true;
+		if (!prepare(c))
+			return true;
+	}
+	skip_commands(c);
 	if (!command_due(c) || buf_space(out) < SMTP_CLIENT_OUTPUT_MIN)
 		return false;
 	put_command(c, out);
 	c->sent++;
+	skip_commands(c);
 	if (c->chunked && c->sent > client_data_command(c))
 		client_set_state(c, SMTP_CLIENT_CONTENT, false);
 	else if (c->sent > client_data_command(c) && c->replied == client_data_command(c))

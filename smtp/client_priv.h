@@ -20,5 +20,10 @@ void client_refuse_session(
 	struct smtp_client *c, uint16_t code, const char *enhanced, const char *why);
 /* The peer's challenge, decoded: an answer to it, now or when it is worked out. */
 void client_auth_step(struct smtp_client *c, struct bytes challenge);
+/* Recipient i is not named to this peer: its verdict. */
+void client_skip(struct smtp_client *c, uint32_t i, const struct smtp_reply_info *reply);
+bool client_is_skipped(const struct smtp_client *c, uint32_t i);
+/* Commands of the envelope that are sent and need no reply count as answered. */
+void client_skip_ahead(struct smtp_client *c);
 /* Number of DATA or BDAT among the commands of the envelope. */
 uint32_t client_data_command(const struct smtp_client *c);

@@ -23,7 +23,10 @@ static void on_ready(void *ctx)
 	struct smtp_client_message m = {.sender = BYTES_LIT("a@b.example"),
 		.rcpt_count = RCPTS,
 		.size = 10,
-		.eight_bit = u->started & 1};
+		.body = (uint8_t)(u->started % 3),
+		.smtputf8 = u->started & 1,
+		.ret = RET_HDRS,
+		.envid = BYTES_LIT("id")};
 
 	BUG_ON(u->under_way);
 	if (u->started++ == 3) {
@@ -67,11 +70,22 @@ static void on_end(void *ctx, const struct smtp_reply_info *reply)
 	BUG_ON(u->ends++ || u->under_way);
 }
 
-static struct bytes rcpt(void *ctx, uint32_t i)
+static struct smtp_client_rcpt rcpt(void *ctx, uint32_t i)
 {
 	(void)ctx;
 	BUG_ON(i >= RCPTS);
-	return BYTES_LIT("x@far.example");
+	return (struct smtp_client_rcpt){
+		.address = i == 1 ? BYTES_LIT("\xc3\xa9@far.example") : BYTES_LIT("x@far.example"),
+		.dsn = {.notify = NOTIFY_SUCCESS | NOTIFY_DELAY, .orcpt = BYTES_LIT("rfc822;x@y")}
+        };
+}
+
+static bool convert(void *ctx, enum body_type to, bool utf8)
+{
+	struct user *u = ctx;
+
+	(void)utf8;
+	return to == BODY_8BITMIME || u->started % 2;
 }
 
 static struct bytes content(void *ctx, size_t want, bool *end_r)
@@ -89,6 +103,7 @@ static const struct smtp_client_ops ops = {
 	.on_message_end = on_message_end,
 	.on_end = on_end,
 	.rcpt = rcpt,
+	.convert = convert,
 	.content = content,
 };
 

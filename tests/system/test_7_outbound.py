@@ -2,10 +2,12 @@
 """The relay as a client, over its own TCP, against a server whose answers the test decides: TLS by
 policy."""
 
+import email
 import os
+import random
 import time
 
-from bed import certs, mail, proc
+from bed import certs, mail, mailbox, proc
 from bed.bed import Bed
 from bed.proc import Failure
 from bed.harness import equal, expect, test
@@ -140,3 +142,64 @@ def auth(work):
     else:
         bed.stop()
         expect(False, "a password that others can read was taken")
+
+
+def parts_of(data):
+    """Type and decoded content of each leaf, as another program reads them."""
+    message = email.message_from_bytes(data)
+    return [(p.get_content_type(), p.get_payload(decode=True))
+            for p in message.walk() if not p.is_multipart()]
+
+
+def eight_bit_message(rng):
+    """A message with every kind of part that may need to be encoded."""
+    text = "".join(rng.choice("aäöü=€. \tß") for _ in range(3000))
+    lines = "\r\n".join(text[i:i + 60] for i in range(0, len(text), 60)) + "\r\n"
+    inner = ("Subject: inside\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+             "Content-Transfer-Encoding: 8bit\r\n\r\n" + lines)
+    noise = bytes(rng.randrange(1, 256) for _ in range(5000))
+    noise = noise.replace(b"\r", b"x").replace(b"\n", b"\r\n")
+    return b"".join([
+        b"From: a@example.org\r\nSubject: parts\r\nMIME-Version: 1.0\r\n",
+        b"Content-Type: multipart/mixed; boundary=\"=_outer\"\r\n",
+        b"Content-Transfer-Encoding: 8bit\r\n\r\npreamble\r\n",
+        b"--=_outer\r\nContent-Type: text/plain; charset=utf-8\r\n",
+        b"Content-Transfer-Encoding: 8bit\r\n\r\n", lines.encode(),
+        b"\r\n--=_outer\r\nContent-Type: application/octet-stream\r\n",
+        b"Content-Transfer-Encoding: 8bit\r\n\r\n", noise,
+        b"\r\n--=_outer\r\nContent-Type: message/rfc822\r\n",
+        b"Content-Transfer-Encoding: 8bit\r\n\r\n", inner.encode(),
+        b"\r\n--=_outer\r\nContent-Type: text/plain\r\n\r\nseven bits = 7\r\n",
+        b"--=_outer--\r\n"])
+
+
+@test("outbound: 8-bit content for a next hop with 7 bits, UTF-8 addresses, DSN handed on")
+def extensions(work):
+    rng = random.Random(7)
+    seven = ["PIPELINING", "SIZE 100000000"]
+    with Outbound(work) as bed:
+        mx = bed.mx(extensions=seven)
+        for i in range(5):
+            text = eight_bit_message(rng)
+            submit(bed, bed.far(), text, options=["BODY=8BITMIME"])
+            facts, got = mx.wait(i + 1)[i]
+            expect(max(got) < 128, "seven bits")
+            expect("BODY" not in facts["mail"], facts["mail"])
+            equal(parts_of(got), parts_of(text), "parts after decoding")
+        mx.restart(extensions=seven + ["8BITMIME"])
+        submit(bed, bed.far(), text, options=["BODY=8BITMIME"])
+        facts, got = mx.wait(6)[5]
+        equal(mail.same(text, got), None, "8BITMIME is offered: as it is")
+        submit(bed, "köln@" + bed.remote_domain, options=["SMTPUTF8"])
+        bounce = mailbox.wait_messages(bed, 1)[0]
+        expect(b"5.6.7" in bounce, f"SMTPUTF8 is not offered: {bounce}")
+        mx.restart(extensions=seven + ["8BITMIME", "SMTPUTF8", "DSN"])
+        submit(bed, "köln@" + bed.remote_domain, options=["SMTPUTF8"])
+        facts, _ = mx.wait(7)[6]
+        expect("SMTPUTF8" in facts["mail"] and "köln@" in facts["rcpt"][0], str(facts))
+        submit(bed, bed.far(), options=["RET=HDRS", "ENVID=a+2Bb"],
+               rcpt_options=["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;y+2Bz@example.net"])
+        facts, _ = mx.wait(8)[7]
+        expect("RET=HDRS ENVID=a+2Bb" in facts["mail"], facts["mail"])
+        expect("NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;y+2Bz@example.net" in facts["rcpt"][0],
+               str(facts["rcpt"]))

@@ -14,7 +14,11 @@ struct user {
 	struct smtp_client client;
 	struct smtp_client_message message;
 	const char *rcpts[RCPTS_MAX];
+	struct dsn_rcpt dsn[RCPTS_MAX];
 	struct bytes content;
+	bool no_convert, utf8;
+	enum body_type to;
+	unsigned converts;
 	size_t content_at;
 	size_t content_step; /* octets per content() at most */
 	unsigned stall;      /* content() has nothing this often */
@@ -69,9 +73,21 @@ static void on_end(void *ctx, const struct smtp_reply_info *reply)
 	u->last = *reply;
 }
 
-static struct bytes rcpt(void *ctx, uint32_t i)
+static struct smtp_client_rcpt rcpt(void *ctx, uint32_t i)
 {
-	return bytes_str(((struct user *)ctx)->rcpts[i]);
+	struct user *u = ctx;
+
+	return (struct smtp_client_rcpt){.address = bytes_str(u->rcpts[i]), .dsn = u->dsn[i]};
+}
+
+static bool convert(void *ctx, enum body_type to, bool utf8)
+{
+	struct user *u = ctx;
+
+	u->converts++;
+	u->to = to;
+	u->utf8 = utf8;
+	return !u->no_convert;
 }
 
 static struct bytes content(void *ctx, size_t want, bool *end_r)
@@ -95,6 +111,7 @@ static const struct smtp_client_ops ops = {
 	.on_message_end = on_message_end,
 	.on_end = on_end,
 	.rcpt = rcpt,
+	.convert = convert,
 	.content = content,
 };
 
@@ -114,7 +131,7 @@ static void begin(struct user *u, size_t piece)
 
 static void flush(struct user *u)
 {
-	uint8_t memory[600];
+	uint8_t memory[SMTP_CLIENT_OUTPUT_MIN + 100];
 	struct buf out;
 
 	do {
@@ -257,14 +274,15 @@ static void test_message_this_peer_cannot_take(void **state)
 	assert_int_equal(u.replies[0].enhanced[1], 3);
 	assert_int_equal(u.ready, 2);
 	begin(&u, 0);
-	u.message.eight_bit = true;
+	u.message.body = BODY_8BITMIME;
+	u.no_convert = true;
 	dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
 	dialogue(&u, "250 far\r\n", "");
 	assert_int_equal(u.results[0], SMTP_RCPT_FAIL);
 	assert_int_equal(u.replies[0].enhanced[1], 6);
 	assert_int_equal(u.replies[0].enhanced[2], 3);
 	begin(&u, 0);
-	u.message.eight_bit = true;
+	u.message.body = BODY_8BITMIME;
 	dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
 	dialogue(&u, "250-far\r\n250 8bitmime\r\n", "MAIL FROM:<s@near.example> BODY=8BITMIME\r\n");
 }
@@ -810,6 +828,208 @@ static void test_auth_scram_with_a_server_that_lies(void **state)
 	}
 }
 
+/* ---- what the peer offers, and what becomes of a message that is more ---- */
+
+static void begin_ext(struct user *u, const char *ehlo)
+{
+	begin(u, 0);
+	u->to_send = 0;
+	dialogue(u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	dialogue(u, ehlo, "");
+	u->content_at = 0;
+	memset(u->results, 0, sizeof(u->results));
+}
+
+static void send_it(struct user *u, const char *client)
+{
+	smtp_client_send(&u->client, &u->message);
+	dialogue(u, "", client);
+}
+
+static void test_dsn_is_handed_on_where_it_is_offered(void **state)
+{
+	struct user u;
+
+	(void)state;
+	for (int dsn = 0; dsn < 2; dsn++) {
+		begin_ext(&u, dsn ? "250-far\r\n250-PIPELINING\r\n250 DSN\r\n"
+				  : "250-far\r\n250 PIPELINING\r\n");
+		u.message.ret = RET_HDRS;
+		u.message.envid = BYTES_LIT("QQ+2B1");
+		u.dsn[0] = (struct dsn_rcpt){
+			.notify = NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELIVERED,
+			.orcpt = BYTES_LIT("rfc822;b+2Bc@d.example")};
+		u.dsn[1].notify = NOTIFY_NEVER;
+		send_it(&u, dsn ? "MAIL FROM:<s@near.example> RET=HDRS ENVID=QQ+2B1\r\n"
+				  "RCPT TO:<a@far.example> NOTIFY=SUCCESS,FAILURE "
+				  "ORCPT=rfc822;b+2Bc@d.example\r\n"
+				  "RCPT TO:<b@far.example> NOTIFY=NEVER\r\nDATA\r\n"
+				: "MAIL FROM:<s@near.example>\r\nRCPT TO:<a@far.example>\r\n"
+				  "RCPT TO:<b@far.example>\r\nDATA\r\n");
+	}
+}
+
+static void test_content_is_made_fit(void **state)
+{
+	static const struct {
+		enum body_type body;
+		const char *ehlo, *mail;
+		int to; /* -1: as it is */
+	} table[] = {
+		{BODY_8BITMIME,   "250-far\r\n250 8BITMIME\r\n",
+                 "MAIL FROM:<s@near.example> BODY=8BITMIME\r\n",                                                     -1           },
+		{BODY_8BITMIME,   "250-far\r\n250 SIZE\r\n",                       "MAIL FROM:<s@near.example>\r\n",
+                 BODY_7BIT													},
+		{BODY_BINARYMIME, "250-far\r\n250-CHUNKING\r\n250 BINARYMIME\r\n",
+                 "MAIL FROM:<s@near.example> BODY=BINARYMIME\r\n",                                                   -1           },
+		{BODY_BINARYMIME, "250-far\r\n250-8BITMIME\r\n250 BINARYMIME\r\n",
+                 "MAIL FROM:<s@near.example> BODY=8BITMIME\r\n",                                                     BODY_8BITMIME},
+		{BODY_BINARYMIME, "250-far\r\n250 CHUNKING\r\n",                   "MAIL FROM:<s@near.example>\r\n",
+                 BODY_7BIT													},
+		{BODY_7BIT,       "250-far\r\n250 8BITMIME\r\n",                   "MAIL FROM:<s@near.example>\r\n", -1           },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		struct user u;
+		begin_ext(&u, table[i].ehlo);
+		u.message.body = (uint8_t)table[i].body;
+		send_it(&u, table[i].mail);
+		assert_int_equal(u.converts, table[i].to >= 0);
+		if (table[i].to >= 0)
+			assert_int_equal(u.to, table[i].to);
+	}
+}
+
+/* Binary content goes with BDAT however small it is. */
+static void test_binary_goes_in_chunks(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin_ext(&u, "250-far\r\n250-CHUNKING\r\n250 BINARYMIME\r\n");
+	u.message.body = BODY_BINARYMIME;
+	u.content = BYTES_LIT("a\n\r\0b");
+	u.message.size = u.content.n;
+	send_it(&u, "MAIL FROM:<s@near.example> BODY=BINARYMIME\r\n");
+	dialogue(&u, "250 ok\r\n", "RCPT TO:<a@far.example>\r\n");
+	dialogue(&u, "250 ok\r\n", "RCPT TO:<b@far.example>\r\n");
+	smtp_client_input(&u.client, BYTES_LIT("250 ok\r\n"));
+	flush(&u);
+	assert_bytes_equal(bytes_make(u.wire, u.wire_n), BYTES_LIT("BDAT 5 LAST\r\na\n\r\0b"));
+}
+
+#define ACCENT "\xc3\xa9@far.example"
+
+static void test_smtputf8(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin_ext(&u, "250-far\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n");
+	u.message.smtputf8 = true;
+	u.message.body = BODY_8BITMIME;
+	u.rcpts[0] = ACCENT;
+	u.message.rcpt_count = 1;
+	send_it(&u, "MAIL FROM:<s@near.example> BODY=8BITMIME SMTPUTF8\r\n");
+	dialogue(&u, "250 ok\r\n", "RCPT TO:<" ACCENT ">\r\n");
+	assert_int_equal(u.converts, 0);
+	/* Without it: who can be named gets it, with a header that has to be ASCII. */
+	for (int at = 0; at < 3; at++) {
+		for (int pipelined = 0; pipelined < 2; pipelined++) {
+			begin_ext(&u, pipelined ? "250-far\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+						: "250-far\r\n250 8BITMIME\r\n");
+			u.message.smtputf8 = true;
+			u.message.rcpt_count = 3;
+			u.rcpts[2] = "c@far.example";
+			u.rcpts[at] = ACCENT;
+			smtp_client_send(&u.client, &u.message);
+			flush(&u);
+			assert_int_equal(u.results[at], SMTP_RCPT_FAIL);
+			assert_int_equal(u.replies[at].enhanced[2], 7);
+			for (int i = 0; i < 4; i++) {
+				smtp_client_input(&u.client,
+					i == 3 ? BYTES_LIT("354 go\r\n") : BYTES_LIT("250 ok\r\n"));
+				flush(&u);
+			}
+			smtp_client_input(&u.client, BYTES_LIT("250 taken\r\n"));
+			assert_int_equal(u.message_ends, 1);
+			for (int i = 0; i < 3; i++)
+				assert_int_equal(u.results[i],
+					i == at ? SMTP_RCPT_FAIL : SMTP_RCPT_DELIVERED);
+			assert_int_equal(u.to, BODY_8BITMIME);
+			assert_false(u.utf8);
+			assert_null(memmem(u.wire, u.wire_n, "\xc3", 1));
+		}
+	}
+	/* Nobody can be named, or the sender cannot. */
+	begin_ext(&u, "250 far\r\n");
+	u.message.smtputf8 = true;
+	u.rcpts[0] = u.rcpts[1] = ACCENT;
+	send_it(&u, "");
+	assert_int_equal(u.message_ends, 1);
+	u.message.sender = BYTES_LIT(ACCENT);
+	memset(u.results, 0, sizeof(u.results));
+	send_it(&u, "");
+	assert_int_equal(u.message_ends, 2);
+	assert_int_equal(u.replies[0].code, 553);
+}
+
+static void test_requiretls(void **state)
+{
+	static const struct {
+		bool secured, verified;
+		const char *ehlo;
+		uint8_t detail;
+	} table[] = {
+		{true,  true,  "250-far\r\n250 REQUIRETLS\r\n", 0 },
+		{true,  false, "250-far\r\n250 REQUIRETLS\r\n", 10},
+		{false, true,  "250-far\r\n250 REQUIRETLS\r\n", 10},
+		{true,  true,  "250-far\r\n250 SIZE\r\n",       30},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		struct user u;
+		begin(&u, 0);
+		u.to_send = 0;
+		smtp_client_demand(
+			&u.client, &(struct smtp_client_demand){.secured = table[i].secured,
+					   .verified = table[i].verified});
+		dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
+		dialogue(&u, table[i].ehlo, "");
+		u.message.requiretls = true;
+		send_it(&u, table[i].detail ? "" : "MAIL FROM:<s@near.example> REQUIRETLS\r\n");
+		if (table[i].detail) {
+			assert_int_equal(u.results[0], SMTP_RCPT_FAIL);
+			assert_int_equal(u.replies[0].enhanced[2], table[i].detail);
+		}
+	}
+}
+
+static void test_limits(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin_ext(&u, "250-far\r\n250 LIMITS MAILMAX=7 RCPTMAX=x RCPTDOMAINMAX=1 rcptmax=25\r\n");
+	assert_int_equal(u.client.mail_max, 7);
+	assert_int_equal(u.client.rcpt_max, 25);
+}
+
+static void test_content_that_cannot_be_made_fit(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin_ext(&u, "250 far\r\n");
+	u.message.body = BODY_8BITMIME;
+	send_it(&u, "MAIL FROM:<s@near.example>\r\n");
+	smtp_client_content_refused(&u.client, "5.6.3", "marked");
+	assert_int_equal(u.results[1], SMTP_RCPT_FAIL);
+	assert_int_equal(u.ends, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -837,6 +1057,13 @@ int main(void)
 		cmocka_unit_test(test_auth_that_does_not_happen),
 		cmocka_unit_test(test_auth_scram),
 		cmocka_unit_test(test_auth_scram_with_a_server_that_lies),
+		cmocka_unit_test(test_dsn_is_handed_on_where_it_is_offered),
+		cmocka_unit_test(test_content_is_made_fit),
+		cmocka_unit_test(test_binary_goes_in_chunks),
+		cmocka_unit_test(test_smtputf8),
+		cmocka_unit_test(test_requiretls),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_content_that_cannot_be_made_fit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
