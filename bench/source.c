@@ -304,9 +304,9 @@ static void on_end(void *ctx, const struct smtp_reply_info *reply)
 		note_refusal(t->source, SOURCE_GREETING, reply->code, reply->text);
 }
 
-static struct bytes on_rcpt_name(void *ctx, uint32_t i)
+static struct smtp_client_rcpt on_rcpt_name(void *ctx, uint32_t i)
 {
-	return rcpt_name(ctx, i);
+	return (struct smtp_client_rcpt){.address = rcpt_name(ctx, i)};
 }
 
 static struct bytes on_content(void *ctx, size_t want, bool *end_r)
