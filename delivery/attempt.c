@@ -69,6 +69,11 @@ static void attempt_file(struct delivery *d, struct attempt *a)
 	relay_kick(d, a->site);
 }
 
+static bool delivered_here(const struct delivery *d, const struct job *j, uint32_t node)
+{
+	return message_rcpt(j->message, delivery_node(d, node)->pos)->notify & NOTIFY_DELIVERED;
+}
+
 void attempt_dispatch(struct delivery *d, uint32_t node)
 {
 	struct domain *domain = delivery_domain(d, node);
@@ -78,9 +83,11 @@ void attempt_dispatch(struct delivery *d, uint32_t node)
 		delivery_enqueue(d, node);
 		return;
 	}
-	struct attempt *a = attempt_find(j, domain->site, domain);
+	/* Nobody is asked about what is in its mailbox already. */
+	struct site *site = delivered_here(d, j, node) ? NULL : domain->site;
+	struct attempt *a = attempt_find(j, site, domain);
 	if (!a) {
-		a = attempt_new(d, j, domain->site, domain);
+		a = attempt_new(d, j, site, domain);
 		if (!a) {
 			delivery_enqueue(d, node);
 			return;

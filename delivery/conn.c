@@ -80,6 +80,7 @@ static void on_rcpt(
 		.reason = text,
 		.host = c->host,
 		.tls = c->tls,
+		.final = c->site->route.hop->transport == HOP_LMTP,
 		.notifies = smtp_client_offers(&c->client, SMTP_EXT_DSN)};
 
 	reply_text(c, reply, text, sizeof(text));

@@ -23,7 +23,8 @@ struct delivery_conf {
 	uint64_t retry_ms[DELIVERY_RETRIES_MAX]; /* delay after the n-th failed attempt; last one
 						    repeats */
 	uint32_t retry_count;
-	uint32_t connections_max; /* of this worker */
+	uint64_t delay_warning_ms; /* after this the sender is told that mail waits; 0: never */
+	uint32_t connections_max;  /* of this worker */
 	uint32_t site_connections_max;
 	uint64_t connect_timeout_us;
 	uint64_t idle_timeout_us;  /* keep a connection this long for waiting mail */

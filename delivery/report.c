@@ -55,7 +55,7 @@ struct report *report_begin(struct delivery *d, struct attempt *a)
 	r->attempt = a;
 	r->job = a->job;
 	r->bounce = NULL;
-	r->want_bounce = false;
+	r->want_bounce = r->final = r->notifies = false;
 	r->count = 0;
 	strcpy(r->host, "-");
 	strcpy(r->tls, "-");
@@ -126,8 +126,11 @@ void report_verdict(struct report *r, uint32_t i, const struct verdict *v)
 	res->outcome = (uint8_t)v->outcome;
 	res->code = v->code;
 	res->next_ms = 0;
+	res->warned = false;
 	put_reason(res, v->reason);
 	put_status(r->status[i], v);
+	r->final = v->final;
+	r->notifies = v->notifies;
 	if (v->host)
 		snprintf(r->host, sizeof(r->host), "%.*s", (int)sizeof(r->host) - 1, v->host);
 	if (v->tls)
@@ -135,6 +138,15 @@ void report_verdict(struct report *r, uint32_t i, const struct verdict *v)
 }
 
 /* ---- what becomes of a recipient ---- */
+
+/* Up to an eighth earlier: what failed together is not tried together for ever. */
+static uint64_t jittered(const struct report *r, uint32_t i, uint64_t ms)
+{
+	uint64_t seed[] = {r->job->id, r->results[i].rcpt, r->d->core->now_us};
+	uint64_t random = siphash13(&r->d->jobs.key, seed, sizeof(seed)) >> 32;
+
+	return ms - ((ms / 8 * random) >> 32);
+}
 
 static void defer_or_expire(struct report *r, uint32_t i)
 {
@@ -153,7 +165,8 @@ static void defer_or_expire(struct report *r, uint32_t i)
 			memcpy(r->status[i], (const uint8_t[3]){4, 4, 7}, 3); /* RFC 3463 X.4.7 */
 		return;
 	}
-	res->next_ms = now_ms + conf->retry_ms[MIN(attempts, conf->retry_count - 1)];
+	res->next_ms =
+		now_ms + jittered(r, i, conf->retry_ms[MIN(attempts, conf->retry_count - 1)]);
 	/* The last attempt is made when time is over, not later. */
 	if (expire_ms)
 		res->next_ms = MIN(res->next_ms, expire_ms);
@@ -197,6 +210,65 @@ static void count_and_log(const struct report *r, uint32_t i)
 		names[res->outcome], reply);
 }
 
+/* ---- what the sender is told (RFC 3461 5.2) ---- */
+
+/* The mail is in its mailbox already, and the row was kept for the report of that alone. */
+static bool is_delivered_here(const struct report *r, uint32_t i)
+{
+	return report_rcpt(r, i).dsn.notify & NOTIFY_DELIVERED;
+}
+
+static void deliver_here(struct report *r, uint32_t i)
+{
+	static const struct verdict here = {
+		.outcome = ATTEMPT_DELIVERED,
+		.status = {2, 0, 0},
+		.reason = "delivered to the mailbox",
+		.final = true
+        };
+
+	report_verdict(r, i, &here);
+}
+
+static bool delay_is_due(const struct report *r, uint8_t notify)
+{
+	uint64_t after_ms = r->d->conf.delay_warning_ms;
+	uint8_t asked = notify & NOTIFY_FROM_PEER;
+
+	if (after_ms == 0 || notify & NOTIFY_WARNED || (asked && !(asked & NOTIFY_DELAY)))
+		return false;
+	return r->d->core->now_ms >= r->job->message->received_ms + after_ms;
+}
+
+static enum bounce_action action_for(const struct report *r, uint32_t i)
+{
+	uint8_t notify = report_rcpt(r, i).dsn.notify, asked = notify & NOTIFY_FROM_PEER;
+
+	switch ((enum attempt_outcome)r->results[i].outcome) {
+	case ATTEMPT_FAILED:
+		return asked == 0 || asked & NOTIFY_FAILURE ? BOUNCE_FAILED : BOUNCE_NONE;
+	case ATTEMPT_DEFERRED:
+		return delay_is_due(r, notify) ? BOUNCE_DELAYED : BOUNCE_NONE;
+	case ATTEMPT_DELIVERED:
+		break;
+	}
+	if (!(asked & NOTIFY_SUCCESS))
+		return BOUNCE_NONE;
+	if (r->final || is_delivered_here(r, i))
+		return BOUNCE_DELIVERED;
+	return r->notifies ? BOUNCE_NONE : BOUNCE_RELAYED;
+}
+
+/* Nothing about a report: RFC 5321 6.1. */
+static void notify(struct report *r, uint32_t i)
+{
+	bool sender = r->job->message->sender_n > 0;
+
+	r->actions[i] = (uint8_t)(sender ? action_for(r, i) : BOUNCE_NONE);
+	r->want_bounce |= r->actions[i] != BOUNCE_NONE;
+	r->results[i].warned = r->actions[i] == BOUNCE_DELAYED;
+}
+
 /* ---- the bounce ---- */
 
 /* Where the report to the sender goes; false: nowhere. */
@@ -230,48 +302,69 @@ static void bounce_rcpts(const struct report *r, struct bounce *b, struct bounce
 	b->rcpts = rcpts;
 	for (uint32_t i = 0; i < r->count; i++) {
 		const struct rcpt_result *res = &r->results[i];
-		if (res->outcome != ATTEMPT_FAILED)
+		if (r->actions[i] == BOUNCE_NONE)
 			continue;
 		snprintf(reasons[b->rcpt_count], STORE_REASON_MAX + 1, "%.*s", res->reason_n,
 			res->reason);
 		rcpts[b->rcpt_count] = (struct bounce_rcpt){
 			.address = report_address(r, i),
+			.orcpt = report_rcpt(r, i).dsn.orcpt,
 			.reason = reasons[b->rcpt_count],
+			.host = strcmp(r->host, "-") == 0 ? NULL : r->host,
 			.code = res->code,
+			.action = r->actions[i],
 		};
 		memcpy(rcpts[b->rcpt_count].status, r->status[i], 3);
 		b->rcpt_count++;
 	}
 }
 
-/* False: no memory now. */
-static bool bounce_make(struct report *r, struct bytes original)
+/* False: no memory now.  b: the original is set. */
+static bool bounce_make(struct report *r, struct bounce *b)
 {
 	struct bounce_rcpt rcpts[ATTEMPT_RCPTS_MAX];
 	char reasons[ATTEMPT_RCPTS_MAX][STORE_REASON_MAX + 1];
 	struct core *core = r->d->core;
 	const struct message *m = r->job->message;
-	struct bounce b = {.now_ms = core->now_ms,
-		.hostname = r->d->conf.hostname,
-		.original_id = m->id,
-		.original_ms = m->received_ms,
-		.to = message_sender(m),
-		.original = original};
 
-	if (!bounce_route(r, &b.route, &b.account)) {
+	b->now_ms = core->now_ms;
+	b->hostname = r->d->conf.hostname;
+	b->original_id = m->id;
+	b->original_ms = m->received_ms;
+	b->expire_ms = r->job->expire_ms;
+	b->to = message_sender(m);
+	b->envid = message_envid(m);
+	b->smtputf8 = m->smtputf8;
+	b->requiretls = m->requiretls;
+	b->eight_bit = m->body_type != BODY_7BIT;
+	if (!bounce_route(r, &b->route, &b->account)) {
 		log_warn("delivery", "id=%016lx bounce=dropped reason=\"no such local sender\"",
 			m->id);
 		r->want_bounce = false;
 		return true;
 	}
-	b.id = ids_next(&core->ids, core->now_ms);
-	bounce_rcpts(r, &b, rcpts, reasons);
-	r->bounce = bounce_build(&b);
+	b->id = ids_next(&core->ids, core->now_ms);
+	b->salt = siphash13(&r->d->jobs.key, &b->id, sizeof(b->id));
+	bounce_rcpts(r, b, rcpts, reasons);
+	r->bounce = bounce_build(b);
 	if (!r->bounce)
 		return false;
 	counter_inc(CTR_DELIVERY_BOUNCES);
-	log_info("delivery", "id=%016lx bounce=%016lx recipients=%u", m->id, b.id, b.rcpt_count);
+	log_info("delivery", "id=%016lx bounce=%016lx recipients=%u", m->id, b->id, b->rcpt_count);
 	return true;
+}
+
+/* RFC 3461 4.3: RET is about failures only.  What is binary, secret or large goes back as a header.
+ */
+static bool wants_full(const struct report *r)
+{
+	const struct message *m = r->job->message;
+	bool failed = false;
+
+	for (uint32_t i = 0; i < r->count; i++)
+		failed |= r->actions[i] == BOUNCE_FAILED;
+	return failed && m->ret == RET_FULL && !m->requiretls && m->body_type != BODY_BINARYMIME &&
+	       content_size(r->job) <= BOUNCE_FULL_MAX;
 }
 
 static void report_proceed(struct report *r);
@@ -287,20 +380,25 @@ static void on_timer(struct timer *t, uint64_t now_us)
 	report_proceed(container_of(t, struct report, timer));
 }
 
-static void on_header(struct op *op)
+static void on_original(struct op *op)
 {
 	struct report *r = container_of(op, struct report, read.op);
 	struct delivery *d = r->d;
+	struct bounce b = {0};
 	size_t n = 0;
 
 	if (op->status == 0)
 		n = chain_read(&r->read.out, 0, d->header, sizeof(d->header));
+	b.original = bytes_make(d->header, n);
+	if (op->status == 0 && wants_full(r) && r->read.out.bytes == content_size(r->job))
+		b.full[0] = &r->read.out;
+	/* An original that cannot be read is no reason to say nothing. */
+	bool made = op->status != -ENOBUFS && bounce_make(r, &b);
 	chain_free(&r->read.out);
-	/* A header that cannot be read is no reason to say nothing. */
-	if (op->status == -ENOBUFS || !bounce_make(r, bytes_make(d->header, n)))
-		again(r, AGAIN_US);
-	else
+	if (made)
 		report_proceed(r);
+	else
+		again(r, AGAIN_US);
 }
 
 static size_t header_from_memory(const struct message *m, uint8_t *out, size_t cap)
@@ -310,22 +408,36 @@ static size_t header_from_memory(const struct message *m, uint8_t *out, size_t c
 	return n + chain_read(&m->body, 0, out + n, MIN(cap - n, (size_t)m->header_bytes));
 }
 
+static bool bounce_from_memory(struct report *r)
+{
+	struct delivery *d = r->d;
+	const struct message *m = r->job->message;
+	size_t n = header_from_memory(m, d->header, sizeof(d->header));
+	struct bounce b = {.original = bytes_make(d->header, n)};
+
+	if (wants_full(r)) {
+		b.full[0] = &m->prefix;
+		b.full[1] = &m->body;
+		b.skip = m->prefix_local;
+	}
+	return bounce_make(r, &b);
+}
+
 /* False: not yet; goes on by itself. */
 static bool bounce_prepare(struct report *r)
 {
 	struct delivery *d = r->d;
 
 	if (r->job->body) {
-		size_t n = header_from_memory(r->job->message, d->header, sizeof(d->header));
-		if (bounce_make(r, bytes_make(d->header, n)))
+		if (bounce_from_memory(r))
 			return true;
 		again(r, AGAIN_US);
 		return false;
 	}
 	r->read = (struct body_read_op){
-		.op = {.done = on_header, .kind = STORE_READ_BODY},
+		.op = {.done = on_original, .kind = STORE_READ_BODY},
 		.blob = r->job->id,
-		.max = BOUNCE_HEADER_MAX + MESSAGE_PREFIX_MAX,
+		.max = wants_full(r) ? BOUNCE_FULL_MAX : BOUNCE_HEADER_MAX + MESSAGE_PREFIX_MAX,
 		.relay = true,
 	};
 	if (channel_submit(delivery_reader(d, r->job->id), &r->read.op) < 0)
@@ -414,12 +526,13 @@ void report_on_credit(struct delivery *d)
 void report_finish(struct report *r, const struct verdict *v)
 {
 	for (uint32_t i = 0; i < r->count; i++) {
-		if (r->results[i].outcome == 0)
+		if (is_delivered_here(r, i))
+			deliver_here(r, i);
+		else if (r->results[i].outcome == 0)
 			report_verdict(r, i, v);
 		if (r->results[i].outcome == ATTEMPT_DEFERRED)
 			defer_or_expire(r, i);
-		if (r->results[i].outcome == ATTEMPT_FAILED && r->job->message->sender_n > 0)
-			r->want_bounce = true; /* never about a report: RFC 5321 6.1 */
+		notify(r, i);
 		count_and_log(r, i);
 	}
 	attempt_free(r->d, r->attempt);

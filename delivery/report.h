@@ -14,6 +14,7 @@ struct verdict {
 	uint8_t status[3];  /* RFC 3463; class 0: the code decides */
 	const char *reason; /* printable, copied */
 	const char *host;   /* who said so; NULL: nobody was asked */
+	bool final;         /* it is in a mailbox: LMTP */
 	bool notifies;      /* the next hop has taken over what the sender asked for (RFC 3461) */
 	const char *tls;    /* how safe the connection was, for the log */
 };
@@ -29,9 +30,11 @@ struct report {
 	struct message *bounce; /* one reference is ours until the writer said yes */
 	uint32_t count;
 	bool want_bounce;
+	bool final, notifies;   /* as the verdicts say */
 	char host[64], tls[24]; /* for the log */
 	uint32_t nodes[ATTEMPT_RCPTS_MAX];
 	uint8_t status[ATTEMPT_RCPTS_MAX][3];
+	uint8_t actions[ATTEMPT_RCPTS_MAX]; /* enum bounce_action: what the sender is told */
 	struct rcpt_result results[ATTEMPT_RCPTS_MAX]; /* outcome 0: none yet */
 };
 

@@ -16,6 +16,8 @@ enum dsn_notify {
 	/* Not from a peer, in the queue only: the mail is in its mailbox, and the report of that is
 	 * what is still to be made. */
 	NOTIFY_DELIVERED = 128,
+	/* The same: the sender has been told of the delay. */
+	NOTIFY_WARNED = 64,
 };
 #define NOTIFY_FROM_PEER (NOTIFY_NEVER | NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY)
 

@@ -77,6 +77,7 @@ struct rcpt_result {
 	uint32_t rcpt;   /* index in the message */
 	uint8_t outcome; /* enum attempt_outcome */
 	uint8_t reason_n;
+	bool warned;                   /* ATTEMPT_DEFERRED: the sender is told of the delay */
 	uint16_t code;                 /* SMTP code, 0: none */
 	uint64_t next_ms;              /* ATTEMPT_DEFERRED: wall clock of the next attempt */
 	char reason[STORE_REASON_MAX]; /* printable ASCII: "mx1.example.org said: 450 4.2.0 ..." */

@@ -125,6 +125,8 @@ static int result_apply(
 	uint64_t before_ms = q.r.next_ms;
 	q.r.next_ms = res->next_ms;
 	q.r.attempts++;
+	if (res->warned)
+		q.r.notify |= NOTIFY_WARNED;
 	q.r.code = res->code;
 	q.r.reason_n = MIN(res->reason_n, (uint8_t)STORE_REASON_MAX);
 	memcpy(q.reason, res->reason, q.r.reason_n);

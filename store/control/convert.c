@@ -168,6 +168,7 @@ void config_to_delivery(const struct config *c, const struct directory *director
 	*out = (struct delivery_conf){
 		.smarthost = c->root.relay.smarthost[0] ? c->root.relay.smarthost : NULL,
 		.tls_level = (uint8_t)d->tls,
+		.delay_warning_ms = d->delay_warning / US_PER_MS,
 		.port = (uint16_t)d->port,
 		.connections_max = (uint32_t)d->connections,
 		.site_connections_max = (uint32_t)d->site_connections,

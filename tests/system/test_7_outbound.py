@@ -3,6 +3,7 @@
 policy."""
 
 import email
+import email.policy
 import os
 import random
 import time
@@ -203,3 +204,36 @@ def extensions(work):
         expect("RET=HDRS ENVID=a+2Bb" in facts["mail"], facts["mail"])
         expect("NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;y+2Bz@example.net" in facts["rcpt"][0],
                str(facts["rcpt"]))
+
+
+@test("outbound DSN: failed with all of the message, relayed, delayed, and none when none is wanted")
+def notifications(work):
+    with Outbound(work, delivery={"delay_warning": "2s", "retry": ["1s"]}) as bed:
+        mx = bed.mx(replies={"RCPT TO:<NO@": "550 5.1.1 no such user",
+                             "RCPT TO:<LATER@": "450 4.2.1 later"})
+        text = submit(bed, bed.far("no"), options=["RET=FULL", "ENVID=the+2Bone"],
+                      rcpt_options=["ORCPT=rfc822;old@example.net"])
+        report = email.message_from_bytes(mailbox.wait_messages(bed, 1)[0])
+        equal(report.get_content_type(), "multipart/report", "type")
+        equal(report.get_param("report-type"), "delivery-status", "report-type")
+        human, status, original = report.get_payload()
+        equal(status.get_content_type(), "message/delivery-status", "second part")
+        message, recipient = status.get_payload()
+        equal(message["Original-Envelope-Id"], "the+one", "ENVID")
+        equal(recipient["Action"], "failed", "action")
+        equal(recipient["Original-Recipient"], "rfc822; old@example.net", "ORCPT")
+        equal(recipient["Remote-MTA"], "dns; " + MX, "Remote-MTA")
+        expect("550 5.1.1" in recipient["Diagnostic-Code"], str(recipient))
+        equal(mail.same(text, original.get_payload(0).as_bytes(policy=email.policy.SMTP)), None,
+              "the message")
+        submit(bed, bed.far("no"), rcpt_options=["NOTIFY=NEVER"])
+        submit(bed, bed.far("ok"), rcpt_options=["NOTIFY=SUCCESS"])
+        got = mailbox.wait_messages(bed, 2)
+        expect(b"Action: relayed" in got[1], f"relayed: {got[1]}")
+        submit(bed, bed.far("later"))
+        got = mailbox.wait_messages(bed, 3)
+        expect(b"Action: delayed" in got[2] and b"Will-Retry-Until:" in got[2], f"delayed: {got[2]}")
+        mx.restart(replies={})
+        mx.wait(2)
+        time.sleep(2)
+        equal(len(mailbox.wait_messages(bed, 3)), 3, "no more than that")

@@ -14,15 +14,15 @@ static const char golden[] =
 	"Auto-Submitted: auto-replied\r\n"
 	"MIME-Version: 1.0\r\n"
 	"Content-Type: multipart/report; report-type=delivery-status;\r\n"
-	"\tboundary=\"=_0000000000abcdef_bypost\"\r\n"
+	"\tboundary=\"=_0000000000abcdef00000000deadbeef_bypost\"\r\n"
 	"\r\n"
-	"--=_0000000000abcdef_bypost\r\n"
+	"--=_0000000000abcdef00000000deadbeef_bypost\r\n"
 	"Content-Type: text/plain; charset=us-ascii\r\n"
 	"\r\n"
 	"This is the mail relay relay.example.org.\r\n"
 	"\r\n"
 	"Your message could not be delivered to the recipients below, and it will not\r\n"
-	"be tried again.  The header of your message is attached.\r\n"
+	"be tried again.\r\n"
 	"\r\n"
 	"<bob@example.net>:\r\n"
 	"    host mx.example.net[198.18.0.9] said: 550 5.1.1 no such user\r\n"
@@ -30,45 +30,58 @@ static const char golden[] =
 	"<eve@example.com>:\r\n"
 	"    no such domain: example.com\r\n"
 	"\r\n"
-	"--=_0000000000abcdef_bypost\r\n"
+	"The header of your message is attached.\r\n"
+	"\r\n"
+	"--=_0000000000abcdef00000000deadbeef_bypost\r\n"
 	"Content-Type: message/delivery-status\r\n"
 	"\r\n"
+	"Original-Envelope-Id: QQ+1\r\n"
 	"Reporting-MTA: dns; relay.example.org\r\n"
 	"X-Bypost-Queue-ID: 0000000000001234\r\n"
 	"Arrival-Date: Sun, 22 Nov 2026 23:04:59 +0000\r\n"
 	"\r\n"
+	"Original-Recipient: rfc822; bob+x@old.example\r\n"
 	"Final-Recipient: rfc822; bob@example.net\r\n"
 	"Action: failed\r\n"
 	"Status: 5.1.1\r\n"
+	"Remote-MTA: dns; mx.example.net\r\n"
 	"Diagnostic-Code: smtp; host mx.example.net[198.18.0.9] said: 550 5.1.1 no such user\r\n"
+	"Last-Attempt-Date: Sun, 22 Nov 2026 23:05:00 +0000\r\n"
 	"\r\n"
 	"Final-Recipient: rfc822; eve@example.com\r\n"
 	"Action: failed\r\n"
 	"Status: 5.1.2\r\n"
 	"Diagnostic-Code: X-Bypost; no such domain: example.com\r\n"
+	"Last-Attempt-Date: Sun, 22 Nov 2026 23:05:00 +0000\r\n"
 	"\r\n"
-	"--=_0000000000abcdef_bypost\r\n"
+	"--=_0000000000abcdef00000000deadbeef_bypost\r\n"
 	"Content-Type: text/rfc822-headers\r\n"
 	"\r\n"
 	"Subject: hello\r\n"
 	"\tfolded\r\n"
 	"From: alice@example.org\r\n"
 	"\r\n"
-	"--=_0000000000abcdef_bypost--\r\n";
+	"--=_0000000000abcdef00000000deadbeef_bypost--\r\n";
 
 static struct bounce_rcpt rcpts[] = {
 	{.address = {(const uint8_t *)"bob@example.net", 15},
          .reason = "host mx.example.net[198.18.0.9] said: 550 5.1.1 no such user",
+         .orcpt = {(const uint8_t *)"rfc822;bob+2Bx@old.example", 26},
+         .host = "mx.example.net",
          .code = 550,
-         .status = {5, 1, 1}},
+         .status = {5, 1, 1},
+         .action = BOUNCE_FAILED},
 	{.address = {(const uint8_t *)"eve@example.com", 15},
          .reason = "no such domain: example.com",
-         .status = {5, 1, 2}},
+         .status = {5, 1, 2},
+         .action = BOUNCE_FAILED},
 };
 
 static struct bounce sample(void)
 {
 	return (struct bounce){.id = 0xabcdef,
+		.salt = 0xdeadbeef,
+		.envid = BYTES_LIT("QQ+2B1"),
 		.now_ms = 1795388700000,
 		.hostname = "relay.example.org",
 		.original_id = 0x1234,
@@ -106,6 +119,7 @@ static void test_report_octet_for_octet(void **state)
 	assert_int_equal(m->rcpt_count, 1);
 	assert_int_equal(m->bare, 1);
 	const struct rcpt *r = message_rcpt(m, 0);
+	assert_int_equal(r->notify, NOTIFY_NEVER);
 	assert_int_equal(r->route, RCPT_LOCAL);
 	assert_int_equal(r->account, 7);
 	assert_true(bytes_eq(message_rcpt_address(m, r), b.to));
@@ -147,13 +161,15 @@ static void test_hostile_text_stays_in_its_place(void **state)
 		.address = BYTES_LIT("x\r\nInjected: y\0\x80@example.net"),
 		.reason = "plain",
 		.code = 550,
-		.status = {5, 0, 0}
+		.status = {5, 0, 0},
+		.action = BOUNCE_FAILED
         };
 
 	(void)state;
 	b.rcpts = &r;
 	b.rcpt_count = 1;
-	b.original = BYTES_LIT("A: \xff\0\x01\r\rB: c\r\n--=_0000000000abcdef\r\n\r\n");
+	b.original =
+		BYTES_LIT("A: \xff\0\x01\r\rB: c\r\n--=_0000000000abcdef00000000deadbeef\r\n\r\n");
 	struct message *m = bounce_build(&b);
 	assert_non_null(m);
 	check_shape(m);
@@ -161,6 +177,73 @@ static void test_hostile_text_stays_in_its_place(void **state)
 	body_of(m, text, sizeof(text));
 	assert_null(strstr(text, "\nInjected"));
 	message_unref(m);
+}
+
+/* Each action by itself, and the worst of several in the subject. */
+static void test_actions(void **state)
+{
+	static const struct {
+		uint8_t action;
+		const char *subject, *action_text, *status;
+	} table[] = {
+		{BOUNCE_FAILED,    "could not be delivered", "failed",    "5.7.8"},
+		{BOUNCE_DELAYED,   "is delayed",             "delayed",   "4.7.8"},
+		{BOUNCE_RELAYED,   "was relayed",            "relayed",   "2.7.8"},
+		{BOUNCE_DELIVERED, "was delivered",          "delivered", "2.7.8"},
+	};
+	char text[16384], want[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		struct bounce b = sample();
+		struct bounce_rcpt two[2] = {rcpts[0], rcpts[0]};
+		two[0].action = table[i].action;
+		two[1].action = BOUNCE_DELIVERED;
+		memcpy(two[0].status, (const uint8_t[3]){5, 7, 8}, 3);
+		b.rcpts = two;
+		b.expire_ms = b.now_ms + 1000;
+		struct message *m = bounce_build(&b);
+		assert_non_null(m);
+		check_shape(m);
+		body_of(m, text, sizeof(text));
+		snprintf(want, sizeof(want), "Subject: Mail %s\r\n", table[i].subject);
+		assert_non_null(strstr(text, want));
+		snprintf(want, sizeof(want), "Action: %s\r\nStatus: %s\r\n", table[i].action_text,
+			table[i].status);
+		assert_non_null(strstr(text, want));
+		assert_int_equal(strstr(text, "Will-Retry-Until: ") != NULL,
+			table[i].action == BOUNCE_DELAYED);
+		message_unref(m);
+	}
+}
+
+/* RFC 6533: only where an address needs it and the sender reads UTF-8; else it is masked. */
+static void test_addresses_beyond_ascii(void **state)
+{
+	(void)state;
+	for (int utf8 = 0; utf8 < 2; utf8++) {
+		struct bounce b = sample();
+		struct bounce_rcpt r = rcpts[0];
+		char text[16384];
+		r.address = BYTES_LIT("k\xc3\xb6ln@example.net");
+		r.orcpt = BYTES_LIT("utf-8;k\xc3\xb6ln@example.net");
+		b.rcpts = &r;
+		b.rcpt_count = 1;
+		b.smtputf8 = utf8;
+		struct message *m = bounce_build(&b);
+		assert_non_null(m);
+		body_of(m, text, sizeof(text));
+		assert_int_equal(m->smtputf8, utf8);
+		assert_int_equal(m->body_type, utf8 ? BODY_8BITMIME : BODY_7BIT);
+		assert_non_null(
+			strstr(text, utf8 ? "Final-Recipient: utf-8; k\xc3\xb6ln@example.net\r\n"
+					  : "Final-Recipient: rfc822; k??ln@example.net\r\n"));
+		assert_int_equal(strstr(text, "report-type=global-delivery-status") != NULL, utf8);
+		assert_int_equal(strstr(text, "message/global-delivery-status\r\n") != NULL, utf8);
+		if (!utf8)
+			check_shape(m);
+		message_unref(m);
+	}
 }
 
 static void test_header_is_cut_at_a_line(void **state)
@@ -221,6 +304,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_report_octet_for_octet),
 		cmocka_unit_test(test_hostile_text_stays_in_its_place),
+		cmocka_unit_test(test_actions),
+		cmocka_unit_test(test_addresses_beyond_ascii),
 		cmocka_unit_test(test_header_is_cut_at_a_line),
 		cmocka_unit_test(test_no_chunks_gives_no_report_and_leaks_nothing),
 	};

@@ -115,11 +115,25 @@ static void on_rcpt_line(struct world_server *v)
 	say(v, "250 2.1.5 ok");
 }
 
+static void say_ehlo(struct world_server *v)
+{
+	const char *const lines[] = {"250-mx", v->host->dsn ? "250-DSN" : NULL,
+		v->host->starttls && !v->secured ? "250-STARTTLS" : "250-PIPELINING"};
+	char limits[64];
+
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		if (lines[i])
+			say(v, lines[i]);
+	}
+	snprintf(limits, sizeof(limits), "250-%s", v->host->limits ? v->host->limits : "X");
+	say(v, limits);
+	say(v, "250 SIZE");
+}
+
 static void on_command(struct world_server *v)
 {
 	if (strncmp(v->line, "EHLO ", 5) == 0) {
-		say(v, v->host->starttls && !v->secured ? "250-mx\r\n250-STARTTLS\r\n250 SIZE"
-							: "250-mx\r\n250-PIPELINING\r\n250 SIZE");
+		say_ehlo(v);
 	} else if (strcmp(v->line, "STARTTLS") == 0) {
 		say(v, "220 2.0.0 go on");
 	} else if (strncmp(v->line, "MAIL ", 5) == 0) {
@@ -365,6 +379,7 @@ static void serve_result(struct op *op)
 		q->queued = res->outcome == ATTEMPT_DEFERRED;
 		q->attempts++;
 		q->next_ms = res->next_ms;
+		q->warned |= res->warned;
 		q->code = res->code;
 		snprintf(q->reason, sizeof(q->reason), "%.*s", res->reason_n, res->reason);
 	}
@@ -378,12 +393,17 @@ static struct message *envelope(const struct world_message *w, bool all, struct 
 	assert_non_null(m);
 	m->id = w->id;
 	m->received_ms = w->id >> 16;
+	m->ret = world->ret;
 	assert_int_equal(message_set_sender(m, bytes_str(w->sender)), 0);
 	for (uint32_t i = 0; i < w->rcpt_count; i++) {
 		const struct world_rcpt *q = &w->rcpts[i];
 		if (!all && !q->queued)
 			continue;
-		assert_int_equal(message_add_rcpt(m, bytes_str(q->address), RCPT_REMOTE, 0), 0);
+		struct dsn_rcpt dsn = {
+			.notify = (uint8_t)(world->notify | (q->warned ? NOTIFY_WARNED : 0)),
+			.orcpt = world->orcpt ? bytes_str(world->orcpt) : BYTES_NONE};
+		assert_int_equal(
+			message_add_rcpt_dsn(m, bytes_str(q->address), RCPT_REMOTE, 0, &dsn), 0);
 		struct queue_rcpt_row row = {.rcpt = i,
 			.state = q->held ? QUEUE_HELD : QUEUE_SCHEDULED,
 			.attempts = q->attempts,

@@ -11,7 +11,7 @@
 
 struct world_rcpt {
 	char address[64];
-	bool queued, held;
+	bool queued, held, warned;
 	uint32_t attempts;
 	uint64_t next_ms;
 	uint16_t code;
@@ -36,6 +36,8 @@ struct world_host {
 	const char *rcpt;     /* NULL: 250 */
 	const char *final;    /* NULL: 250 */
 	bool drop_second;     /* close on the second MAIL of a connection */
+	bool dsn;             /* offered */
+	const char *limits;   /* a line of the answer to EHLO; NULL: none */
 	bool starttls;        /* offered */
 	bool tls_fails;       /* in the handshake */
 	bool tlsa_fails;      /* no answer about its TLSA records */
@@ -80,6 +82,8 @@ struct world {
 	unsigned bounces, results, read_bodies;
 	int result_status; /* forced, once */
 	bool no_chunks_once;
+	uint8_t notify, ret; /* of all recipients and messages from now on */
+	const char *orcpt;
 	bool secure;      /* answers of the resolver are validated */
 	unsigned tickets; /* held by the worker */
 };
