@@ -115,6 +115,9 @@ void host_init(struct host *h, const struct host_conf *conf, struct host_pools *
 			     .tso_octets = conf->card ? CARD_OCTETS : 0,
 			     .trust_rx_csum = conf->trust_csum},
 	};
+	if (conf->v6)
+		sc.ports[0].address[sc.ports[0].address_count++] =
+			(struct ip_net){.ip = host_ip6(h), .prefix = 64};
 	struct stack_env env = {
 		.ctx = h,
 		.tx = host_tx,

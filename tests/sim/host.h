@@ -19,6 +19,7 @@ struct host_conf {
 	uint8_t mac;      /* last octet */
 	uint16_t mtu, vlan;
 	uint32_t connections_max, rcv_buffer, snd_buffer;
+	bool v6; /* has host_ip6() as well; the network is /64 */
 	bool trust_csum;
 	bool hold_tx; /* keep sent mbufs for a while, as drivers do */
 	bool card;    /* checksums and segmentation are the port's */

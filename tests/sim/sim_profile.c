@@ -101,6 +101,20 @@ static void profile_conn(uint64_t *random, const struct sim_conf *c, struct sim_
 		conn->abort_after[end] = pick(random, conn->to_send[!end] + 1);
 }
 
+/* IPv6 wants links of 1280 octets. */
+static void profile_families(uint64_t *random, struct sim_conf *c)
+{
+	bool narrow = c->wire.mtu && c->wire.mtu < IP6_MTU_MIN;
+
+	for (unsigned i = 0; i < c->hosts_n; i++)
+		c->host[i].v6 = !narrow && c->host[i].mtu >= IP6_MTU_MIN;
+	for (unsigned i = 0; i < c->conns_n; i++) {
+		struct sim_conn_conf *conn = &c->conn[i];
+		conn->v6 =
+			pick(random, 2) && c->host[conn->host[0]].v6 && c->host[conn->host[1]].v6;
+	}
+}
+
 void sim_profile(uint64_t seed, struct sim_conf *conf_r)
 {
 	uint64_t random = seed ^ 0x5eed;
@@ -114,4 +128,5 @@ void sim_profile(uint64_t seed, struct sim_conf *conf_r)
 	profile_path(&random, &conf_r->wire);
 	for (unsigned i = 0; i < conf_r->hosts_n; i++)
 		conf_r->host[i].card = pick(&random, 3) == 0;
+	profile_families(&random, conf_r);
 }

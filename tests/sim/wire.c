@@ -255,7 +255,7 @@ static bool packet_send(struct wire *w, unsigned from, struct packet *p, uint64_
 		wire_too_big(w, from, p, now_us);
 		return true;
 	}
-	if (w->conf.cut && !p->v6 && p->ip_n > w->conf.cut) {
+	if (w->conf.cut && p->ip_n > w->conf.cut) {
 		wire_cut(w, from, p, w->conf.cut, now_us);
 		return true;
 	}

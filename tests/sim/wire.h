@@ -26,7 +26,7 @@ struct wire_conf {
 	uint16_t mtu;         /* of the path; 0: no limit */
 	uint64_t mtu_from_us; /* the time from which on */
 	bool black_hole;      /* the router does not say that a packet is too big */
-	uint16_t cut; /* IPv4: larger packets become fragments, whatever they want; 0: none */
+	uint16_t cut;         /* larger packets become fragments, whatever they want; 0: none */
 	bool strip_sack, strip_wscale, strip_timestamps;
 };
 
@@ -89,7 +89,7 @@ uint64_t wire_next_us(const struct wire *w);
 struct wire_frame *wire_take(struct wire *w, uint64_t now_us);
 
 /* wire_router.c */
-/* Cut an IPv4 packet into fragments with up to mtu octets; now and then one is lost. */
+/* Cut a packet into fragments with up to mtu octets; now and then one is lost. */
 void wire_cut(struct wire *w, unsigned from, const struct packet *p, uint16_t mtu, uint64_t now_us);
 /* Forward over a link with a smaller MTU: cut it into fragments, or say that it is too big. */
 void wire_too_big(struct wire *w, unsigned from, const struct packet *p, uint64_t now_us);

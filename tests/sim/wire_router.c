@@ -7,6 +7,8 @@
 #define QUOTE4_MAX       548u /* RFC 1812 4.3.2.3: the error is not beyond 576 octets */
 #define ERROR6_MAX       1280u
 #define ICMP6_PACKET_BIG 2
+#define FRAGMENT6        8u
+#define CUT6_MIN         128
 #define IP4_MORE         0x2000
 #define ICMP_UNREACHABLE 3
 #define ICMP_FRAG_NEEDED 4
@@ -75,11 +77,46 @@ static size_t error6(uint8_t *out, const struct packet *p, uint16_t mtu)
 	return at + sizeof(*ip) + 8 + quote;
 }
 
+/* Cut an IPv6 packet as its sender could have done it (RFC 8200 4.5). */
+static void cut6(
+	struct wire *w, unsigned from, const struct packet *p, uint16_t mtu, uint64_t now_us)
+{
+	uint8_t out[WIRE_FRAME_MAX];
+	size_t head = sizeof(struct rte_ether_hdr) + p->ip_header_n, with = head + FRAGMENT6;
+	size_t total = p->ip_n - p->ip_header_n;
+	size_t most = (MAX(mtu, CUT6_MIN) - p->ip_header_n - FRAGMENT6) / 8 * 8;
+	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(out + sizeof(struct rte_ether_hdr));
+
+	memcpy(out, p->frame, head);
+	memset(out + head, 0, FRAGMENT6);
+	out[head] = ip->proto;
+	ip->proto = IPPROTO_FRAGMENT;
+	w->fragment_id++;
+	memcpy(out + head + 4, &w->fragment_id, sizeof(w->fragment_id));
+	for (size_t at = 0; at < total; at += most) {
+		size_t n = MIN(most, total - at);
+		memcpy(out + with, p->ip + p->ip_header_n + at, n);
+		ip->payload_len = rte_cpu_to_be_16((uint16_t)(FRAGMENT6 + n));
+		out[head + 2] = (uint8_t)(at >> 8);
+		out[head + 3] = (uint8_t)(at | (at + n < total));
+		if (wire_loses(w, out, (unsigned)(total / most + 1)))
+			w->lost++;
+		else
+			wire_forward(w, from, out, with + n, now_us);
+		w->fragmented++;
+	}
+}
+
 /* Fragments carry multiples of 8 octets, but for the last. */
 void wire_cut(struct wire *w, unsigned from, const struct packet *p, uint16_t mtu, uint64_t now_us)
 {
 	uint8_t out[WIRE_FRAME_MAX];
 	size_t head = sizeof(struct rte_ether_hdr) + p->ip_header_n;
+
+	if (p->v6) {
+		cut6(w, from, p, mtu, now_us);
+		return;
+	}
 	size_t total = p->ip_n - p->ip_header_n, most = (mtu - p->ip_header_n) / 8 * 8;
 	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(out + sizeof(struct rte_ether_hdr));
 
