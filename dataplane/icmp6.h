@@ -18,8 +18,8 @@
 struct icmp6_header {
 	uint8_t type, code;
 	uint16_t checksum;
-	uint32_t body; /* of each type its own */
-};
+	uint32_t body;           /* of each type its own */
+} __rte_packed __rte_aligned(2); /* as it stands behind an Ethernet header */
 static_assert(sizeof(struct icmp6_header) == 8, "RFC 4443 2.1, with the word that all types have");
 
 /* Fill in the checksum of the message that m is. */

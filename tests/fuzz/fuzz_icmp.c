@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * ICMP against a live connection: operations of 8 octets send errors that quote what the stack has
- * sent, or something like it, whole or cut, and let time pass, data flow, and ACKs come.  An error
- * never ends the connection, never makes segments larger, does nothing when what it quotes is not
- * in flight, and host_check holds throughout. */
+ * ICMP against a live connection, over IPv4 or IPv6 as the first octet says: operations of 8 octets
+ * send errors that quote what the stack has sent, or something like it, whole or cut, and let time
+ * pass, data flow, and ACKs come.  An error never ends the connection, never makes segments larger,
+ * does nothing when what it quotes is not in flight, and host_check holds throughout. */
 #include <netinet/in.h>
 #include <rte_icmp.h>
 #include <rte_ip.h>
@@ -19,7 +19,7 @@ static struct host_pools pools;
 static struct lone lone;
 static struct stream stream;
 static struct listener listener;
-static bool open;
+static bool open, v6;
 static uint32_t seq, ack;
 static struct seg last;                   /* what the stack sent last */
 static uint8_t quoted[2048], zeros[4000]; /* the packet that had it */
@@ -66,12 +66,51 @@ static uint16_t get16(const uint8_t *p)
 	return (uint16_t)(p[0] << 8 | p[1]);
 }
 
+/* The frame as it would be over IPv6.  Returns octets. */
+static size_t frame_to_6(uint8_t *out, const uint8_t *frame, size_t n)
+{
+	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(out + 14);
+	struct ip_addr mine = host_ip6(&lone.host);
+	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(ip + 1);
+
+	memcpy(out, frame, 12);
+	memcpy(out + 12, "\x86\xdd", 2);
+	*ip = (struct rte_ipv6_hdr){
+		.vtc_flow = rte_cpu_to_be_32(6u << 28),
+		.payload_len = rte_cpu_to_be_16((uint16_t)(n - 34)),
+		.proto = IPPROTO_TCP,
+		.hop_limits = 64,
+	};
+	memcpy(ip->src_addr, mine.octets, 16);
+	ip->src_addr[15] = 2;
+	memcpy(ip->dst_addr, mine.octets, 16);
+	memcpy(tcp, frame + 34, n - 34);
+	tcp->cksum = 0;
+	tcp->cksum = rte_ipv6_udptcp_cksum(ip, tcp);
+	return n + 20;
+}
+
+static void neighbours(void)
+{
+	struct ip_addr peer = host_ip6(&lone.host);
+
+	peer.octets[15] = 2;
+	lone_arp(&lone);
+	stack_neigh_add(lone.host.stack, 0, &peer, (const uint8_t *)"\2\0\0\0\0\2", true);
+}
+
 static void hear(void)
 {
-	while (lone_next(&lone, &last)) {
-		unsigned at = lone.taken - 1;
-		quoted_n = lone.sent[at].n - 14;
-		memcpy(quoted, lone.sent[at].octets + 14, quoted_n);
+	struct packet p;
+
+	for (; lone.taken < lone.sent_n; lone.taken++) {
+		uint8_t *f = lone.sent[lone.taken].octets;
+		size_t n = lone.sent[lone.taken].n;
+		if (!packet_parse(f, n, &p) || !p.tcp)
+			continue;
+		last = (struct seg){.seq = p.seq, .payload_n = p.payload_n};
+		quoted_n = n - 14;
+		memcpy(quoted, f + 14, quoted_n);
 	}
 }
 
@@ -83,8 +122,14 @@ static void say(uint8_t flags)
 		.ack = ack,
 		.flags = flags,
 		.window = 60000};
+	uint8_t frame[200], frame6[200];
+	size_t n = lone_build(frame, &s);
 
-	lone_send(&lone, &s);
+	if (v6)
+		host_input(&lone.host, bytes_make(frame6, frame_to_6(frame6, frame, n)));
+	else
+		host_input(&lone.host, bytes_make(frame, n));
+	host_lap(&lone.host, lone.host.now_us);
 	hear();
 }
 
@@ -93,45 +138,89 @@ static struct tcp_conn *conn(void)
 	return &lone.host.stack->conns[stream.id.index];
 }
 
-/* op: kind, type, code, octets quoted, mtu (2), what is altered: place, bits */
-static void error(const uint8_t *op)
+/* The header of an error that quotes n octets.  Returns octets; *icmp_r: where the message is. */
+static size_t error_header4(uint8_t *frame, size_t n, uint8_t **icmp_r)
 {
-	uint8_t frame[2048] = {0};
 	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(frame + 14);
-	uint8_t *icmp = (uint8_t *)(ip + 1), *quote = icmp + 8;
-	size_t quote_n = MIN((size_t)op[3] * 4, quoted_n);
-	struct tcp_conn before = {0};
 
 	memcpy(frame, "\2\0\0\0\0\1\2\0\0\0\0\2\x08\0", 14);
 	*ip = (struct rte_ipv4_hdr){
 		.version_ihl = RTE_IPV4_VHL_DEF,
-		.total_length = rte_cpu_to_be_16((uint16_t)(28 + quote_n)),
+		.total_length = rte_cpu_to_be_16((uint16_t)(28 + n)),
 		.next_proto_id = IPPROTO_ICMP,
 		.src_addr = rte_cpu_to_be_32(LONE_PEER),
 		.dst_addr = rte_cpu_to_be_32(LONE_IP),
 	};
 	ip->hdr_checksum = rte_ipv4_cksum(ip);
-	icmp[0] = op[0] & 0x40 ? op[1] : 3;
+	*icmp_r = (uint8_t *)(ip + 1);
+	return 42 + n;
+}
+
+static size_t error_header6(uint8_t *frame, size_t n, uint8_t **icmp_r)
+{
+	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(frame + 14);
+	struct ip_addr mine = host_ip6(&lone.host);
+
+	memcpy(frame, "\2\0\0\0\0\1\2\0\0\0\0\2\x86\xdd", 14);
+	*ip = (struct rte_ipv6_hdr){
+		.vtc_flow = rte_cpu_to_be_32(6u << 28),
+		.payload_len = rte_cpu_to_be_16((uint16_t)(8 + n)),
+		.proto = IPPROTO_ICMPV6,
+		.hop_limits = 64,
+	};
+	memcpy(ip->src_addr, mine.octets, 16);
+	ip->src_addr[15] = 3;
+	memcpy(ip->dst_addr, mine.octets, 16);
+	*icmp_r = (uint8_t *)(ip + 1);
+	return 62 + n;
+}
+
+static void error_checksum(uint8_t *frame, uint8_t *icmp, size_t n)
+{
+	const struct rte_ipv6_hdr *ip = (const struct rte_ipv6_hdr *)(frame + 14);
+	uint16_t sum = v6 ? rte_ipv6_udptcp_cksum(ip, icmp) : csum_fold(icmp, n);
+
+	memcpy(icmp + 2, &sum, 2);
+}
+
+/* Is a segment of the connection in flight that begins where the quote says? */
+static bool in_flight(const struct tcp_conn *c, const uint8_t *quote, size_t n)
+{
+	size_t at = (v6 ? 40 : 20) + 4;
+
+	return n >= at + 4 && seq_le(c->snd_una, packet_be32(quote + at)) &&
+	       seq_lt(packet_be32(quote + at), c->snd_nxt);
+}
+
+/* op: kind, type, code, octets quoted, mtu (2), what is altered: place, bits */
+static void error(const uint8_t *op)
+{
+	uint8_t frame[2048] = {0}, *icmp;
+	size_t quote_n = MIN(MIN((size_t)op[3] * 4, quoted_n), (size_t)1000);
+	size_t n = v6 ? error_header6(frame, quote_n, &icmp) : error_header4(frame, quote_n, &icmp);
+	uint8_t *quote = icmp + 8;
+	struct tcp_conn before = {0};
+
+	icmp[0] = op[0] & 0x40 ? op[1] : v6 ? 2 : 3;
 	icmp[1] = op[2] & 15;
 	memcpy(icmp + 6, op + 4, 2);
 	memcpy(quote, quoted, quote_n);
 	if (op[6] < quote_n)
 		quote[op[6]] ^= op[7];
-	uint16_t sum = csum_fold(icmp, 8 + quote_n);
-	memcpy(icmp + 2, &sum, 2);
+	error_checksum(frame, icmp, 8 + quote_n);
 	if (open)
 		before = *conn();
 	bool was_open = open;
-	host_input(&lone.host, bytes_make(frame, 42 + quote_n));
+	host_input(&lone.host, bytes_make(frame, n));
 	BUG_ON(open != was_open);
 	if (!open)
 		return;
 	const struct tcp_conn *c = conn();
-	bool flight = quote_n >= 28 && seq_le(c->snd_una, packet_be32(quote + 24)) &&
-		      seq_lt(packet_be32(quote + 24), c->snd_nxt);
+	bool flight = in_flight(c, quote, quote_n);
 	BUG_ON(c->state != before.state || c->snd_una != before.snd_una ||
 		c->snd_nxt != before.snd_nxt || c->snd_end != before.snd_end);
-	BUG_ON(c->mss > before.mss || (c->mss < before.mss && (!flight || c->mss < 500)));
+	BUG_ON(c->mss > before.mss ||
+		(c->mss < before.mss && (!flight || c->mss < (v6 ? 1208 : 500))));
 	BUG_ON(!flight && c->lost != before.lost);
 	BUG_ON(c->cc.cwnd < before.cc.cwnd || c->cc.ssthresh != before.cc.ssthresh);
 }
@@ -140,7 +229,7 @@ static void operate(const uint8_t *op)
 {
 	switch (op[0] & 7) {
 	case 0:
-		lone_arp(&lone);
+		neighbours();
 		host_lap(&lone.host, lone.host.now_us + get16(op + 2) * US_PER_MS);
 		break;
 	case 1:
@@ -165,23 +254,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct host_conf conf = {.address = LONE_IP,
 		.mac = 1,
 		.mtu = 1500,
+		.v6 = true,
 		.connections_max = 4,
 		.snd_buffer = 60000,
 		.rcv_buffer = 60000};
 
+	if (n == 0)
+		return 0;
+	v6 = data[0] & 1;
 	open = false;
 	seq = 1000;
 	ack = 0;
 	quoted_n = 0;
 	lone_init(&lone, &pools, &conf);
-	lone_arp(&lone);
+	neighbours();
 	BUG_ON(stack_listen(lone.host.stack, 25, &listener) < 0);
 	say(SYN);
 	ack = last.seq + 1;
 	seq++;
 	say(ACK);
 	BUG_ON(!open);
-	for (size_t i = 0, ops_n = 0; i + 8 <= n && ops_n < OPS_MAX; i += 8, ops_n++) {
+	for (size_t i = 1, ops_n = 0; i + 8 <= n && ops_n < OPS_MAX; i += 8, ops_n++) {
 		operate(data + i);
 		host_lap(&lone.host, lone.host.now_us);
 		host_check(&lone.host);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Fragments of a few datagrams in any order, against a map with one cell for each octet that knows
  * nothing of lists: what comes out must be what the map says is whole, when it says so, and nothing
- * else.  Operations of 8 octets: which datagram, flags, offset (2), length (2), seed of the
- * contents, unused. */
+ * else.  The first octet chooses IPv4 or IPv6.  Operations of 8 octets: which datagram, flags,
+ * offset (2), length (2), seed of the contents, unused. */
 #include <netinet/in.h>
 #include <rte_ip.h>
 #include "dataplane/base/rt/eal.h"
@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static struct host_pools pools;
 static struct lone lone;
 static uint32_t most;
+static bool v6;
 
 /* What is known of a datagram. */
 static struct model {
@@ -126,10 +127,52 @@ static void expire(void)
 	}
 }
 
+/* Ethernet, IP and what says that it is a fragment.  Returns octets. */
+static size_t header4(uint8_t *frame, unsigned id, uint32_t units, uint32_t n, bool more)
+{
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(frame + 14);
+
+	memcpy(frame, "\2\0\0\0\0\1\2\0\0\0\0\2\x08\0", 14);
+	*ip = (struct rte_ipv4_hdr){
+		.version_ihl = RTE_IPV4_VHL_DEF,
+		.total_length = rte_cpu_to_be_16((uint16_t)(20 + n)),
+		.packet_id = (uint16_t)id,
+		.fragment_offset =
+			rte_cpu_to_be_16((uint16_t)(units | (more ? RTE_IPV4_HDR_MF_FLAG : 0))),
+		.next_proto_id = NOBODY,
+		.src_addr = rte_cpu_to_be_32(LONE_PEER),
+		.dst_addr = rte_cpu_to_be_32(LONE_IP),
+	};
+	ip->hdr_checksum = rte_ipv4_cksum(ip);
+	return 14 + 20;
+}
+
+static size_t header6(uint8_t *frame, unsigned id, uint32_t units, uint32_t n, bool more)
+{
+	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(frame + 14);
+	struct ip_addr to = host_ip6(&lone.host);
+	uint8_t *h = (uint8_t *)(ip + 1);
+
+	memcpy(frame, "\2\0\0\0\0\1\2\0\0\0\0\2\x86\xdd", 14);
+	*ip = (struct rte_ipv6_hdr){
+		.vtc_flow = rte_cpu_to_be_32(6u << 28),
+		.payload_len = rte_cpu_to_be_16((uint16_t)(8 + n)),
+		.proto = IPPROTO_FRAGMENT,
+	};
+	memcpy(ip->src_addr, to.octets, 16);
+	ip->src_addr[15] = 2;
+	memcpy(ip->dst_addr, to.octets, 16);
+	memset(h, 0, 8);
+	h[0] = NOBODY;
+	h[2] = (uint8_t)(units >> 5);
+	h[3] = (uint8_t)(units << 3 | more);
+	h[7] = (uint8_t)id;
+	return 14 + 40 + 8;
+}
+
 static void fragment(const uint8_t *op)
 {
 	uint8_t frame[2048];
-	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(frame + 14);
 	unsigned which = op[0] % DATAGRAMS;
 	bool more = op[1] & 1;
 	/* mostly small and near, so that something fits */
@@ -137,32 +180,21 @@ static void fragment(const uint8_t *op)
 	struct model *m = &models[which];
 
 	n = op[1] & 4 ? n % 1481 : n % 20 * 8;
-	if (start * 8 == 0 && n == 0 && !more)
-		return; /* no fragment */
-	memcpy(frame, "\2\0\0\0\0\1\2\0\0\0\0\2\x08\0", 14);
-	*ip = (struct rte_ipv4_hdr){
-		.version_ihl = RTE_IPV4_VHL_DEF,
-		.total_length = rte_cpu_to_be_16((uint16_t)(20 + n)),
-		.packet_id = (uint16_t)which,
-		.fragment_offset =
-			rte_cpu_to_be_16((uint16_t)(start | (more ? RTE_IPV4_HDR_MF_FLAG : 0))),
-		.next_proto_id = NOBODY,
-		.src_addr = rte_cpu_to_be_32(LONE_PEER),
-		.dst_addr = rte_cpu_to_be_32(LONE_IP),
-	};
 	if (start == 0 && !more)
-		return;
-	ip->hdr_checksum = rte_ipv4_cksum(ip);
+		return; /* no fragment */
+	size_t at =
+		v6 ? header6(frame, which, start, n, more) : header4(frame, which, start, n, more);
 	for (uint32_t i = 0; i < n; i++)
-		frame[34 + i] = (uint8_t)(op[6] + i + start);
+		frame[at + i] = (uint8_t)(op[6] + i + start);
 	got_n = 0;
-	host_input(&lone.host, bytes_make(frame, 34u + n));
-	bool is_whole = model_take(m, start * 8, frame + 34, n, more);
+	host_input(&lone.host, bytes_make(frame, at + n));
+	bool is_whole = model_take(m, start * 8, frame + at, n, more);
 	BUG_ON(got_n != is_whole);
 	if (!is_whole)
 		return;
-	BUG_ON(got->data_len != 34 + m->total);
-	BUG_ON(memcmp(rte_pktmbuf_mtod_offset(got, uint8_t *, 34), m->octet, m->total) != 0);
+	size_t head = v6 ? 54 : 34; /* the fragment header is gone */
+	BUG_ON(got->data_len != head + m->total);
+	BUG_ON(memcmp(rte_pktmbuf_mtod_offset(got, uint8_t *, head), m->octet, m->total) != 0);
 	model_reset(m);
 }
 
@@ -177,7 +209,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	most = ip_reass_octets(lone.host.stack);
 	for (unsigned i = 0; i < DATAGRAMS; i++)
 		model_reset(&models[i]);
-	for (size_t i = 0, ops_n = 0; i + 8 <= n && ops_n < OPS_MAX; i += 8, ops_n++) {
+	for (size_t i = 1, ops_n = 0; i + 8 <= n && ops_n < OPS_MAX; i += 8, ops_n++) {
 		if ((data[i] & 0xc0) == 0xc0) {
 			host_lap(&lone.host, lone.host.now_us + get16(data + i + 2) * US_PER_MS);
 			expire();

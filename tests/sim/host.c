@@ -8,7 +8,7 @@
 /* Less than real cards have, so that limits are met. */
 #define CARD_SEGMENTS 7
 #define CARD_OCTETS   9000
-#define CTL_ROOM      (RTE_PKTMBUF_HEADROOM + 128)
+#define CTL_ROOM      (RTE_PKTMBUF_HEADROOM + 1280) /* an ICMP error of IPv6 */
 
 uint64_t host_random(uint64_t *state)
 {

@@ -80,7 +80,7 @@ static void say(const struct piece *p)
 		.dst_addr = rte_cpu_to_be_32(LONE_IP),
 	};
 	ip->hdr_checksum = rte_ipv4_cksum(ip);
-	memcpy(frame + 34, p->octets ? p->octets : datagram + p->offset, p->n);
+	memcpy(frame + 34, p->octets ? p->octets : datagram + p->offset % 2048, p->n);
 	host_input(&lone.host, bytes_make(frame, 34u + p->n));
 	host_lap(&lone.host, lone.host.now_us);
 }
