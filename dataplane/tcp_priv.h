@@ -189,6 +189,12 @@ struct tcp_note {
 	uint16_t in_wraps, out_wraps; /* times that rcv_nxt and snd_una went through 0 */
 };
 
+/* All that an idle connection takes; the table doubles its slots at 3/4, so there are up to 8/3. */
+#define TCP_IDLE_OCTETS                                                                            \
+	(sizeof(struct tcp_conn) + sizeof(struct tcp_cold) + sizeof(struct tcp_note) +             \
+		sizeof(struct tcp_slot) * 8 / 3)
+static_assert(TCP_IDLE_OCTETS <= 512, "a million idle connections in half a gigabyte");
+
 enum tcp_cold_flag {
 	COLD_REORDERING = 1,  /* segments have overtaken each other on this path */
 	COLD_TLP_RETRANS = 2, /* the probe was a segment sent again */

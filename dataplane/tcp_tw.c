@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * TIME_WAIT (RFC 9293 3.6.1) in entries of one cache line; the timeout is the same for all, so a
  * FIFO keeps them in order.  When they run out the oldest goes. */
+#include <rte_prefetch.h>
 #include <rte_tcp.h>
 #include "dataplane/stack_priv.h"
 
@@ -108,6 +109,8 @@ void tcp_tw_add(struct tcp_conn *c)
 	c->in_table = false;
 	st->tw_count++;
 	tw_restart(st, tw);
+	if (st->tw_unused != TW_NONE)
+		rte_prefetch0(&st->tws[st->tw_unused]); /* the next one's: it was long unused */
 }
 
 void tcp_tw_fire(struct timer *t, uint64_t now_us)

@@ -82,6 +82,13 @@ static json_t *queue_json(const struct daemon *d, const struct store_info *info)
 	return q;
 }
 
+static const char *durability(const struct daemon *d)
+{
+	if (d->options.discard)
+		return "discard";
+	return d->options.mutant_no_sync ? "none" : "sync";
+}
+
 static json_t *store_json(const struct daemon *d, const struct store_info *info)
 {
 	static const char *const health[] = {
@@ -118,8 +125,7 @@ void admin_status(struct admin_client *c, const json_t *request)
 	admin_put(o, "uptime_ms", uptime_ms);
 	json_object_set_new(
 		o, "state", json_string(atomic_load(&d->draining) ? "draining" : "running"));
-	json_object_set_new(
-		o, "durability", json_string(d->options.mutant_no_sync ? "none" : "sync"));
+	json_object_set_new(o, "durability", json_string(durability(d)));
 	json_object_set_new(o, "dnssec", json_boolean(d->config->root.dns.trust_anchor[0] != '\0'));
 	admin_put(o, "config_generation", d->config->generation);
 	json_object_set_new(o, "messages", messages_json(d, uptime_ms));

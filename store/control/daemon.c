@@ -60,6 +60,21 @@ static int start_dataplane(struct starting *s)
 	return err;
 }
 
+/* Nobody's mail is thrown away by a mistyped command. */
+static int check_discard(struct starting *s)
+{
+	struct store_info info;
+
+	if (!s->d->options.discard)
+		return 0;
+	store_get_info(s->d->store, &info);
+	if (info.queued_messages == 0 && info.accounts == 0)
+		return 0;
+	snprintf(s->error, s->error_n,
+		"key store.path: --discard is refused: the store holds mail or accounts");
+	return -EBUSY;
+}
+
 static int start_store(struct starting *s)
 {
 	struct daemon *d = s->d;
@@ -80,7 +95,7 @@ static int start_store(struct starting *s)
 		snprintf(text, sizeof(text), "key store.path: %s", s->error);
 		snprintf(s->error, s->error_n, "%s", text);
 	}
-	return err;
+	return err < 0 ? err : check_discard(s);
 }
 
 static int start_helpers(struct starting *s)

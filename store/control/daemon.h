@@ -70,6 +70,7 @@ struct sample {
 struct daemon_options {
 	const char *config_path;
 	int ready_fd; /* -1: none */
+	bool discard; /* measuring: no message comes to the store */
 	bool mutant_ack_early, mutant_no_sync;
 };
 

@@ -35,7 +35,10 @@ static const char help[] =
 	"options:\n"
 	"  --config FILE    configuration (" CONFIG_DEFAULT ")\n"
 	"  --ready-fd N     write \"ready\" to this descriptor once the relay works\n"
-	"  --foreground     accepted for clarity: bypostd never goes into the background\n";
+	"  --foreground     accepted for clarity: bypostd never goes into the background\n"
+	"  --discard        for measuring only: mail is answered 250 and thrown away; refused "
+	"where the\n"
+	"                   store holds mail or accounts\n";
 
 enum option_id {
 	OPT_CONFIG = 'c',
@@ -46,6 +49,7 @@ enum option_id {
 	OPT_DOCS,
 	OPT_READY,
 	OPT_FOREGROUND,
+	OPT_DISCARD,
 	OPT_MUTANT,
 	OPT_STORE,
 	OPT_YES
@@ -60,6 +64,7 @@ static const struct option options[] = {
 	{"store",             required_argument, NULL, OPT_STORE     },
 	{"yes",               no_argument,       NULL, OPT_YES       },
 	{"foreground",        no_argument,       NULL, OPT_FOREGROUND},
+	{"discard",           no_argument,       NULL, OPT_DISCARD   },
 	{"version",           no_argument,       NULL, OPT_VERSION   },
 	{"help",              no_argument,       NULL, OPT_HELP      },
 #ifdef BYPOST_MUTANTS
@@ -113,6 +118,9 @@ static enum action parse_arguments(
 			action = PRINT_HELP;
 			break;
 		case OPT_FOREGROUND:
+			break;
+		case OPT_DISCARD:
+			o->discard = true;
 			break;
 		case OPT_STORE:
 			action = STORE;

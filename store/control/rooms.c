@@ -106,6 +106,7 @@ static int make_smtp(struct making *m)
 
 	config_to_smtp(d->config, &conf);
 	conf.ack_early = d->options.mutant_ack_early;
+	conf.discard = d->options.discard;
 	conf.tls = m->r->tls;
 	conf.tls_config = m->r->tls_config;
 	if (conf.service_count == 0)

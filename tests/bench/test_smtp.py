@@ -41,3 +41,12 @@ def many(work):
 def single(work):
     sent, found = run_pair(work, "-s", "50", "--rate", "500", "--seconds", "3", "--warm-up", "1")
     equal(sent["accepted"], found["received"], "messages")
+
+
+@test("bench: bypostd over memif, discard and accept", seconds=150)
+def daemon(work):
+    done = proc.run([os.path.join(proc.ROOT, "bench", "bench_smtp"), "--build",
+                     os.environ["BYPOST_BUILD"], "--store", work, "--smoke", "--json"], timeout=140)
+    rows = json.loads(done.stdout[done.stdout.index("{"):])["rows"]
+    equal([(r["mode"], r["accepted"] > 0, r["refused"]) for r in rows],
+          [("discard", True, 0), ("accept", True, 0)], "modes")

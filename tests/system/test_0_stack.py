@@ -126,12 +126,12 @@ def offloads(work):
             net.ip(w.client_ns, "route", "change", "default", "via", wire.ROUTER_CLIENT, "advmss",
                    "1400")
             streams_all_ways(w, connections, octets)
+            proc.wait_for("the frames to come back", lambda w=w: pools_are_empty(w.figures()), 30)
             figures = w.stop_peer()
             equal(figures.get("tcp_in_errs", 0), 0, "bad checksums")
             expect(figures["tcp_tso_frames"] > 0, "the port had nothing to cut")
             expect(figures["tcp_out_segs"] > 4 * figures["tcp_tso_frames"],
                    "frames with few segments")
-            expect(pools_are_empty(figures), f"frames were kept: {figures['pools']}")
             print({k: figures[k] for k in ("tcp_tso_frames", "tcp_out_segs")})
 
 

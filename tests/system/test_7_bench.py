@@ -124,3 +124,24 @@ def mutants(work):
             equal(status, 1, f"{kind}: status of match")
     finally:
         net.remove_namespace(namespace)
+
+
+@test("discard mode: says so, and is refused where the store holds anything", seconds=90)
+def discard(work):
+    with Bed(work + "/bed", sink=False, users=False, daemon_args=["--discard"]) as bed:
+        bench = Bench(work + "/bench", bed.ns)
+        sent = bench.sent(f"{bed.relay}:25", "-m", "100", "-d", "-l", "300000",
+                          "-t", f"to@{bed.remote_domain}")
+        equal(sent["accepted"], 100, "accepted")
+        equal(bed.queue(), [], "the queue")
+        expect("discard: UNSAFE" in bed.ctl("status").stdout, "status does not say it")
+        bed.daemon_args = []
+        bed.restart()
+        bed.add_user(bed.user1, bed.pass1)
+        bed.daemon_args = ["--discard"]
+        try:
+            bed.restart()
+        except proc.Failure as e:
+            expect("--discard is refused" in str(e), f"the reason is not told: {e}")
+        else:
+            raise AssertionError("a store with an account was taken")
