@@ -151,10 +151,25 @@ uint8_t packet_ecn(const struct packet *p)
 	return p->v6 ? p->ip[1] >> 4 & PACKET_ECN_MASK : p->ip[1] & PACKET_ECN_MASK;
 }
 
+/* As routers do (RFC 1624): what was wrong with the header stays wrong. */
+static void ip4_tos_set(struct rte_ipv4_hdr *ip, uint8_t tos)
+{
+	uint32_t sum = (uint16_t)~rte_be_to_cpu_16(ip->hdr_checksum);
+
+	sum += (uint16_t)~ip->type_of_service + tos;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->type_of_service = tos;
+	ip->hdr_checksum = rte_cpu_to_be_16((uint16_t)~sum);
+}
+
 void packet_ecn_set(struct packet *p, uint8_t ecn)
 {
 	unsigned shift = p->v6 ? 4 : 0;
+	uint8_t octet = (uint8_t)((p->ip[1] & ~(PACKET_ECN_MASK << shift)) | ecn << shift);
 
-	p->ip[1] = (uint8_t)((p->ip[1] & ~(PACKET_ECN_MASK << shift)) | ecn << shift);
-	packet_csum_set(p);
+	if (p->v6)
+		p->ip[1] = octet;
+	else
+		ip4_tos_set((struct rte_ipv4_hdr *)p->ip, octet);
 }

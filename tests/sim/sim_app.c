@@ -165,6 +165,8 @@ struct stream *sim_app_accept(
 
 	for (unsigned i = 0; i < sim->conf.conns_n; i++) {
 		struct sim_app *opener = &sim->app[0][i], *a = &sim->app[1][i];
+		if (l != &sim->listener[sim->conf.conn[i].host[1]])
+			continue;
 		if (opener->started && opener->s.local.port == peer->port && !a->started &&
 			ip_eq(&opener->s.local.ip, &peer->ip) &&
 			sim->conf.conn[i].port == local->port) {

@@ -29,6 +29,7 @@ static void profile_wire(uint64_t *random, struct wire_conf *w)
 	}
 	w->strip_sack = pick(random, 3) == 0;
 	w->strip_wscale = pick(random, 6) == 0;
+	w->strip_timestamps = pick(random, 6) == 0;
 }
 
 /* A narrow link on the way, from some time on, that says so or not; or one that cuts packets. */
@@ -66,6 +67,10 @@ static void profile_hosts(uint64_t *random, struct sim_conf *c)
 			.rcv_buffer = buffers[pick(random, ARRAY_LEN(buffers))],
 			.snd_buffer = buffers[pick(random, ARRAY_LEN(buffers))],
 			.hold_tx = pick(random, 2),
+			.tcp = {.ecn = (uint8_t)(pick(random, 2) ? STACK_ECN_ACTIVE
+								 : pick(random, 3)),
+				.congestion = pick(random, 4) ? STACK_CUBIC : STACK_NEWRENO,
+				.no_timestamps = pick(random, 8) == 0},
 		};
 	}
 }
