@@ -55,6 +55,21 @@ struct stream_ops {
 	void (*describe)(const struct stream *s, char *out, size_t cap);
 };
 
+/* How TCP treats a stream.  All 0 is the default. */
+struct stream_options {
+	/* Short segments wait while others are under way (Nagle's rule, RFC 9293 3.7.4).  Not for
+	 * who writes whole requests or replies. */
+	bool nagle;
+	uint8_t keepalive_probes; /* unanswered, then the stream ends; 0: 9 */
+	/* When nothing came for so long, ask whether the peer is still there (RFC 9293 3.8.4);
+	 * 0: never. */
+	uint64_t keepalive_us;
+	uint64_t keepalive_interval_us; /* between probes that are not answered; 0: 75 s */
+	/* End the stream when octets stay unacknowledged for so long (RFC 9293 3.8.3 R2, RFC 5482),
+	 * or untaken by a closed window; 0: by the number of retransmissions, for minutes. */
+	uint64_t user_timeout_us;
+};
+
 /* What a layer offers to the one above: TCP, or TLS over TCP. */
 struct stream_transport {
 	size_t (*send)(struct stream *s, struct bytes data);
@@ -68,7 +83,9 @@ struct stream_transport {
 };
 
 struct stream {
-	const struct stream_ops *ops;             /* set by the application */
+	const struct stream_ops *ops; /* set by the application */
+	const struct stream_options
+		*options; /* the same, before connect or in accept; NULL: all 0 */
 	const struct stream_transport *transport; /* set by connect/accept; NULL: not connected */
 	struct stack *stack;
 	struct conn_id id;
@@ -118,6 +135,13 @@ static inline void stream_abort(struct stream *s)
 {
 	s->transport->abort(s);
 }
+
+/* on: more follows at once, so a short segment may wait for it; off: it goes now.  A hint: a cork
+ * that is forgotten holds nothing back for longer than a retransmission timeout.  Also under TLS.
+ */
+void stream_cork(struct stream *s, bool on);
+/* s->options, or what is there, has changed. */
+void stream_options_changed(struct stream *s);
 
 /* Somebody who accepts connections. */
 struct listener {

@@ -128,8 +128,8 @@ static void describe_sending(const struct tcp_conn *c, struct stack_conn_info *o
 	out->srtt_us = c->srtt_us;
 	out->rttvar_us = c->rttvar_us;
 	out->rto_us = (uint32_t)tcp_rto_us(c);
-	out->min_rtt_us = tcp_cold(c)->min_rtt_us;
-	out->retransmits = c->retransmits;
+	out->min_rtt_us = c->min_rtt_us;
+	out->retransmits = tcp_note(c)->retransmits;
 	out->backoff = c->backoff;
 	out->retries = c->retries;
 	out->flight = tcp_flight(c);

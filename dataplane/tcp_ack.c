@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * What an acknowledgment means: RTT (RFC 6298), loss and recovery (RFC 5681, 6582, 6675), the send
+ * What an acknowledgment means: RTT (RFC 6298), losses (RFC 5681, 6582, 6675, 8985), the send
  * window.  Recovery counts octets in flight (RFC 6675 pipe) with and without SACK; without, each
  * duplicate ACK stands for a segment that has left the network. */
 #include <rte_tcp.h>
@@ -14,10 +14,21 @@ uint32_t tcp_pipe(const struct tcp_conn *c)
 	return tcp_flight(c) - MIN(left, tcp_flight(c));
 }
 
+/* The smallest RTT of late: it follows a path that has become longer within some hundred samples.
+ */
+static void min_rtt_sample(struct tcp_conn *c, uint32_t rtt)
+{
+	if (!c->min_rtt_us || rtt <= c->min_rtt_us)
+		c->min_rtt_us = rtt;
+	else
+		c->min_rtt_us += (rtt - c->min_rtt_us) / 256;
+}
+
 void tcp_rtt_sample(struct tcp_conn *c, uint64_t rtt_us)
 {
 	uint32_t rtt = (uint32_t)MIN(MAX(rtt_us, 1ull), TCP_RTO_MAX_US);
 
+	min_rtt_sample(c, rtt);
 	if (c->srtt_us == 0) {
 		c->srtt_us = rtt;
 		c->rttvar_us = rtt / 2;
@@ -29,45 +40,37 @@ void tcp_rtt_sample(struct tcp_conn *c, uint64_t rtt_us)
 	c->srtt_us = MAX(c->srtt_us, 1u);
 }
 
-static void recovery_enter(struct tcp_conn *c)
+/* Without SACK: part of what was outstanding at the loss is acknowledged, so the next hole is lost
+ * too.  Returns how many octets have arrived that no duplicate ACK stood for. */
+static uint32_t reno_partial(struct tcp_conn *c, uint32_t bytes)
 {
-	tcp_cc_lost(&c->cc, tcp_flight(c));
-	c->recover = c->snd_nxt;
-	c->flags |= CF_RECOVERY | CF_FORCE_RETX;
-	if (c->lost == 0)
-		tcp_sendq_mark_head_lost(c);
-}
+	uint32_t segs = bytes / c->mss, told = (uint32_t)c->dup_acks * c->mss;
 
-static void recovery_leave(struct tcp_conn *c)
-{
-	/* RFC 6582 3.2 (3): no burst of what the ACK has freed. */
-	c->cc.cwnd = MIN(c->cc.ssthresh, MAX(tcp_flight(c), (uint32_t)c->mss) + c->mss);
-	c->flags &= ~(uint32_t)CF_RECOVERY;
-}
-
-/* Part of what was outstanding at the loss is acknowledged: the next hole is lost too. */
-static void recovery_partial(struct tcp_conn *c, uint32_t bytes)
-{
-	uint32_t segs = bytes / c->mss;
-
-	if (c->flags & CF_SACK) {
-		if (!c->lost)
-			return;
-	} else {
-		/* One of the segments acknowledged was the hole, the rest were duplicate ACKs. */
-		c->dup_acks = (uint16_t)(c->dup_acks - MIN(c->dup_acks, segs ? segs - 1 : 0));
-		tcp_sendq_mark_head_lost(c);
-	}
+	/* One of the segments acknowledged was the hole, the rest were duplicate ACKs. */
+	c->dup_acks = (uint16_t)(c->dup_acks - MIN(c->dup_acks, segs ? segs - 1 : 0));
+	tcp_sendq_mark_head_lost(c);
 	c->flags |= CF_FORCE_RETX;
+	return bytes > told + c->mss ? bytes - told : c->mss;
 }
 
-/* flight: before this ACK. */
-static void cc_grow(struct tcp_conn *c, uint32_t bytes, uint32_t flight, uint32_t rtt_us)
+/* RFC 7661 in short: a window that was not used is no proof that it can grow.  In slow start more
+ * than half of it must have been in flight, at the most of a round, else all.  una, flight: before
+ * the ACK. */
+static bool window_used(struct tcp_conn *c, uint32_t una, uint32_t flight)
 {
-	/* RFC 7661 in short: a window that was not used is no proof that it can grow. */
-	bool used = c->cc.cwnd < c->cc.ssthresh ? flight * 2 >= c->cc.cwnd
-						: flight + c->mss >= c->cc.cwnd;
+	struct tcp_cc *cc = &c->cc;
 
+	if (seq_le(cc->round_end, una)) {
+		cc->round_end = c->snd_nxt;
+		cc->round_flight = flight;
+	}
+	cc->round_flight = MAX(cc->round_flight, flight);
+	return cc->cwnd < cc->ssthresh ? (uint64_t)cc->round_flight * 2 > cc->cwnd
+				       : flight + c->mss >= cc->cwnd;
+}
+
+static void cc_grow(struct tcp_conn *c, uint32_t bytes, bool used, uint32_t rtt_us)
+{
 	if (!bytes)
 		return;
 	tcp_cc_acked(&c->cc, &(struct tcp_cc_ack){.bytes = bytes,
@@ -122,13 +125,16 @@ static uint32_t ack_delivered(
 	}
 	if (unlikely(acked->probe_len))
 		tcp_mtu_probe_acked(c, acked->probe_len);
+	if (acked->overtook)
+		tcp_cold(c)->flags |= COLD_REORDERING;
 	if (acked->delivered_us > c->rack_us ||
 		(acked->delivered_us == c->rack_us && acked->delivered_us &&
 			seq_lt(c->rack_end, acked->delivered_end))) {
 		c->rack_us = acked->delivered_us;
 		c->rack_end = acked->delivered_end;
-		c->rack_rtt_us = (uint32_t)MIN(c->stack->now_us - c->rack_us, TCP_RTO_MAX_US);
 	}
+	if (acked->delivered_us)
+		c->rack_rtt_us = acked->rack_rtt_us;
 	return (uint32_t)MIN(rtt_us, TCP_RTO_MAX_US);
 }
 
@@ -151,39 +157,67 @@ void tcp_reorder_timeout(struct tcp_conn *c)
 	uint64_t until = loss_detect(c);
 
 	if (c->lost && !(c->flags & (CF_RECOVERY | CF_LOSS)) && !tcp_mtu_only_probe_lost(c))
-		recovery_enter(c);
+		tcp_recovery_enter(c, 0);
 	tcp_timer_rto(c);
 	reorder_wait(c, until);
 	tcp_conn_dirty(c);
 }
 
+/* Octets that have left the network, says this ACK, with SACK; una and sacked: before it. */
+static uint32_t delivered_by(const struct tcp_conn *c, uint32_t una, uint32_t sacked)
+{
+	return c->snd_una - una + c->sacked - sacked;
+}
+
+/* The window is being reduced, and snd_una has moved.  lost: octets before this ACK. */
+static void ack_reducing(struct tcp_conn *c, uint32_t delivered, uint32_t bytes, uint32_t lost)
+{
+	bool repairing = c->flags & CF_RECOVERY;
+
+	if (seq_le(c->recover, c->snd_una)) {
+		tcp_recovery_leave(c);
+		return;
+	}
+	if (repairing && !(c->flags & CF_SACK))
+		delivered = reno_partial(c, bytes);
+	tcp_prr_ack(c, delivered, repairing && c->lost <= lost);
+}
+
 static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	uint32_t flight = tcp_flight(c);
+	uint32_t una = c->snd_una, sacked = c->sacked;
+	bool used = window_used(c, una, tcp_flight(c));
 	struct tcp_acked acked = {0};
 
+	if (c->backoff) {
+		tcp_cold(c)->stalled_ms = 0;
+		tcp_cold(c)->silent = 0;
+	}
 	tcp_sendq_ack(c, seg->ack, &acked);
-	if (c->flags & CF_SACK)
+	uint32_t lost = c->lost;
+	if ((c->flags & CF_SACK) && seg->opt.sack_n)
 		tcp_sendq_sack(c, &seg->opt, &acked);
 	uint32_t rtt_us = ack_delivered(c, seg, &acked);
+	uint32_t delivered = delivered_by(c, una, sacked);
 	c->retries = 0;
-	c->flags &= ~(uint32_t)(CF_TLP_SENT | CF_UNREACHABLE);
+	c->flags &= ~(uint32_t)CF_UNREACHABLE;
+	if ((c->flags & (CF_RECOVERY | CF_LOSS)) && tcp_undo_by_echo(c, seg, &acked))
+		lost = 0;
 	uint64_t until = loss_detect(c);
-	if (c->flags & CF_RECOVERY) {
-		if (seq_le(c->recover, seg->ack)) {
-			recovery_leave(c);
-			c->dup_acks = 0;
-		} else {
-			recovery_partial(c, acked.bytes);
-		}
+	if (tcp_reducing(c)) {
+		ack_reducing(c, delivered, acked.bytes, lost);
 	} else {
-		if ((c->flags & CF_LOSS) && seq_le(c->recover, seg->ack))
+		if ((c->flags & CF_LOSS) && seq_le(c->recover, seg->ack)) {
 			c->flags &= ~(uint32_t)CF_LOSS;
+			c->recover = c->snd_nxt;
+		}
 		c->dup_acks = 0;
-		cc_grow(c, acked.bytes, flight, rtt_us);
-		if (c->lost && !(c->flags & CF_LOSS) && !tcp_mtu_only_probe_lost(c))
-			recovery_enter(c);
+		cc_grow(c, acked.bytes, used, rtt_us);
 	}
+	if (c->lost && !(c->flags & (CF_LOSS | CF_RECOVERY)) && !tcp_mtu_only_probe_lost(c))
+		tcp_recovery_enter(c, delivered);
+	if ((c->flags & CF_ECN) && (seg->flags & RTE_TCP_ECE_FLAG))
+		tcp_ecn_echo(c, delivered);
 	if (c->flags & CF_ORPHAN)
 		c->life_at = c->stack->now_us + TCP_LINGER_US;
 	c->flags &= ~(uint32_t)CF_PERSIST;
@@ -193,25 +227,31 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 	tcp_conn_dirty(c);
 }
 
-static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, bool same_window)
+/* An ACK that acknowledges nothing new.  counts: it can be a duplicate ACK (RFC 5681 2). */
+static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, bool counts)
 {
 	struct tcp_acked acked = {0};
 	uint32_t fresh = 0;
 
 	if (tcp_flight(c) == 0)
 		return;
-	if (c->flags & CF_SACK)
+	if ((c->flags & CF_SACK) && seg->opt.sack_n)
 		fresh = tcp_sendq_sack(c, &seg->opt, &acked);
 	ack_delivered(c, seg, &acked);
-	if (!fresh && (seg->len || !same_window || (seg->flags & RTE_TCP_FIN_FLAG)))
+	if ((c->flags & CF_ECN) && (seg->flags & RTE_TCP_ECE_FLAG))
+		tcp_ecn_echo(c, fresh);
+	if (!fresh && !counts)
 		return;
-	if (c->dup_acks < UINT16_MAX)
+	if (counts && c->dup_acks < UINT16_MAX)
 		c->dup_acks++;
 	uint64_t until = loss_detect(c);
+	uint32_t delivered = c->flags & CF_SACK ? fresh : c->mss;
 	if (!(c->flags & (CF_RECOVERY | CF_LOSS)) &&
 		(c->lost || (c->dup_acks >= TCP_DUP_ACKS && !c->sacked_segs && c->sendq)) &&
 		!tcp_mtu_only_probe_lost(c))
-		recovery_enter(c);
+		tcp_recovery_enter(c, delivered);
+	else if (tcp_reducing(c) && delivered)
+		tcp_prr_ack(c, delivered, false);
 	reorder_wait(c, until);
 	tcp_conn_dirty(c);
 }
@@ -221,6 +261,7 @@ static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, boo
 static void window_opened(struct tcp_conn *c)
 {
 	c->backoff = c->retries = 0;
+	tcp_cold(c)->stalled_ms = 0;
 	if (c->state < TCP_ESTABLISHED || !tcp_flight(c))
 		return;
 	if (c->lost == 0)
@@ -256,10 +297,20 @@ void tcp_window_update(struct tcp_conn *c, const struct tcp_segment *seg)
 		tcp_conn_dirty(c);
 }
 
+/* What SACK and the probe before say, whatever the segment acknowledges. */
+static void sack_told(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	bool dsack = seg->opt.sack_n && (c->flags & CF_SACK) && tcp_dsack_input(c, seg);
+
+	if (c->flags & CF_TLP_SENT)
+		tcp_probe_outcome(c, seg, dsack);
+}
+
 bool tcp_ack_process(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	uint32_t window = (uint32_t)seg->window << c->snd_wscale;
 	bool same_window = window == c->snd_wnd;
+	bool bare = !seg->len && !(seg->flags & RTE_TCP_FIN_FLAG);
 
 	/* RFC 5961 5: neither data we never sent nor an ACK older than any window */
 	if (seq_lt(c->snd_nxt, seg->ack) || seq_lt(seg->ack, c->snd_una - c->snd_wnd_max)) {
@@ -269,9 +320,10 @@ bool tcp_ack_process(struct tcp_conn *c, const struct tcp_segment *seg)
 	if (window == 0)
 		c->retries = 0; /* it lives and is full: probe on (RFC 9293 MUST-36) */
 	tcp_window_update(c, seg);
+	sack_told(c, seg);
 	if (seq_lt(c->snd_una, seg->ack))
 		ack_new(c, seg);
-	else if (seg->ack == c->snd_una)
-		ack_duplicate(c, seg, same_window);
+	else
+		ack_duplicate(c, seg, seg->ack == c->snd_una && bare && same_window);
 	return true;
 }

@@ -14,9 +14,10 @@ struct tcp_cc {
 	uint32_t cwnd, ssthresh; /* ssthresh UINT32_MAX: no congestion was met yet */
 	uint32_t acked;          /* octets that have not made the window grow yet */
 	uint16_t mss;
-	uint8_t algorithm;      /* enum tcp_cc_algorithm */
-	uint8_t initial_window; /* segments */
-	uint32_t priv[8];       /* of the algorithm */
+	uint8_t algorithm;                /* enum tcp_cc_algorithm */
+	uint8_t initial_window;           /* segments */
+	uint32_t round_end, round_flight; /* RFC 7661: the most in flight of a round */
+	uint32_t priv[6];                 /* of the algorithm */
 };
 
 /* An ACK of new data. */

@@ -5,8 +5,8 @@
  *   31            4 3   1  0
  *   | MAC, 28 bits | MSS |G|     G: which of two secrets
  *
- * and, if the peer sends timestamps, into the low bits of ours, which it echoes: window scale and
- * SACK permitted.  Without timestamps these are not agreed on.  A secret makes cookies for
+ * and, if the peer sends timestamps, into the low bits of ours, which it echoes: window scale,
+ * SACK permitted, ECN.  Without timestamps these are not agreed on.  A secret makes cookies for
  * COOKIE_PERIOD and is believed for another; an ACK is looked at only for so long after a cookie
  * was sent.  A random one is believed once in 2^28.  OWNER: one core. */
 #include <rte_tcp.h>
@@ -17,10 +17,11 @@
 #define COOKIE_MAC_SHIFT 4
 
 /* Of our timestamp. */
-#define TS_BITS     5
+#define TS_BITS     6
 #define TS_MASK     ((1u << TS_BITS) - 1)
 #define TS_NO_SCALE 15u /* RFC 7323 2.3: 14 is the largest */
 #define TS_SACK     16u
+#define TS_ECN      32u
 
 /* The peer's MSS is rounded down to one of these: what hosts on Ethernet, on tunnels, and with
  * jumbo frames say, over IPv4 and IPv6; chosen. */
@@ -90,6 +91,7 @@ static uint32_t ts_encode(struct stack *st, const struct tcp_syn *e)
 	uint32_t bits = e->flags & TCP_SYN_WSCALE ? e->wscale : TS_NO_SCALE;
 
 	bits |= e->flags & TCP_SYN_SACK ? TS_SACK : 0;
+	bits |= e->flags & TCP_SYN_ECN ? TS_ECN : 0;
 	uint32_t ts = (now & ~TS_MASK) | bits;
 	return seq_lt(now, ts) ? ts - (TS_MASK + 1) : ts;
 }
@@ -132,6 +134,8 @@ static bool ts_decode(struct stack *st, const struct tcp_segment *seg, struct tc
 	}
 	if (echo & TS_SACK)
 		e->flags |= TCP_SYN_SACK;
+	if (echo & TS_ECN)
+		e->flags |= TCP_SYN_ECN;
 	return true;
 }
 

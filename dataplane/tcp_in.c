@@ -5,7 +5,9 @@
 #include "dataplane/csum.h"
 #include "dataplane/stack_priv.h"
 
-#define FLAGS_USED (RTE_TCP_FIN_FLAG | RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG)
+#define FLAGS_USED                                                                                 \
+	(RTE_TCP_FIN_FLAG | RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG |               \
+		RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG)
 
 /* ---- parsing ---- */
 
@@ -45,6 +47,7 @@ static bool segment_parse(const struct stack *st, unsigned port, struct rte_mbuf
 		.window = rte_be_to_cpu_16(tcp->rx_win),
 		.flags = tcp->tcp_flags & FLAGS_USED,
 		.port = (uint8_t)port,
+		.ecn = pkt->ecn,
 	};
 	if (seg->key.local_port == 0 || seg->key.peer_port == 0)
 		return false;
@@ -68,6 +71,7 @@ static void established(struct tcp_conn *c)
 	c->snd_una = c->snd_nxt = c->iss + 1;
 	if (!(c->flags & CF_ORPHAN))
 		c->life_at = 0;
+	c->heard_ms = stack_ms(c->stack);
 	tcp_timer_rto(c);
 }
 
@@ -99,6 +103,7 @@ static void syn_sent_syn(struct tcp_conn *c, const struct tcp_segment *seg)
 	/* RFC 6298 5.7: the first RTT, unless the SYN was sent more than once */
 	if (c->retries == 0)
 		tcp_rtt_sample(c, c->stack->now_us - c->last_send_us);
+	tcp_ecn_answered(c, seg);
 	established(c);
 	c->flags |= CF_ACK_NOW;
 	tcp_conn_dirty(c);
@@ -169,6 +174,8 @@ static void unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
 	bool again =
 		!(seg->flags & RTE_TCP_SYN_FLAG) && (seg->len || (seg->flags & RTE_TCP_FIN_FLAG));
 	if (again && c->state >= TCP_ESTABLISHED) {
+		if (seq_le(seg->seq + seg->len, c->rcv_nxt))
+			tcp_reass_twice(c, seg->seq, seg->seq + seg->len);
 		c->flags |= CF_ACK_NOW;
 		tcp_conn_dirty(c);
 	} else {
@@ -275,6 +282,10 @@ static void ack_input(struct tcp_conn *c, struct tcp_segment *seg)
 	if (c->state == TCP_CLOSED || !tcp_ack_process(c, seg))
 		return;
 	tcp_ts_update(c, seg); /* only what an acceptable ACK came with */
+	tcp_ecn_input(c, seg);
+	c->heard_ms = stack_ms(c->stack);
+	if (!tcp_flight(c) && !c->unsent)
+		c->retries = 0; /* of keep-alive probes */
 	if (data_unwanted(c, seg)) {
 		tcp_send_rst(c);
 		tcp_conn_kill(c);

@@ -63,12 +63,14 @@ static void header_push(struct rte_mbuf *m, const struct tcp_key *key, uint32_t 
 		memcpy(tcp + 1, options.p, options.n);
 }
 
-static void segment_send(
-	struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint8_t flags, struct bytes options)
+static void segment_send_ecn(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint8_t flags,
+	struct bytes options, uint8_t ecn)
 {
 	bool syn = flags & RTE_TCP_SYN_FLAG;
 	uint16_t window = window_field(c, syn ? 0 : c->rcv_wscale);
 
+	if ((c->flags & CF_ECE) && !syn)
+		flags |= RTE_TCP_ECE_FLAG;
 	header_push(
 		m, &c->key, seq, flags & RTE_TCP_ACK_FLAG ? c->rcv_nxt : 0, flags, window, options);
 	if (flags & RTE_TCP_ACK_FLAG) {
@@ -77,7 +79,13 @@ static void segment_send(
 		c->delack_ms = 0;
 		c->last_ack_sent = c->rcv_nxt;
 	}
-	ip_output(c->stack, c->port, &c->key.local, &c->key.peer, IPPROTO_TCP, 0, m);
+	ip_output(c->stack, c->port, &c->key.local, &c->key.peer, IPPROTO_TCP, ecn, m);
+}
+
+static void segment_send(
+	struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint8_t flags, struct bytes options)
+{
+	segment_send_ecn(c, m, seq, flags, options, 0);
 }
 
 /* The option that every segment has, if timestamps were agreed on.  Returns octets. */
@@ -108,7 +116,8 @@ void tcp_send_syn(struct tcp_conn *c)
 		.ts_ecr = c->ts_recent};
 	size_t n = tcp_options_syn(options, &offer);
 	counter_inc(c->retries ? CTR_TCP_RETRANS_SEGS : CTR_TCP_OUT_SEGS);
-	segment_send(c, m, c->iss, (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0)),
+	uint8_t flags = RTE_TCP_SYN_FLAG | tcp_ecn_syn_flags(c);
+	segment_send(c, m, c->iss, (uint8_t)(flags | (answer ? RTE_TCP_ACK_FLAG : 0)),
 		bytes_make(options, n));
 }
 
@@ -119,6 +128,21 @@ static uint32_t ack_seq(const struct tcp_conn *c)
 	uint32_t edge = c->snd_una + c->snd_wnd;
 
 	return c->state >= TCP_ESTABLISHED && seq_lt(edge, c->snd_nxt) ? edge : c->snd_nxt;
+}
+
+/* A D-SACK goes first (RFC 2883 4), once. */
+static unsigned sack_blocks(struct tcp_conn *c, struct tcp_range blocks[TCP_SACK_BLOCKS])
+{
+	unsigned n = 0;
+
+	if (!(c->flags & CF_SACK))
+		return 0;
+	if (c->dsack_due) {
+		blocks[n++] = tcp_cold(c)->dsack;
+		c->dsack_due = false;
+		counter_inc(CTR_TCP_DSACKS_SENT);
+	}
+	return n + tcp_reass_sack(c, blocks + n, TCP_SACK_BLOCKS - n);
 }
 
 void tcp_send_ack(struct tcp_conn *c)
@@ -132,12 +156,24 @@ void tcp_send_ack(struct tcp_conn *c)
 		tcp_ack_delay(c);
 		return;
 	}
-	unsigned n = c->flags & CF_SACK ? tcp_reass_sack(c, blocks) : 0;
+	unsigned n = sack_blocks(c, blocks);
 	size_t used = ts_put(c, options);
 	if (n)
 		used += tcp_options_sack(options + used, blocks, n);
 	counter_inc(CTR_TCP_OUT_SEGS);
 	segment_send(c, m, ack_seq(c), RTE_TCP_ACK_FLAG, bytes_make(options, used));
+}
+
+void tcp_send_keepalive(struct tcp_conn *c)
+{
+	struct rte_mbuf *m = stack_alloc(c->stack, c->stack->env.control_pool);
+	uint8_t options[TCP_TS_OCTETS];
+
+	if (!m)
+		return; /* the next one may find room */
+	counter_inc(CTR_TCP_OUT_SEGS);
+	segment_send(
+		c, m, c->snd_nxt - 1, RTE_TCP_ACK_FLAG, bytes_make(options, ts_put(c, options)));
 }
 
 /* RFC 5961 7.  A number that all connections share, and that is known, tells a stranger who counts
@@ -167,11 +203,13 @@ void tcp_send_challenge(struct tcp_conn *c)
 {
 	uint32_t now = stack_ms(c->stack);
 
-	if (c->challenge_ms && now - c->challenge_ms < TCP_CHALLENGE_US / US_PER_MS)
+	struct tcp_note *note = tcp_note(c);
+
+	if (note->challenge_ms && now - note->challenge_ms < TCP_CHALLENGE_US / US_PER_MS)
 		return;
 	if (!tcp_challenge_allowed(c->stack))
 		return;
-	c->challenge_ms = now ? now : 1;
+	note->challenge_ms = now ? now : 1;
 	counter_inc(CTR_TCP_CHALLENGE_ACKS);
 	tcp_send_ack(c);
 }
@@ -206,8 +244,9 @@ static void bare_send(struct stack *st, unsigned port, const struct tcp_key *key
 
 void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e, uint32_t ts)
 {
-	struct bare b = {&e->key, e->port, e->iss, e->irs + 1, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG,
-		(uint16_t)tcp_syn_window(st)};
+	uint8_t ecn = e->flags & TCP_SYN_ECN ? RTE_TCP_ECE_FLAG : 0;
+	struct bare b = {&e->key, e->port, e->iss, e->irs + 1,
+		(uint8_t)(RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | ecn), (uint16_t)tcp_syn_window(st)};
 	/* An answer offers only what the SYN did (RFC 7323 1.3, RFC 2018 2). */
 	struct tcp_offer offer = {.mss = tcp_mss_ours(st, e->port, &e->key.peer),
 		.wscale = e->flags & TCP_SYN_WSCALE ? tcp_wscale_ours(st) : -1,
@@ -344,7 +383,8 @@ static bool txseg_send(struct tcp_conn *c, struct rte_mbuf *m, bool again)
 	}
 	if (again) {
 		seg->flags |= TXS_RETX;
-		c->retransmits++;
+		tcp_note(c)->retransmits++;
+		tcp_undo_resent(c);
 		counter_inc(CTR_TCP_RETRANS_SEGS);
 		if (c->flags & CF_RECOVERY)
 			counter_inc(CTR_TCP_FAST_RETRANS);
@@ -354,7 +394,10 @@ static bool txseg_send(struct tcp_conn *c, struct rte_mbuf *m, bool again)
 	seg->sent_us = c->stack->now_us;
 	c->last_send_us = c->stack->now_us;
 	c->snd_nxt = seq_max(c->snd_nxt, seg->seq + seg->len + fin);
-	segment_send(c, out, seg->seq, flags, bytes_make(options, ts_put(c, options)));
+	if (tcp_reducing(c))
+		tcp_cold(c)->prr_out += seg->len;
+	uint8_t ecn = tcp_ecn_data(c, again, &flags);
+	segment_send_ecn(c, out, seg->seq, flags, bytes_make(options, ts_put(c, options)), ecn);
 	return true;
 }
 
@@ -382,14 +425,22 @@ static bool output_lost(struct tcp_conn *c)
 		c->flags &= ~(uint32_t)CF_FORCE_RETX;
 		seg->flags &= (uint8_t)~TXS_LOST;
 		c->lost -= seg->len;
-		if (!c->rto_at)
+		/* the timeout is that of the oldest segment's last transmission */
+		if (!c->rto_at || (m == c->sendq && !(c->flags & CF_REORDER)))
 			tcp_timer_rto(c);
 	}
 	return true;
 }
 
+/* Does the window take no whole segment? */
+static bool window_closed(const struct tcp_conn *c)
+{
+	return c->unsent && (int32_t)(c->snd_una + c->snd_wnd - tcp_txseg_of(c->unsent)->seq) <
+				    (int32_t)tcp_txseg_of(c->unsent)->len;
+}
+
 /* May the first unsent segment go, cut to what the window takes if need be?  RFC 9293 3.8.6.2.1: no
- * silly segments, but Nagle's rule is off: applications here write whole replies. */
+ * silly segments. */
 static bool window_allows(struct tcp_conn *c, struct rte_mbuf *m)
 {
 	struct tcp_txseg *seg = tcp_txseg_of(m);
@@ -407,8 +458,22 @@ static bool window_allows(struct tcp_conn *c, struct rte_mbuf *m)
 	return tcp_sendq_split(c, m, (uint16_t)room) == 0;
 }
 
+/* A short segment that waits for more to come: with a cork, or by Nagle's rule (RFC 9293 3.7.4).
+ * Neither waits without end: when nothing is in flight the persist timer sends it. */
+static bool short_waits(const struct tcp_conn *c, struct rte_mbuf *m)
+{
+	if (likely(tcp_txseg_of(m)->len >= c->mss) || (c->flags & (CF_PROBE | CF_FIN_QUEUED)))
+		return false;
+	if (tcp_txseg_of(m)->next)
+		return false; /* cut to what a window took */
+	const struct stream_options *o = c->stream ? c->stream->options : NULL;
+	return (tcp_cold(c)->flags & COLD_CORK) || (o && o->nagle && tcp_flight(c));
+}
+
 static void output_fresh(struct tcp_conn *c)
 {
+	uint32_t before = c->snd_nxt;
+
 	while (c->unsent) {
 		struct rte_mbuf *m = c->unsent;
 		uint32_t pipe = tcp_pipe(c);
@@ -418,39 +483,23 @@ static void output_fresh(struct tcp_conn *c)
 			continue;
 		}
 		if (!txseg_fit(c, m, false))
-			return;
+			break;
 		if (pipe && pipe + tcp_txseg_of(m)->len > c->cc.cwnd)
-			return;
-		if (!window_allows(c, m))
-			return;
-		if (c->flags & CF_PROBE)
+			break;
+		if (short_waits(c, m) || !window_allows(c, m))
+			break;
+		if ((c->flags & CF_PROBE) && window_closed(c))
 			counter_inc(CTR_TCP_ZERO_WINDOW_PROBES);
+		bool sent = txseg_send(c, m, false);
 		c->flags &= ~(uint32_t)CF_PROBE;
-		if (!txseg_send(c, m, false))
-			return;
+		if (!sent)
+			break;
 		c->unsent = tcp_txseg_of(m)->next;
 		if (!c->rto_at || (c->flags & CF_PERSIST))
 			tcp_timer_rto(c);
 	}
-}
-
-void tcp_send_probe(struct tcp_conn *c)
-{
-	struct rte_mbuf *fresh = c->unsent, *last = c->sendq;
-
-	if (fresh && txseg_fit(c, fresh, false) && window_allows(c, fresh)) {
-		if (txseg_send(c, fresh, false))
-			c->unsent = tcp_txseg_of(fresh)->next;
-		return;
-	}
-	while (last && tcp_txseg_of(last)->next != c->unsent)
-		last = tcp_txseg_of(last)->next;
-	for (; last && tcp_txseg_of(last)->len > c->mss; last = tcp_txseg_of(last)->next) {
-		if (!txseg_fit(c, last, true))
-			return;
-	}
-	if (last)
-		txseg_send(c, last, true);
+	if (c->snd_nxt != before)
+		tcp_timer_probe(c);
 }
 
 /* FIN without data: nothing was left to carry it, or it must go again. */
@@ -468,10 +517,32 @@ static void output_fin(struct tcp_conn *c)
 	c->flags |= CF_FIN_SENT;
 	c->flags &= ~(uint32_t)CF_FORCE_RETX;
 	c->snd_nxt = c->snd_end + 1;
+	c->last_send_us = c->stack->now_us;
 	segment_send(c, m, c->snd_end, RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG,
 		bytes_make(options, ts_put(c, options)));
 	if (!c->rto_at)
 		tcp_timer_rto(c);
+}
+
+void tcp_send_tail_probe(struct tcp_conn *c)
+{
+	struct rte_mbuf *fresh = c->unsent, *last = c->sendq;
+
+	if (fresh && txseg_fit(c, fresh, false) && window_allows(c, fresh)) {
+		if (txseg_send(c, fresh, false))
+			c->unsent = tcp_txseg_of(fresh)->next;
+		return;
+	}
+	while (last && tcp_txseg_of(last)->next != c->unsent)
+		last = tcp_txseg_of(last)->next;
+	for (; last && tcp_txseg_of(last)->len > c->mss; last = tcp_txseg_of(last)->next) {
+		if (!txseg_fit(c, last, true))
+			return;
+	}
+	if (last)
+		txseg_send(c, last, true);
+	else
+		output_fin(c);
 }
 
 static bool fin_due(const struct tcp_conn *c)
@@ -509,7 +580,8 @@ void tcp_output(struct tcp_conn *c)
 		bool ack = c->flags & CF_ACK_NOW;
 		output_data(c);
 		/* SACK blocks do not ride on data: a segment of their own says them. */
-		if ((c->flags & CF_ACK_NOW) || (ack && c->ooo) || tcp_window_update_due(c))
+		bool sack = c->ooo || c->dsack_due;
+		if ((c->flags & CF_ACK_NOW) || (ack && sack) || tcp_window_update_due(c))
 			tcp_send_ack(c);
 	}
 	tcp_timer_update(c);

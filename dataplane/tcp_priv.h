@@ -2,7 +2,8 @@
  * TCP inside the stack: the connection, its queues, and who calls whom:
  *
  *   tcp_in.c     segments by state (RFC 9293 3.10.7)   tcp_out.c   building and sending
- *   tcp_ack.c    what an ACK means: loss, recovery     tcp_sendq.c the retransmission queue
+ *   tcp_ack.c    what an ACK means                     tcp_sendq.c the retransmission queue
+ *   tcp_recovery.c losses, and those that were none    tcp_ecn.c   congestion marks
  *   tcp_reass.c  the receive queue                     tcp_timer.c timeouts
  *   tcp_tso.c    several segments in one frame
  *   tcp_listen.c listeners and passive opens           tcp_tw.c    TIME_WAIT
@@ -18,31 +19,37 @@
 #include "dataplane/tcp_cc.h"
 #include "dataplane/tcp_table.h"
 
-#define TCP_MSS_DEFAULT     536u              /* RFC 9293 3.7.1: IPv4 */
-#define TCP_MSS_DEFAULT6    1220u             /* RFC 9293 3.7.1: IPv6 */
-#define TCP_MSS_MIN         64u               /* chosen: a peer that asks for less gets this */
-#define TCP_RTO_INITIAL_US  (1 * US_PER_SEC)  /* RFC 6298 2.1 */
-#define TCP_RTO_MIN_US      (200 * US_PER_MS) /* chosen, as is common; RFC 6298 says 1 s */
-#define TCP_RTO_MAX_US      (60 * US_PER_SEC) /* RFC 6298 2.5 */
-#define TCP_DELACK_US       (40 * US_PER_MS)  /* chosen; RFC 9293: below 500 ms */
-#define TCP_PROBE_SLACK_US  (2 * US_PER_MS)   /* chosen: two ticks of the timer wheel */
-#define TCP_RETRIES_MAX     12                /* chosen: minutes; RFC 1122 R2: at least 100 s */
-#define TCP_RETRIES_ORPHAN  8                 /* chosen: nobody waits for the data any more */
-#define TCP_SYN_ACK_RETRIES 5                 /* chosen: about a minute */
+#define TCP_MSS_DEFAULT    536u              /* RFC 9293 3.7.1: IPv4 */
+#define TCP_MSS_DEFAULT6   1220u             /* RFC 9293 3.7.1: IPv6 */
+#define TCP_MSS_MIN        64u               /* chosen: a peer that asks for less gets this */
+#define TCP_RTO_INITIAL_US (1 * US_PER_SEC)  /* RFC 6298 2.1 */
+#define TCP_RTO_MIN_US     (200 * US_PER_MS) /* chosen, as is common; RFC 6298 says 1 s */
+#define TCP_RTO_MAX_US     (60 * US_PER_SEC) /* RFC 6298 2.5 */
+#define TCP_PROBE_ORPHAN_US                                                                        \
+	(20 * US_PER_SEC) /* chosen: of a closed window, nine times in TCP_LINGER_US */
+#define TCP_DELACK_US       (40 * US_PER_MS)   /* chosen; RFC 9293: below 500 ms */
+#define TCP_PROBE_SLACK_US  (2 * US_PER_MS)    /* chosen: two ticks of the timer wheel */
+#define TCP_PEER_DELACK_US  (200 * US_PER_MS)  /* chosen: the longest that is common */
+#define TCP_RETRIES_MAX     12                 /* chosen: minutes; RFC 1122 R2: at least 100 s */
+#define TCP_RETRIES_ORPHAN  8                  /* chosen: nobody waits for the data any more */
+#define TCP_STALLED_US      (900 * US_PER_SEC) /* chosen: the peer answers, but takes nothing */
+#define TCP_SYN_ACK_RETRIES 5                  /* chosen: about a minute */
 #define TCP_LINGER_US                                                                              \
 	(180 * US_PER_SEC) /* chosen: closed, and what is queued makes no progress                 \
 			    */
-#define TCP_FIN_WAIT_2_US      (60 * US_PER_SEC) /* chosen: closed, and the peer is not */
-#define TCP_TIME_WAIT_US       (60 * US_PER_SEC) /* chosen: 2 MSL of 30 s */
-#define TCP_TIME_WAIT_REUSE_US (1 * US_PER_SEC)  /* chosen: own ports, when none is left */
-#define TCP_CHALLENGE_US       (500 * US_PER_MS) /* chosen: one for each connection in this time */
-#define TCP_CHALLENGES         1000 /* chosen, as is common: challenge ACKs in a second */
-#define TCP_DUP_ACKS           3    /* RFC 5681 */
-#define TCP_WSCALE_MAX         14   /* RFC 7323 2.3 */
-#define TCP_SACK_BLOCKS        3
-#define TCP_TS_OCTETS          12  /* of a segment: the option and two NOPs (RFC 7323 A) */
-#define TCP_OOO_BUFFERS_MAX    192 /* chosen: out-of-order buffers of one connection */
-#define TCP_HEADERS_MAX        118 /* Ethernet 14, VLAN 4, IPv6 40, TCP 20, options 40 */
+#define TCP_FIN_WAIT_2_US         (60 * US_PER_SEC) /* chosen: closed, and the peer is not */
+#define TCP_TIME_WAIT_US          (60 * US_PER_SEC) /* chosen: 2 MSL of 30 s */
+#define TCP_TIME_WAIT_REUSE_US    (1 * US_PER_SEC)  /* chosen: own ports, when none is left */
+#define TCP_CHALLENGE_US          (500 * US_PER_MS) /* chosen: one for each connection in this time */
+#define TCP_KEEPALIVE_INTERVAL_US (75 * US_PER_SEC) /* chosen, as is common */
+#define TCP_KEEPALIVE_PROBES      9                 /* the same */
+#define TCP_CHALLENGES            1000 /* chosen, as is common: challenge ACKs in a second */
+#define TCP_DUP_ACKS              3    /* RFC 5681 */
+#define TCP_WSCALE_MAX            14   /* RFC 7323 2.3 */
+#define TCP_SACK_BLOCKS           3
+#define TCP_TS_OCTETS             12  /* of a segment: the option and two NOPs (RFC 7323 A) */
+#define TCP_OOO_BUFFERS_MAX       192 /* chosen: out-of-order buffers of one connection */
+#define TCP_HEADERS_MAX           118 /* Ethernet 14, VLAN 4, IPv6 40, TCP 20, options 40 */
 
 enum tcp_state {
 	TCP_CLOSED,
@@ -57,6 +64,7 @@ enum tcp_state {
 	TCP_STATE_N
 };
 
+/* By bits, up to 30: an int. */
 enum tcp_flag {
 	CF_ACK_NOW = 1 << 0,        /* an ACK goes out at the end of the lap */
 	CF_ACTIVE = 1 << 1,         /* opened by us */
@@ -85,6 +93,10 @@ enum tcp_flag {
 	CF_UNREACHABLE = 1 << 29,   /* ICMP said so, and nothing has been acknowledged since */
 	CF_MTU_BELOW = 1 << 30,     /* mss is less than the ends would take */
 	CF_SYN_DUE = 1 << 19, /* SYN goes out in the next flush; life_at is still an interval */
+	CF_ECN = 1 << 25,     /* both ends know of congestion marks (RFC 3168) */
+	CF_ECE = 1 << 26,     /* a mark came: ACKs say so until the peer answers with CWR */
+	CF_CWR_DUE = 1 << 27, /* the window was reduced: the next new data says so */
+	CF_CWR = 1 << 28,     /* reduced without a loss under repair, until `recover` */
 };
 
 /* One TCP connection.  Line 0 and 1: looking up, receiving.  Line 2 and 3: sending.  Then timers
@@ -98,7 +110,8 @@ struct tcp_conn {
 	uint8_t port;
 	uint8_t rcv_wscale, snd_wscale;
 	uint8_t segs_unacked;  /* data segments since our last ACK */
-	bool in_table;         /* not any more when TIME_WAIT has taken over */
+	bool in_table : 1;     /* not any more when TIME_WAIT has taken over */
+	bool dsack_due : 1;    /* octets came twice: the next ACK says so (RFC 2883) */
 	uint16_t ts_recent_at; /* when, in units of TCP_TS_AGE_SHIFT */
 	uint32_t rcv_nxt;
 	uint32_t rcv_adv; /* right edge we have advertised; never moves left */
@@ -143,11 +156,11 @@ struct tcp_conn {
 	};
 	uint64_t last_send_us;
 	uint32_t srtt_us, rttvar_us, iss, snd_wnd_max;
-	uint32_t rack_end;     /* its right edge */
-	uint32_t rack_rtt_us;  /* and how long it took */
-	uint32_t challenge_ms; /* stack milliseconds of the last challenge ACK */
-	uint32_t retransmits;
-	struct list pending; /* SYN_RCVD: the backlog; later: those that wait for the pool */
+	uint32_t rack_end;    /* its right edge */
+	uint32_t rack_rtt_us; /* and how long it took */
+	uint32_t heard_ms;    /* stack milliseconds of the last acceptable segment */
+	uint32_t min_rtt_us;  /* RFC 8985; 0: none was measured */
+	struct list pending;  /* SYN_RCVD: the backlog; later: those that wait for the pool */
 };
 static_assert(offsetof(struct tcp_conn, stack) == 64, "receiving is lines 0 and 1");
 static_assert(offsetof(struct tcp_conn, sendq) == 128, "sending starts line 2");
@@ -168,13 +181,14 @@ struct tcp_cold {
 	uint32_t undo_ts;       /* our clock when the first segment went again (RFC 3522) */
 	uint32_t undo_retrans;  /* segments sent again that no D-SACK has told of */
 	struct tcp_range dsack; /* came twice: to be told once; empty: none (RFC 2883) */
-	uint32_t min_rtt_us;    /* RFC 8985 */
 	uint32_t fack;          /* right edge of all that is known to have arrived */
 	uint32_t tlp_end;       /* snd_nxt when the probe was sent */
 	uint32_t reo_round;     /* a D-SACK widens the reordering window once until then */
 	uint8_t reo_mult;       /* quarters of min_rtt_us, beyond the first */
 	uint8_t reo_persist;    /* recoveries for which it stays */
-	uint16_t flags;         /* enum tcp_cold_flag */
+	uint8_t flags;          /* enum tcp_cold_flag */
+	uint8_t silent;         /* timeouts in a row after which nothing was heard */
+	uint32_t stalled_ms;    /* nothing was acknowledged since then; 0: not so */
 	/* path MTU, as octets of payload */
 	uint16_t mss_max;   /* what both ends and our link take */
 	uint16_t mss_high;  /* does not pass, as far as is known; beyond mss_max: nothing known */
@@ -183,10 +197,12 @@ struct tcp_cold {
 };
 static_assert(sizeof(struct tcp_cold) <= 64, "with the TCB at most 448 octets");
 
-/* What only who looks on wants to know; the third array. */
+/* What hardly anybody but who looks on wants to know; the third array. */
 struct tcp_note {
 	uint32_t began_s; /* when the connection was made, in seconds of the stack's clock */
 	uint16_t in_wraps, out_wraps; /* times that rcv_nxt and snd_una went through 0 */
+	uint32_t retransmits;
+	uint32_t challenge_ms; /* stack milliseconds of the last challenge ACK */
 };
 
 /* All that an idle connection takes; the table doubles its slots at 3/4, so there are up to 8/3. */
@@ -199,6 +215,7 @@ enum tcp_cold_flag {
 	COLD_REORDERING = 1,  /* segments have overtaken each other on this path */
 	COLD_TLP_RETRANS = 2, /* the probe was a segment sent again */
 	COLD_BLACK_HOLE = 4,  /* full segments have timed out, smaller ones were tried */
+	COLD_CORK = 8,        /* the application has more: no short segment yet */
 };
 
 /* A segment of the retransmission queue, in the private area of its mbuf.  The driver may hold the
@@ -239,6 +256,7 @@ struct tcp_segment {
 	uint16_t window;
 	uint8_t flags; /* RTE_TCP_*_FLAG */
 	uint8_t port;
+	uint8_t ecn; /* codepoint of its packet */
 	struct tcp_options opt;
 };
 
@@ -251,6 +269,7 @@ enum tcp_syn_flag {
 	TCP_SYN_TS = 4,
 	TCP_SYN_TWICE = 8,       /* the SYN came again, and was answered: no RTT sample (Karn) */
 	TCP_SYN_CHALLENGED = 16, /* since the last answer */
+	TCP_SYN_ECN = 32,
 };
 
 /* A half-open passive connection. */
@@ -392,6 +411,59 @@ void tcp_reorder_timeout(struct tcp_conn *c);
 void tcp_rtt_sample(struct tcp_conn *c, uint64_t rtt_us);
 uint32_t tcp_pipe(const struct tcp_conn *c);
 
+/* What an ACK told. */
+struct tcp_acked {
+	uint32_t bytes;        /* octets of payload newly acknowledged in sequence */
+	bool overtook;         /* a segment sent only once came behind ones sent later */
+	uint64_t sent_us;      /* of the youngest segment sent only once; 0: none */
+	uint64_t resent_us;    /* of the oldest last transmission of others; 0: none */
+	uint64_t delivered_us; /* of the youngest transmission known to have arrived */
+	uint32_t delivered_end;
+	uint32_t rack_rtt_us; /* of the segment looked at last (RFC 8985 6.2 step 2) */
+	uint16_t probe_len;   /* a segment tried for its size has arrived: its octets */
+};
+
+/* tcp_recovery.c */
+/* Is cwnd being reduced, by PRR? */
+static inline bool tcp_reducing(const struct tcp_conn *c)
+{
+	return c->flags & (CF_RECOVERY | CF_CWR);
+}
+/* A loss was found: delivered octets by the ACK that told of it. */
+void tcp_recovery_enter(struct tcp_conn *c, uint32_t delivered);
+/* All that was in flight then is acknowledged. */
+void tcp_recovery_leave(struct tcp_conn *c);
+/* Congestion without a loss to repair: a mark, or a loss that was repaired unseen. */
+void tcp_cwr_enter(struct tcp_conn *c, uint32_t delivered);
+/* An ACK while the window is being reduced.  safe: it moved snd_una and told of no further loss. */
+void tcp_prr_ack(struct tcp_conn *c, uint32_t delivered, bool safe);
+/* The retransmission timer expired, for the first time; before the window is cut. */
+void tcp_undo_begin(struct tcp_conn *c);
+/* A segment was sent again. */
+void tcp_undo_resent(struct tcp_conn *c);
+/* Was the reduction a mistake, says the echo of this ACK (RFC 3522)?  Then it is undone. */
+bool tcp_undo_by_echo(
+	struct tcp_conn *c, const struct tcp_segment *seg, const struct tcp_acked *acked);
+/* What a D-SACK tells.  Returns whether the segment has one. */
+bool tcp_dsack_input(struct tcp_conn *c, const struct tcp_segment *seg);
+/* What became of a tail loss probe (RFC 8985 7.4). */
+void tcp_probe_outcome(struct tcp_conn *c, const struct tcp_segment *seg, bool dsack);
+/* How long a segment may be overtaken before it counts as lost (RFC 8985 6.2), us. */
+uint32_t tcp_reorder_window_us(const struct tcp_conn *c);
+
+/* tcp_ecn.c: congestion marks (RFC 3168) */
+/* Flags of a SYN or an answer to one; and what an answer agrees on. */
+uint8_t tcp_ecn_syn_flags(const struct tcp_conn *c);
+void tcp_ecn_answered(struct tcp_conn *c, const struct tcp_segment *seg);
+/* Does a SYN offer it, and do we take it? */
+bool tcp_ecn_offered(const struct stack *st, const struct tcp_segment *seg);
+/* An acceptable segment came: marks. */
+void tcp_ecn_input(struct tcp_conn *c, const struct tcp_segment *seg);
+/* The peer tells of marks. */
+void tcp_ecn_echo(struct tcp_conn *c, uint32_t delivered);
+/* Codepoint of a data segment; its flags are completed. */
+uint8_t tcp_ecn_data(struct tcp_conn *c, bool again, uint8_t *flags);
+
 /* tcp_sendq.c */
 static inline struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m)
 {
@@ -401,15 +473,6 @@ static inline struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m)
 size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data);
 /* Cut a segment of the queue after len octets.  Returns 0 or -ENOBUFS. */
 int tcp_sendq_split(struct tcp_conn *c, struct rte_mbuf *m, uint16_t len) WARN_UNUSED;
-/* What an ACK told. */
-struct tcp_acked {
-	uint32_t bytes;        /* octets of payload newly acknowledged in sequence */
-	uint64_t sent_us;      /* of the youngest segment sent only once; 0: none */
-	uint64_t resent_us;    /* of the oldest last transmission of others; 0: none */
-	uint64_t delivered_us; /* of the youngest transmission known to have arrived */
-	uint32_t delivered_end;
-	uint16_t probe_len; /* a segment tried for its size has arrived: its octets */
-};
 void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked);
 /* Mark what the blocks cover; returns octets newly covered. */
 uint32_t tcp_sendq_sack(struct tcp_conn *c, const struct tcp_options *opt, struct tcp_acked *acked);
@@ -422,6 +485,8 @@ void tcp_sendq_mark_head_lost(struct tcp_conn *c);
 void tcp_sendq_mark_longer_lost(struct tcp_conn *c, uint16_t len);
 /* Timeout: all that is in flight counts as lost. */
 void tcp_sendq_mark_all_lost(struct tcp_conn *c);
+/* Nothing was lost, after all. */
+void tcp_sendq_mark_none_lost(struct tcp_conn *c);
 struct rte_mbuf *tcp_sendq_first_lost(const struct tcp_conn *c);
 void tcp_sendq_free(struct tcp_conn *c);
 
@@ -430,7 +495,10 @@ void tcp_sendq_free(struct tcp_conn *c);
 void tcp_reass_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len);
 /* Give unread data to the application. */
 void tcp_reass_deliver(struct tcp_conn *c);
-unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range blocks[TCP_SACK_BLOCKS]);
+/* What is held out of order, as at most room blocks; returns how many. */
+unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range *blocks, unsigned room);
+/* Octets came again: the next ACK tells. */
+void tcp_reass_twice(struct tcp_conn *c, uint32_t start, uint32_t end);
 void tcp_reass_free(struct tcp_conn *c);
 /* For want of memory: the peer sends it again. */
 void tcp_reass_drop_ooo(struct tcp_conn *c);
@@ -441,12 +509,14 @@ uint32_t tcp_reass_space(const struct tcp_conn *c);
 /* All that may be sent now: retransmissions, data, FIN, or an ACK. */
 void tcp_output(struct tcp_conn *c);
 /* Tail loss probe: new data if there is some, else the last segment again (RFC 8985 7.3). */
-void tcp_send_probe(struct tcp_conn *c);
+void tcp_send_tail_probe(struct tcp_conn *c);
 void tcp_send_syn(struct tcp_conn *c); /* SYN or SYN-ACK, by state */
 void tcp_send_ack(struct tcp_conn *c);
 void tcp_send_challenge(struct tcp_conn *c);
 /* Has the stack a challenge ACK left? */
 bool tcp_challenge_allowed(struct stack *st);
+/* An octet before the window, without data. */
+void tcp_send_keepalive(struct tcp_conn *c);
 void tcp_send_rst(struct tcp_conn *c);
 /* RFC 9293 3.10.7.1: in answer to a segment that belongs to nothing. */
 void tcp_reply_rst(struct stack *st, const struct tcp_segment *seg);
@@ -471,6 +541,8 @@ void tcp_ack_delay(struct tcp_conn *c);
 /* Restart or stop the retransmission timer by what is in flight. */
 void tcp_timer_rto(struct tcp_conn *c);
 void tcp_timer_persist(struct tcp_conn *c);
+/* New data was sent: a tail loss probe waits for it as well. */
+void tcp_timer_probe(struct tcp_conn *c);
 /* Let the timer stand at the earliest deadline. */
 void tcp_timer_update(struct tcp_conn *c);
 

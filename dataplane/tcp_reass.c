@@ -190,6 +190,24 @@ static bool ooo_make_room(struct tcp_conn *c, const struct rte_mbuf *m)
 	return c->ooo_count < TCP_OOO_BUFFERS_MAX && may_hold(c, m);
 }
 
+/* What of m is there already: the first part of it that is in one piece.  from: where to look. */
+static void ooo_twice(struct tcp_conn *c, const struct rte_mbuf *from, const struct rte_mbuf *m)
+{
+	struct tcp_range r = {0, 0};
+
+	for (; from && seq_lt(rx_seq(from), rx_end(m)); from = from->next) {
+		uint32_t start = seq_max(rx_seq(from), rx_seq(m));
+		uint32_t end = seq_lt(rx_end(m), rx_end(from)) ? rx_end(m) : rx_end(from);
+		if (r.start == r.end)
+			r = (struct tcp_range){start, end};
+		else if (start == r.end)
+			r.end = end;
+		else
+			break;
+	}
+	tcp_reass_twice(c, r.start, r.end);
+}
+
 /* Sorted and without overlaps: of octets that came twice, those that came first stay, unless the
  * new segment covers a whole old one. */
 static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq)
@@ -204,6 +222,7 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq)
 		before = *at;
 		at = &before->next;
 	}
+	ooo_twice(c, before && seq_lt(seq, rx_end(before)) ? before : *at, m);
 	if (before && seq_lt(seq, rx_end(before))) {
 		if (seq_le(rx_end(m), rx_end(before))) {
 			rte_pktmbuf_free(m);
@@ -256,6 +275,7 @@ void tcp_reass_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint3
 
 	if (seq_lt(seq, c->rcv_nxt)) {
 		uint32_t old = MIN(c->rcv_nxt - seq, len);
+		tcp_reass_twice(c, seq, seq + old);
 		rte_pktmbuf_adj(m, (uint16_t)old);
 		seq += old;
 		len -= old;
@@ -278,9 +298,17 @@ void tcp_reass_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint3
 		ooo_drain(c);
 }
 
+void tcp_reass_twice(struct tcp_conn *c, uint32_t start, uint32_t end)
+{
+	if (!(c->flags & CF_SACK) || start == end)
+		return;
+	tcp_cold(c)->dsack = (struct tcp_range){start, end};
+	c->dsack_due = true;
+}
+
 /* Add a block; the one with the newest arrival goes first (RFC 2018 4). */
-static unsigned sack_add(
-	const struct tcp_conn *c, struct tcp_range *blocks, unsigned n, struct tcp_range r)
+static unsigned sack_add(const struct tcp_conn *c, struct tcp_range *blocks, unsigned n,
+	unsigned room, struct tcp_range r)
 {
 	bool newest = seq_le(r.start, c->ooo_last) && seq_lt(c->ooo_last, r.end);
 
@@ -289,12 +317,12 @@ static unsigned sack_add(
 		blocks[0] = r;
 		r = first;
 	}
-	if (n < TCP_SACK_BLOCKS)
+	if (n < room)
 		blocks[n++] = r;
 	return n;
 }
 
-unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range blocks[TCP_SACK_BLOCKS])
+unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range *blocks, unsigned room)
 {
 	/* A FIN that came too early counts as an octet: it shows the peer that its tail is lost. */
 	bool fin = (c->flags & CF_FIN_SEEN) && seq_lt(c->rcv_nxt, c->rcv_fin);
@@ -308,10 +336,10 @@ unsigned tcp_reass_sack(const struct tcp_conn *c, struct tcp_range blocks[TCP_SA
 			r.end++;
 			fin = false;
 		}
-		n = sack_add(c, blocks, n, r);
+		n = sack_add(c, blocks, n, room, r);
 	}
 	if (fin)
-		n = sack_add(c, blocks, n, (struct tcp_range){c->rcv_fin, c->rcv_fin + 1});
+		n = sack_add(c, blocks, n, room, (struct tcp_range){c->rcv_fin, c->rcv_fin + 1});
 	return n;
 }
 

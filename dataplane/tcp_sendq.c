@@ -122,12 +122,15 @@ static void seg_delivered(
 		acked->probe_len = seg->len;
 	if (!(seg->flags & TXS_RETX)) {
 		acked->sent_us = MAX(acked->sent_us, seg->sent_us);
+		/* RFC 8985 6.2 step 3 */
+		acked->overtook |= c->sacked_segs && seq_lt(seg->seq + seg->len, tcp_cold(c)->fack);
 	} else {
 		acked->resent_us =
 			acked->resent_us ? MIN(acked->resent_us, seg->sent_us) : seg->sent_us;
 		if (c->stack->now_us - seg->sent_us < c->srtt_us / 4 * 3)
 			return; /* more likely the original has arrived */
 	}
+	acked->rack_rtt_us = (uint32_t)MIN(c->stack->now_us - seg->sent_us, TCP_RTO_MAX_US);
 	if (seg->sent_us >= acked->delivered_us) {
 		acked->delivered_us = seg->sent_us;
 		acked->delivered_end = seg->seq + seg->len;
@@ -192,6 +195,8 @@ uint32_t tcp_sendq_sack(struct tcp_conn *c, const struct tcp_options *opt, struc
 		seg_delivered(c, seg, acked);
 		seg_unmark(c, seg);
 		seg->flags |= TXS_SACKED;
+		if (!c->sacked_segs || seq_lt(tcp_cold(c)->fack, seg->seq + seg->len))
+			tcp_cold(c)->fack = seg->seq + seg->len;
 		c->sacked += seg->len;
 		c->sacked_segs++;
 		fresh += seg->len;
@@ -209,10 +214,13 @@ static bool overtaken(const struct tcp_conn *c, const struct tcp_txseg *seg)
 uint64_t tcp_sendq_mark_lost(struct tcp_conn *c)
 {
 	unsigned above = c->sacked_segs;
-	uint64_t wait_us = c->rack_rtt_us + c->srtt_us / 4 + 1, next = 0;
+	uint64_t next = 0;
 
 	if (!above && !(c->flags & (CF_RECOVERY | CF_LOSS)))
 		return 0;
+	uint64_t wait_us = c->rack_rtt_us + tcp_reorder_window_us(c);
+	/* RFC 6675 until reordering was seen, then time alone decides (RFC 8985 3.3.2) */
+	bool by_number = !(tcp_cold(c)->flags & COLD_REORDERING);
 	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent; m = tcp_txseg_of(m)->next) {
 		struct tcp_txseg *seg = tcp_txseg_of(m);
 		if (seg->flags & TXS_SACKED) {
@@ -222,7 +230,7 @@ uint64_t tcp_sendq_mark_lost(struct tcp_conn *c)
 		if (seg->flags & TXS_LOST)
 			continue;
 		bool late = overtaken(c, seg);
-		if ((above >= TCP_DUP_ACKS && !(seg->flags & TXS_RETX)) ||
+		if ((by_number && above >= TCP_DUP_ACKS && !(seg->flags & TXS_RETX)) ||
 			(late && seg->sent_us + wait_us <= c->stack->now_us))
 			seg_mark_lost(c, seg);
 		else if (late && (!next || seg->sent_us + wait_us < next))
@@ -259,6 +267,13 @@ void tcp_sendq_mark_all_lost(struct tcp_conn *c)
 			seg_unmark(c, tcp_txseg_of(m));
 		seg_mark_lost(c, tcp_txseg_of(m));
 	}
+}
+
+void tcp_sendq_mark_none_lost(struct tcp_conn *c)
+{
+	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent; m = tcp_txseg_of(m)->next)
+		tcp_txseg_of(m)->flags &= (uint8_t)~TXS_LOST;
+	c->lost = 0;
 }
 
 struct rte_mbuf *tcp_sendq_first_lost(const struct tcp_conn *c)

@@ -81,6 +81,24 @@ static void tcp_stream_notify(struct stream *s)
 		c->flags |= CF_WANT_WRITE;
 }
 
+void stream_cork(struct stream *s, bool on)
+{
+	struct tcp_conn *c = conn_of(s);
+
+	if (!c || on == !!(tcp_cold(c)->flags & COLD_CORK))
+		return;
+	tcp_cold(c)->flags ^= COLD_CORK;
+	tcp_conn_dirty(c);
+}
+
+void stream_options_changed(struct stream *s)
+{
+	struct tcp_conn *c = conn_of(s);
+
+	if (c)
+		tcp_conn_dirty(c);
+}
+
 static void tcp_stream_resume(struct stream *s)
 {
 	struct tcp_conn *c = conn_of(s);
@@ -119,6 +137,9 @@ static void tcp_stream_close(struct stream *s)
 
 	if (!c)
 		return;
+	uint64_t linger_us = TCP_LINGER_US;
+	if (s->options && s->options->user_timeout_us)
+		linger_us = MIN(linger_us, s->options->user_timeout_us);
 	s->id.generation = 0;
 	c->stream = NULL;
 	if (c->state == TCP_SYN_SENT) {
@@ -127,7 +148,7 @@ static void tcp_stream_close(struct stream *s)
 	}
 	c->flags |= CF_ORPHAN;
 	c->flags &= ~(uint32_t)(CF_RX_STOPPED | CF_RESUMED | CF_TELL_WRITABLE);
-	c->life_at = c->stack->now_us + TCP_LINGER_US;
+	c->life_at = c->stack->now_us + linger_us;
 	tcp_reass_free(c);
 	fin_queue(c);
 	tcp_conn_dirty(c);

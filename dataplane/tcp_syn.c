@@ -247,6 +247,8 @@ void tcp_syn_fill(const struct stack *st, const struct tcp_segment *seg, struct 
 	*e_r = (struct tcp_syn){
 		.key = seg->key, .irs = seg->seq, .window = seg->window, .port = seg->port};
 	entry_options(st, &seg->opt, e_r);
+	if (tcp_ecn_offered(st, seg))
+		e_r->flags |= TCP_SYN_ECN;
 }
 
 bool tcp_syn_open(struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor)
@@ -314,6 +316,8 @@ struct tcp_conn *tcp_syn_conn(struct stack *st, const struct tcp_syn *e, struct 
 	c->retries = e->repeats;
 	if (e->flags & TCP_SYN_TWICE)
 		c->retries++;
+	if (e->flags & TCP_SYN_ECN)
+		c->flags |= CF_ECN;
 	tcp_conn_options(c, &opt);
 	tcp_conn_set_state(c, TCP_SYN_RCVD);
 	return c;

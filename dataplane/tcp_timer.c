@@ -12,15 +12,21 @@ uint64_t tcp_rto_us(const struct tcp_conn *c)
 		/* the minimum is over the RTT: so long may an ACK be delayed at the other end */
 		rto = c->srtt_us + MAX(4ull * c->rttvar_us, TCP_RTO_MIN_US);
 	rto <<= MIN(c->backoff, (uint8_t)10);
+	/* who has closed does not wait for a window as long as who has not: more than a few probes
+	 * must fit into that time */
+	if ((c->flags & CF_ORPHAN) && c->snd_wnd == 0)
+		rto = MIN(rto, TCP_PROBE_ORPHAN_US);
 	return MIN(rto, TCP_RTO_MAX_US);
 }
 
 /* RFC 8985 7.2: a probe instead of a timeout, while nothing says that something is lost. */
 static bool probe_useful(const struct tcp_conn *c)
 {
+	bool something = (c->sendq && c->sendq != c->unsent) || (c->flags & CF_FIN_SENT);
+
 	return (c->flags & CF_SACK) && !(c->flags & (CF_RECOVERY | CF_LOSS | CF_TLP_SENT)) &&
-	       c->state >= TCP_ESTABLISHED && c->srtt_us && c->sendq && c->sendq != c->unsent &&
-	       !c->lost && !c->sacked_segs && c->snd_wnd;
+	       c->state >= TCP_ESTABLISHED && c->srtt_us && something && !c->lost &&
+	       !c->sacked_segs && c->snd_wnd;
 }
 
 /* A single segment may wait for the peer's delayed ACK. */
@@ -28,26 +34,52 @@ static uint64_t probe_us(const struct tcp_conn *c)
 {
 	uint64_t us = 2ull * c->srtt_us + TCP_PROBE_SLACK_US;
 
-	return tcp_flight(c) <= c->mss ? us + 2 * TCP_DELACK_US : us;
+	return tcp_flight(c) <= c->mss ? us + TCP_PEER_DELACK_US : us;
+}
+
+/* The application's limit for octets that are not acknowledged, us; 0: none. */
+static uint64_t user_timeout_us(const struct tcp_conn *c)
+{
+	return c->stream && c->stream->options ? c->stream->options->user_timeout_us : 0;
+}
+
+/* The next timeout is not behind the application's limit. */
+static void patience_bounds(struct tcp_conn *c)
+{
+	uint64_t limit = c->backoff ? user_timeout_us(c) : 0;
+
+	if (!limit || !c->rto_at || !tcp_cold(c)->stalled_ms)
+		return;
+	uint32_t waited_ms = stack_ms(c->stack) - tcp_cold(c)->stalled_ms;
+	uint64_t left = limit - MIN((uint64_t)waited_ms * US_PER_MS, limit);
+	c->rto_at = MIN(c->rto_at, c->stack->now_us + MAX(left, (uint64_t)US_PER_MS));
 }
 
 void tcp_timer_rto(struct tcp_conn *c)
 {
 	c->flags &= ~(uint32_t)(CF_PERSIST | CF_TLP | CF_REORDER);
 	c->rto_at = tcp_flight(c) ? c->stack->now_us + tcp_rto_us(c) : 0;
+	patience_bounds(c);
 	if (!c->rto_at || !probe_useful(c))
 		return;
-	uint64_t at = c->stack->now_us + probe_us(c);
-	if (at < c->rto_at) {
-		c->rto_at = at;
-		c->flags |= CF_TLP;
-	}
+	c->rto_at = MIN(c->rto_at, c->stack->now_us + probe_us(c));
+	c->flags |= CF_TLP;
+}
+
+/* The oldest segment does not wait longer than its own timeout, however much is sent behind it. */
+void tcp_timer_probe(struct tcp_conn *c)
+{
+	if (!(c->flags & CF_TLP) || !c->sendq || !probe_useful(c))
+		return;
+	uint64_t latest = tcp_txseg_of(c->sendq)->sent_us + tcp_rto_us(c);
+	c->rto_at = MAX(MIN(c->stack->now_us + probe_us(c), latest), c->stack->now_us + 1);
 }
 
 void tcp_timer_persist(struct tcp_conn *c)
 {
 	c->flags = (c->flags & ~(uint32_t)(CF_TLP | CF_REORDER)) | CF_PERSIST;
 	c->rto_at = c->stack->now_us + tcp_rto_us(c);
+	patience_bounds(c);
 }
 
 /* In microseconds. */
@@ -66,6 +98,22 @@ void tcp_ack_delay(struct tcp_conn *c)
 	c->delack_ms = at ? at : 1;
 }
 
+/* When to ask whether the peer is still there, us; UINT64_MAX: never.  retries counts probes while
+ * nothing is in flight. */
+static uint64_t keepalive_at(const struct tcp_conn *c)
+{
+	const struct stream_options *o = c->stream ? c->stream->options : NULL;
+	bool synchronized = c->state >= TCP_ESTABLISHED;
+
+	if (!o || !o->keepalive_us || !synchronized || tcp_flight(c) || c->unsent)
+		return UINT64_MAX;
+	uint64_t interval =
+		o->keepalive_interval_us ? o->keepalive_interval_us : TCP_KEEPALIVE_INTERVAL_US;
+	uint32_t quiet_ms = stack_ms(c->stack) - c->heard_ms;
+	uint64_t heard_us = c->stack->now_us - (uint64_t)quiet_ms * US_PER_MS;
+	return heard_us + o->keepalive_us + c->retries * interval;
+}
+
 void tcp_timer_update(struct tcp_conn *c)
 {
 	uint64_t at = UINT64_MAX;
@@ -76,6 +124,7 @@ void tcp_timer_update(struct tcp_conn *c)
 		at = MIN(at, delack_at(c));
 	if (c->life_at)
 		at = MIN(at, c->life_at);
+	at = MIN(at, keepalive_at(c));
 	if (at == UINT64_MAX)
 		timer_cancel(c->stack->env.wheel, &c->timer);
 	else if (!timer_armed(&c->timer) || at < c->timer.at_us)
@@ -102,13 +151,51 @@ static void handshake_timeout(struct tcp_conn *c)
 	tcp_timer_rto(c);
 }
 
+static void window_collapse(struct tcp_conn *c)
+{
+	bool first = !(c->flags & CF_LOSS) || c->backoff == 0;
+
+	if (!(c->flags & (CF_RECOVERY | CF_LOSS | CF_CWR)))
+		tcp_undo_begin(c);
+	if (c->flags & CF_ECN)
+		c->flags |= CF_CWR_DUE;
+	tcp_cc_timeout(&c->cc, tcp_flight(c), first);
+}
+
+/* A timeout expired and nothing was acknowledged.  Returns false when it has been so for too long,
+ * whatever the peer says: the application's limit, or ours. */
+static bool patience_left(struct tcp_conn *c)
+{
+	struct tcp_cold *cold = tcp_cold(c);
+	uint64_t limit = user_timeout_us(c);
+	uint32_t now = stack_ms(c->stack);
+
+	if (!cold->stalled_ms) /* since the segment left whose timeout this is */
+		cold->stalled_ms = MAX(now - (uint32_t)(tcp_rto_us(c) / US_PER_MS), 1u);
+	if (!limit) /* a closed window may stay so for ever (RFC 9293 MUST-37) */
+		limit = c->snd_wnd ? TCP_STALLED_US : UINT64_MAX;
+	return (uint64_t)(now - cold->stalled_ms) * US_PER_MS < limit;
+}
+
+/* A peer that still says something may be short of memory: it is not taken for dead. */
+static void silence_count(struct tcp_conn *c)
+{
+	struct tcp_cold *cold = tcp_cold(c);
+	uint32_t sent_ms = (uint32_t)(c->last_send_us / US_PER_MS);
+
+	if (!seq_lt(c->heard_ms, sent_ms))
+		cold->silent = 0;
+	else if (cold->silent < UINT8_MAX)
+		cold->silent++;
+}
+
 static void retransmit_timeout(struct tcp_conn *c)
 {
 	unsigned max = c->flags & CF_ORPHAN ? TCP_RETRIES_ORPHAN : TCP_RETRIES_MAX;
-	bool first = !(c->flags & CF_LOSS) || c->backoff == 0;
 
 	counter_inc(CTR_TCP_RTO_EXPIRED);
-	if (c->retries >= max) {
+	silence_count(c);
+	if (!patience_left(c) || tcp_cold(c)->silent > max) {
 		tcp_send_rst(c);
 		tcp_conn_end(c, c->flags & CF_UNREACHABLE ? STREAM_UNREACHABLE : STREAM_TIMEOUT);
 		return;
@@ -117,11 +204,12 @@ static void retransmit_timeout(struct tcp_conn *c)
 	if (c->snd_wnd == 0)
 		counter_inc(CTR_TCP_ZERO_WINDOW_PROBES);
 	else
-		tcp_cc_timeout(&c->cc, tcp_flight(c), first);
+		window_collapse(c);
 	tcp_sendq_mark_all_lost(c);
 	c->recover = c->snd_nxt;
 	c->dup_acks = 0;
-	c->flags = (c->flags & ~(uint32_t)CF_RECOVERY) | CF_LOSS | CF_FORCE_RETX;
+	c->flags = (c->flags & ~(uint32_t)(CF_RECOVERY | CF_CWR | CF_TLP_SENT)) | CF_LOSS |
+		   CF_FORCE_RETX;
 	backoff_more(c);
 	tcp_timer_rto(c);
 	tcp_conn_dirty(c);
@@ -129,7 +217,7 @@ static void retransmit_timeout(struct tcp_conn *c)
 
 static void persist_timeout(struct tcp_conn *c)
 {
-	if (c->retries >= TCP_RETRIES_MAX) {
+	if (!patience_left(c) || c->retries >= TCP_RETRIES_MAX) {
 		tcp_send_rst(c);
 		tcp_conn_end(c, STREAM_TIMEOUT);
 		return;
@@ -142,15 +230,19 @@ static void persist_timeout(struct tcp_conn *c)
 
 static void probe_timeout(struct tcp_conn *c)
 {
-	uint64_t quiet_us = probe_us(c);
+	struct tcp_cold *cold = tcp_cold(c);
+	uint32_t before = c->snd_nxt;
 
-	/* what was sent since then deserves its time as well */
-	if (c->stack->now_us - c->last_send_us < quiet_us) {
-		c->rto_at = c->last_send_us + quiet_us;
+	if (!probe_useful(c)) { /* SACK has told something meanwhile */
+		tcp_timer_rto(c);
 		return;
 	}
 	c->flags |= CF_TLP_SENT;
-	tcp_send_probe(c);
+	tcp_send_tail_probe(c);
+	cold->tlp_end = c->snd_nxt;
+	cold->flags &= (uint8_t)~COLD_TLP_RETRANS;
+	if (c->snd_nxt == before)
+		cold->flags |= COLD_TLP_RETRANS;
 	tcp_timer_rto(c);
 }
 
@@ -167,6 +259,22 @@ static void rto_expired(struct tcp_conn *c)
 		probe_timeout(c);
 	else if (tcp_flight(c))
 		retransmit_timeout(c);
+}
+
+/* RFC 9293 3.8.4: an octet before the window makes the peer say where it is. */
+static void keepalive_timeout(struct tcp_conn *c)
+{
+	const struct stream_options *o = c->stream->options;
+	unsigned max = o->keepalive_probes ? o->keepalive_probes : TCP_KEEPALIVE_PROBES;
+
+	if (c->retries >= max) {
+		tcp_send_rst(c);
+		tcp_conn_end(c, STREAM_TIMEOUT);
+		return;
+	}
+	c->retries++;
+	counter_inc(CTR_TCP_KEEPALIVE_PROBES);
+	tcp_send_keepalive(c);
 }
 
 void tcp_timer_fire(struct timer *t, uint64_t now_us)
@@ -187,6 +295,8 @@ void tcp_timer_fire(struct timer *t, uint64_t now_us)
 	}
 	if (c->rto_at && c->rto_at <= now_us)
 		rto_expired(c);
+	else if (keepalive_at(c) <= now_us)
+		keepalive_timeout(c);
 	if (c->state != TCP_CLOSED)
 		tcp_timer_update(c);
 }

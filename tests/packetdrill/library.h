@@ -36,6 +36,7 @@ struct pd_profile {
 	bool has_local;
 	bool merge;        /* segments of one lap leave as one, as a port with TSO shows them */
 	bool close_resets; /* close with unread data resets */
+	bool nagle;        /* unless TCP_NODELAY says no */
 	struct stack_tcp_conf tcp;
 };
 
@@ -71,6 +72,7 @@ struct pd_socket {
 	uint8_t *want;
 	size_t want_n, got;
 	bool peek;
+	struct stream_options stream_options;
 	struct pd_option options[PD_OPTIONS_MAX];
 	unsigned options_n;
 	struct pd_watch watches[PD_WATCHES_MAX]; /* of an epoll */
@@ -133,6 +135,8 @@ const struct tcp_conn *pd_socket_conn(const struct pd_socket *s);
 bool pd_socket_readable(void *socket);
 bool pd_socket_writable(struct pd_socket *s);
 void pd_socket_release(struct pd_socket *s);
+/* What of the socket's options is the stream's. */
+void pd_options_apply(struct pd_socket *s);
 int pd_option_get(const struct pd_socket *s, int level, int name, int otherwise);
 void pd_socket_calls(struct runner_calls *c);
 /* option.c */

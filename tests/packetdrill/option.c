@@ -62,13 +62,45 @@ static int option_put(struct pd_socket *s, int level, int name, int value)
 	return 0;
 }
 
+void pd_options_apply(struct pd_socket *s)
+{
+	const int tcp = IPPROTO_TCP;
+	bool alive = pd_option_get(s, SOL_SOCKET, SO_KEEPALIVE, 0);
+	uint64_t idle = (uint64_t)pd_option_get(s, tcp, TCP_KEEPIDLE, 7200);
+
+	s->stream_options = (struct stream_options){
+		.nagle = s->pd->profile.nagle && !pd_option_get(s, tcp, TCP_NODELAY, 0),
+		.keepalive_us = alive ? idle * US_PER_SEC : 0,
+		.keepalive_interval_us =
+			(uint64_t)pd_option_get(s, tcp, TCP_KEEPINTVL, 0) * US_PER_SEC,
+		.keepalive_probes = (uint8_t)pd_option_get(s, tcp, TCP_KEEPCNT, 0),
+		.user_timeout_us = (uint64_t)pd_option_get(s, tcp, TCP_USER_TIMEOUT, 0) * US_PER_MS,
+	};
+	s->stream.options = &s->stream_options;
+	if (!pd_socket_conn(s))
+		return;
+	stream_options_changed(&s->stream);
+	stream_cork(&s->stream, pd_option_get(s, tcp, TCP_CORK, 0));
+}
+
+/* Known, and it may mean something at once. */
+static int option_set(struct pd *pd, struct pd_socket *s, int level, int name, int value)
+{
+	int result = option_put(s, level, name, value);
+
+	if (result == 0 && (level == IPPROTO_TCP || name == SO_KEEPALIVE)) {
+		pd_options_apply(s);
+		pd_settle(pd);
+	}
+	return result;
+}
+
 static int do_setsockopt(
 	struct pd *pd, struct pd_socket *s, int level, int name, const void *value, socklen_t n)
 {
 	const struct known *k = known_find(level, name);
 	int v = 0;
 
-	(void)pd;
 	if (!k) {
 		errno = ENOPROTOOPT;
 		return -1;
@@ -82,7 +114,7 @@ static int do_setsockopt(
 		return -1;
 	}
 	memcpy(&v, value, sizeof(v));
-	return option_put(s, level, name, k->doubled ? 2 * v : v);
+	return option_set(pd, s, level, name, k->doubled ? 2 * v : v);
 }
 
 /* enum tcp_state in Linux's numbers, which scripts use. */
@@ -110,6 +142,19 @@ static uint32_t segments(uint32_t octets, uint32_t mss)
 	return mss ? (octets + mss - 1) / mss : 0;
 }
 
+/* Octets lost as Linux counts them: also those sent again, until they are acknowledged. */
+static uint32_t lost(const struct tcp_conn *c)
+{
+	uint32_t n = 0;
+
+	for (struct rte_mbuf *m = c->sendq; m && m != c->unsent; m = tcp_txseg_of(m)->next) {
+		const struct tcp_txseg *seg = tcp_txseg_of(m);
+		if (!(seg->flags & TXS_SACKED) && (seg->flags & (TXS_LOST | TXS_RETX)))
+			n += seg->len;
+	}
+	return n;
+}
+
 static void info_fill(const struct pd_socket *s, struct tcp_info *i)
 {
 	const struct tcp_conn *c = pd_socket_conn(s);
@@ -117,8 +162,11 @@ static void info_fill(const struct pd_socket *s, struct tcp_info *i)
 	*i = (struct tcp_info){.tcpi_state = info_state(s, c)};
 	if (!c)
 		return;
-	/* Open, Recovery, Loss */
-	i->tcpi_ca_state = c->flags & CF_LOSS ? 4 : c->flags & CF_RECOVERY ? 3 : 0;
+	/* Open, CWR, Recovery, Loss */
+	i->tcpi_ca_state = c->flags & CF_LOSS       ? 4
+			   : c->flags & CF_RECOVERY ? 3
+			   : c->flags & CF_CWR      ? 2
+						    : 0;
 	if (!i->tcpi_ca_state && c->sacked)
 		i->tcpi_ca_state = 1; /* Disorder */
 	i->tcpi_retransmits = c->retries;
@@ -132,7 +180,7 @@ static void info_fill(const struct pd_socket *s, struct tcp_info *i)
 	i->tcpi_rcv_mss = c->rcv_mss;
 	i->tcpi_unacked = segments(tcp_flight(c), c->mss);
 	i->tcpi_sacked = segments(c->sacked, c->mss);
-	i->tcpi_lost = segments(c->lost, c->mss);
+	i->tcpi_lost = segments(lost(c), c->mss);
 	i->tcpi_pmtu = s->pd->mtu;
 	i->tcpi_rtt = c->srtt_us;
 	i->tcpi_rttvar = c->rttvar_us;
@@ -141,7 +189,7 @@ static void info_fill(const struct pd_socket *s, struct tcp_info *i)
 		c->cc.ssthresh >= INT32_MAX || !c->mss ? INT32_MAX : c->cc.ssthresh / c->mss;
 	i->tcpi_advmss = s->pd->mtu - PD_TCP_MSS_V4;
 	i->tcpi_reordering = TCP_DUP_ACKS;
-	i->tcpi_total_retrans = c->retransmits;
+	i->tcpi_total_retrans = tcp_note(c)->retransmits;
 	i->tcpi_notsent_bytes = c->state >= TCP_ESTABLISHED && seq_lt(c->snd_nxt, c->snd_end)
 					? c->snd_end - c->snd_nxt
 					: 0;

@@ -14,6 +14,9 @@ TOLERANCE_US = 4000
 REMOTE_ISN = 0xfffff000  # chosen: the first data segments wrap
 ROUTER = {4: "198.18.0.9", 6: "2001:2::9"}
 
+CA_STATES = {"TCP_CA_Open": 0, "TCP_CA_Disorder": 1, "TCP_CA_CWR": 2, "TCP_CA_Recovery": 3,
+             "TCP_CA_Loss": 4}
+
 
 class Player:
     def __init__(self, library, settings, events, family, words):
@@ -195,7 +198,7 @@ class Player:
 
     def play_code(self, event):
         self.wait(event)
-        names = {k: v for k, v in self.calls.tcp_info().items()}
+        names = {**CA_STATES, **self.calls.tcp_info()}
         try:
             exec(event.what, {"__builtins__": {"AssertionError": AssertionError}}, names)
         except AssertionError as e:

@@ -135,6 +135,7 @@ static struct stream *on_accept(
 	s->stream.ops = &ops;
 	memcpy(s->options, parent->options, sizeof(s->options));
 	s->options_n = parent->options_n;
+	pd_options_apply(s);
 	parent->queue[parent->queue_n++] = s;
 	parent->events++;
 	return &s->stream;
@@ -316,6 +317,7 @@ static int do_connect(struct pd *pd, struct pd_socket *s, const struct sockaddr 
 		return error_take(s);
 	stack_needed(pd, NULL, s->domain == AF_INET || ip_is_v4(&e.ip));
 	s->stream.ops = &ops;
+	pd_options_apply(s);
 	int error = stream_connect(pd->stack, &s->stream, &e, CONNECT_US);
 	if (error) {
 		errno = -error;

@@ -59,7 +59,7 @@ static struct rte_mbuf *piece(size_t from, size_t n)
 static void sack_check(const bool *have, uint32_t isn)
 {
 	struct tcp_range blocks[TCP_SACK_BLOCKS];
-	unsigned n = tcp_reass_sack(&conn, blocks);
+	unsigned n = tcp_reass_sack(&conn, blocks, TCP_SACK_BLOCKS);
 
 	assert_int_equal(n > 0, conn.ooo != NULL);
 	for (unsigned i = 0; i < n; i++) {
