@@ -52,7 +52,8 @@ static struct attempt *attempt_find(
 	list_for_each(it, &j->attempts)
 	{
 		struct attempt *a = list_entry(it, struct attempt, job_link);
-		if (a->site == s && (s || a->domain == d) && a->nodes.count < ATTEMPT_RCPTS_MAX)
+		if (a->site == s && (s || a->domain == d) && !a->returned &&
+			a->nodes.count < ATTEMPT_RCPTS_MAX)
 			return a;
 	}
 	return NULL;
@@ -74,11 +75,31 @@ static bool delivered_here(const struct delivery *d, const struct job *j, uint32
 	return message_rcpt(j->message, delivery_node(d, node)->pos)->notify & NOTIFY_DELIVERED;
 }
 
+/* An operator gives this recipient up: there is nobody to be asked, only the report is made. */
+static bool dispatch_returned(struct delivery *d, struct job *j, uint32_t node)
+{
+	const struct rcpt *r = message_rcpt(j->message, delivery_node(d, node)->pos);
+
+	if (!(r->notify & NOTIFY_RETURN))
+		return false;
+	struct attempt *a = attempt_new(d, j, NULL, delivery_domain(d, node));
+	if (!a) {
+		delivery_enqueue(d, node);
+		return true;
+	}
+	a->returned = true;
+	list_push_tail(&d->attempts.refused, &a->link);
+	schedule_list_push(&d->schedule, &a->nodes, node);
+	return true;
+}
+
 void attempt_dispatch(struct delivery *d, uint32_t node)
 {
 	struct domain *domain = delivery_domain(d, node);
 	struct job *j = job_of(d, delivery_node(d, node));
 
+	if (dispatch_returned(d, j, node))
+		return;
 	if (domain->state != DOMAIN_ROUTED && domain->state != DOMAIN_REFUSED) {
 		delivery_enqueue(d, node);
 		return;
@@ -181,7 +202,13 @@ unsigned attempt_poll(struct delivery *d)
 		struct attempt *a = list_entry(l, struct attempt, link);
 		struct verdict v;
 		list_remove(&a->job_link);
-		if (a->site)
+		if (a->returned)
+			v = (struct verdict){
+				.outcome = ATTEMPT_FAILED,
+				.status = {5, 7, 1}, /* RFC 3463: not authorized */
+				.reason = "returned by the operator of this relay"
+                        };
+		else if (a->site)
 			refusal_of_site(a->site, &v);
 		else
 			refusal_of_domain(a->domain, &v);

@@ -14,7 +14,8 @@ struct attempt {
 	struct site *site;     /* held; NULL: the domain was refused */
 	struct domain *domain; /* of the first recipient */
 	struct schedule_list nodes;
-	bool retried; /* once begun on a connection that turned out to be dead */
+	bool returned; /* given up by an operator: no connection */
+	bool retried;  /* once begun on a connection that turned out to be dead */
 };
 
 struct attempts {

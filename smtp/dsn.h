@@ -18,6 +18,8 @@ enum dsn_notify {
 	NOTIFY_DELIVERED = 128,
 	/* The same: the sender has been told of the delay. */
 	NOTIFY_WARNED = 64,
+	/* Likewise: an operator returns it; no attempt, only the report. */
+	NOTIFY_RETURN = 32,
 };
 #define NOTIFY_FROM_PEER (NOTIFY_NEVER | NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY)
 
