@@ -121,6 +121,60 @@ static int account_rebuild(struct check *c, uint32_t account, struct bytes addre
 	return rc ? rc : account_fix(c, account, &r, &s, address);
 }
 
+/* The row of an alias: its address, then its targets, each with a NUL. */
+static bool alias_read(struct bytes v, struct bytes *address_r)
+{
+	size_t n = strnlen((const char *)v.p, v.n);
+
+	*address_r = bytes_make(v.p, n);
+	return n > 0 && n + 1 < v.n && v.p[v.n - 1] == '\0';
+}
+
+static int alias_look(struct check *c, const struct key *name, uint32_t alias)
+{
+	struct bytes v, address;
+	struct key k;
+	char text[64];
+	int rc = db_get(c->txn, c->db, DB_ALIAS, key_account(&k, alias), &v);
+
+	if (rc && rc != MDB_NOTFOUND)
+		return rc;
+	if (!rc && alias_read(v, &address) && bytes_eq(address, key_view(name)))
+		return 0;
+	/* Whom it stood for is written nowhere else. */
+	if (check_problem(c, "alias-targets", true, true, account_name(alias, text),
+		    "nobody behind %.*s", (int)MIN(name->n, (uint16_t)100), (const char *)name->p))
+		return db_del(c->txn, c->db, DB_ACCTNAME, key_view(name));
+	return 0;
+}
+
+int check_step_alias(struct check *c)
+{
+	struct acctname_rec n;
+	struct bytes v, address, nv;
+	struct key k;
+	char text[64];
+	int rc = check_next(c, DB_ALIAS, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 4)
+		return EIO;
+	uint32_t alias = key_get_u32(key_view(&k), 0);
+	if (alias_read(v, &address)) {
+		rc = db_get(c->txn, c->db, DB_ACCTNAME, address, &nv);
+		if (rc == 0 && rec_read(nv, &n, sizeof(n)) && n.state == ACCT_ALIAS &&
+			n.account == alias)
+			return 0;
+		if (rc && rc != MDB_NOTFOUND)
+			return rc;
+	}
+	if (!check_problem(c, "alias-orphan", true, false, account_name(alias, text),
+		    "targets of an address that is not there"))
+		return 0;
+	return db_del(c->txn, c->db, DB_ALIAS, key_view(&k));
+}
+
 int check_step_name(struct check *c)
 {
 	struct acctname_rec n;
@@ -141,6 +195,8 @@ int check_step_name(struct check *c)
 			return db_del(c->txn, c->db, DB_ACCTNAME, key_view(&k));
 		return 0;
 	}
+	if (n.state == ACCT_ALIAS)
+		return alias_look(c, &k, n.account);
 	rc = db_get(c->txn, c->db, DB_ACCT, key_account(&a, n.account), &v);
 	if (rc && rc != MDB_NOTFOUND)
 		return rc;

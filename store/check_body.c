@@ -200,6 +200,29 @@ int check_step_garbage(struct check *c)
 	return db_del(c->txn, c->db, DB_GC, key_view(&k));
 }
 
+/* References that messages which were expunged still hold. */
+int check_step_held_ref(struct check *c)
+{
+	struct gc_ref_rec r;
+	struct bytes v;
+	struct key k;
+
+	if (c->at.n == 0)
+		check_go_on(c, key_gc(&k, GC_REF, 0, 0));
+	int rc = check_next(c, DB_GC, &k, &v);
+	if (rc)
+		return rc;
+	if (k.n != 16 || key_get_u32(key_view(&k), 0) != GC_REF)
+		return MDB_NOTFOUND;
+	if (rec_read(v, &r, sizeof(r))) {
+		check_count(c, r.blob);
+		return 0;
+	}
+	if (check_problem(c, "garbage-row", true, false, "garbage", "a reference cannot be read"))
+		return db_del(c->txn, c->db, DB_GC, key_view(&k));
+	return 0;
+}
+
 /* ---- references ---- */
 
 static int refs_set(struct check *c, uint64_t blob, uint32_t refs)

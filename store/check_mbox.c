@@ -348,3 +348,35 @@ int check_step_modseq(struct check *c)
 		return 0;
 	return db_del(c->txn, c->db, DB_MOD, key_view(&k));
 }
+
+/* The log of what vanished: of mailboxes that are there, of UIDs that were given out. */
+int check_step_gone(struct check *c)
+{
+	struct box_rec b;
+	char name[64];
+	uint32_t last = 0;
+	struct bytes v;
+	struct key k, bk;
+	int rc = check_next(c, DB_GONE, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 20)
+		return EIO;
+	uint32_t account = key_get_u32(key_view(&k), 0), box = key_get_u32(key_view(&k), 4);
+	bool readable = rec_read(v, &last, sizeof(last)) && last >= key_get_u32(key_view(&k), 16);
+	rc = db_get(c->txn, c->db, DB_BOX, key_box(&bk, account, box), &v);
+	if (rc && rc != MDB_NOTFOUND)
+		return rc;
+	if (rc == 0 && readable && box_read(v, &b) && last < b.uidnext &&
+		key_get_u64(key_view(&k), 8) <= b.highestmodseq)
+		return 0;
+	rc = 0;
+	if (is_garbage(c, account, box, &rc) || rc)
+		return rc;
+	if (!check_problem(c, "vanished-row", true, false, box_name(account, box, name),
+		    "what vanished at %llu cannot be so",
+		    (unsigned long long)key_get_u64(key_view(&k), 8)))
+		return 0;
+	return db_del(c->txn, c->db, DB_GONE, key_view(&k));
+}

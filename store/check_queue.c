@@ -2,6 +2,7 @@
  * The queue: envelope, recipients and schedule agree. */
 #include <errno.h>
 #include "store/check_priv.h"
+#include "store/queue_index.h"
 #include "store/queue_row.h"
 
 static const char *queue_name(uint64_t id, char out[64])
@@ -25,6 +26,37 @@ static struct bytes schedule_row(
 	return bytes_make(out, sizeof(t) + domain.n);
 }
 
+/* v is copied by the caller: this may write. */
+static int recipient_index_look(struct check *c, const struct qr_view *q, uint64_t id)
+{
+	char name[64];
+	struct key k;
+	int rc = 0;
+
+	queue_index_recipient(&k, q->address, q->r.domain_at, id, q->rcpt);
+	if (check_has(c, DB_QD, key_view(&k), &rc) || rc)
+		return rc;
+	if (!check_problem(c, "recipient-index", true, false, queue_name(id, name),
+		    "recipient %u is not in the index", q->rcpt))
+		return 0;
+	return db_put(c->txn, c->db, DB_QD, key_view(&k), BYTES_NONE);
+}
+
+static int sender_index_look(struct check *c, uint64_t id, struct bytes sender)
+{
+	char name[64];
+	struct key k;
+	int rc = 0;
+
+	queue_index_sender(&k, sender, id);
+	if (check_has(c, DB_QS, key_view(&k), &rc) || rc)
+		return rc;
+	if (!check_problem(c, "sender-index", true, false, queue_name(id, name),
+		    "it is not in the index of senders"))
+		return 0;
+	return db_put(c->txn, c->db, DB_QS, key_view(&k), BYTES_NONE);
+}
+
 /* *counts_r: the row stays. */
 static int recipient_look(
 	struct check *c, uint64_t id, uint32_t rcpt, struct bytes v, bool *counts_r)
@@ -43,7 +75,10 @@ static int recipient_look(
 		return db_del(c->txn, c->db, DB_QR, key_view(&k));
 	}
 	struct bytes want = schedule_row(&q, want_octets);
-	int rc = db_get(c->txn, c->db, DB_QT, key_qt(&k, q.r.next_ms, id, rcpt), &have);
+	int rc = recipient_index_look(c, &q, id);
+	if (rc)
+		return rc;
+	rc = db_get(c->txn, c->db, DB_QT, key_qt(&k, q.r.next_ms, id, rcpt), &have);
 	if (rc == 0 && bytes_eq(have, want))
 		return 0;
 	if (rc && rc != MDB_NOTFOUND)
@@ -192,7 +227,9 @@ int check_step_queue(struct check *c)
 			       ? message_remove(c, id)
 			       : 0;
 	}
-	return message_look(c, id, q.r.pending);
+	uint32_t pending = q.r.pending;
+	rc = sender_index_look(c, id, q.sender);
+	return rc ? rc : message_look(c, id, pending);
 }
 
 /* Recipients without a message. */
@@ -242,4 +279,59 @@ int check_step_schedule(struct check *c)
 		    "recipient %u at %llu", rcpt, (unsigned long long)next_ms))
 		return 0;
 	return db_del(c->txn, c->db, DB_QT, key_view(&k));
+}
+
+/* ---- rows of the indices that lead nowhere ---- */
+
+static int index_row_remove(struct check *c, enum db_id id, const struct key *k, uint64_t message)
+{
+	char name[64];
+
+	if (!check_problem(c, "index-orphan", true, false, queue_name(message, name),
+		    "an index has what the queue has not"))
+		return 0;
+	return db_del(c->txn, c->db, id, key_view(k));
+}
+
+int check_step_by_sender(struct check *c)
+{
+	struct q_view q;
+	struct bytes v;
+	struct key k, m;
+	int rc = check_next(c, DB_QS, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 16)
+		return EIO;
+	uint64_t id = key_get_u64(key_view(&k), 8);
+	rc = db_get(c->txn, c->db, DB_Q, key_id(&m, id), &v);
+	if (rc && rc != MDB_NOTFOUND)
+		return rc;
+	if (!rc && !q_parse(v, &q) && queue_index_hash(q.sender) == key_get_u64(key_view(&k), 0))
+		return 0;
+	return index_row_remove(c, DB_QS, &k, id);
+}
+
+int check_step_by_recipient(struct check *c)
+{
+	struct qr_view q;
+	struct bytes v;
+	struct key k, m, want;
+	int rc = check_next(c, DB_QD, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 24)
+		return EIO;
+	uint64_t id = key_get_u64(key_view(&k), 12);
+	uint32_t rcpt = key_get_u32(key_view(&k), 20);
+	rc = db_get(c->txn, c->db, DB_QR, key_id_n(&m, id, rcpt), &v);
+	if (rc && rc != MDB_NOTFOUND)
+		return rc;
+	if (!rc && !qr_parse(key_view(&m), v, &q) &&
+		bytes_eq(queue_index_recipient(&want, q.address, q.r.domain_at, id, rcpt),
+			key_view(&k)))
+		return 0;
+	return index_row_remove(c, DB_QD, &k, id);
 }

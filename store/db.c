@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "store/db_upgrade.h"
 
 #define MAX_READERS                                                                                \
 	512 /* reader slots of the lock file; one each for our threads and for tools               \
@@ -178,15 +179,19 @@ static bool format_known(uint64_t format)
 	return format >= STORE_FORMAT_MIN && format <= STORE_FORMAT;
 }
 
-/* What an older program has written is read as it stands; from now on it cannot read this. */
-static int format_raise(struct db *db)
+/* The tables that an older format has not. */
+static int dbis_add(struct db *db)
 {
 	MDB_txn *txn;
 	int rc = db_begin(db, true, &txn);
 
 	if (rc)
 		return rc;
-	rc = format_put(db, txn);
+	rc = dbis_open(db, txn, MDB_CREATE);
+	if (!rc)
+		rc = format_put(db, txn);
+	if (!rc)
+		rc = db_upgrade_begin(txn, db);
 	if (rc) {
 		db_abort(txn);
 		return rc;
@@ -206,7 +211,7 @@ static int dbis_load(struct db *db, uint64_t *format_r)
 	rc = mdb_dbi_open(txn, db_names[DB_META], 0, &db->dbi[DB_META]);
 	if (!rc)
 		rc = db_meta_get(txn, db, "format", format_r);
-	if (!rc && format_known(*format_r))
+	if (!rc && *format_r == STORE_FORMAT)
 		rc = dbis_open(db, txn, 0);
 	if (rc == MDB_NOTFOUND && *format_r == 0)
 		rc = 0;
@@ -230,9 +235,11 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 		format = STORE_FORMAT;
 	}
 	if (!rc && format != STORE_FORMAT && format_known(format)) {
-		rc = format_raise(db);
+		rc = dbis_add(db);
 		format = STORE_FORMAT;
 	}
+	if (!rc && format == STORE_FORMAT)
+		rc = db_upgrade_finish(db);
 	if (rc) {
 		bool full = rc == ENOSPC || rc == MDB_MAP_FULL;
 		snprintf(error, error_n, "store.path %s: %s: %s", db->path,

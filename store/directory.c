@@ -35,6 +35,7 @@ struct directory_table {
 	uint64_t count, bytes;
 	char **domains;
 	uint32_t domain_count;
+	char extension;
 };
 
 size_t directory_fold(struct bytes address, char out[ADDRESS_MAX])
@@ -87,10 +88,54 @@ static int domain_compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static enum directory_state state_of(const struct entry *e, struct directory_entry *entry_r)
+{
+	uint64_t word = e ? atomic_load_explicit(&e->word, memory_order_acquire) : 0;
+
+	entry_r->account = (uint32_t)(word >> 32);
+	entry_r->shard = (uint16_t)(word >> 16);
+	return (enum directory_state)(word & 0xffff);
+}
+
+/* Domains that came later are entries without an '@'. */
 static bool domain_is_local(const struct directory_table *d, const char *domain)
 {
-	return d->domain_count &&
-	       bsearch(&domain, d->domains, d->domain_count, sizeof(*d->domains), domain_compare);
+	struct directory_entry unused;
+
+	if (d->domain_count &&
+		bsearch(&domain, d->domains, d->domain_count, sizeof(*d->domains), domain_compare))
+		return true;
+	return state_of(find(d, domain, strlen(domain)), &unused) == DIRECTORY_STATE_OK;
+}
+
+/* "user+anything@domain": the same without the extension.  Returns its octets, 0: it has none. */
+static size_t without_extension(
+	const struct directory_table *d, const char *address, size_t at, size_t n, char *out)
+{
+	const char *sign = d->extension ? memchr(address, d->extension, at) : NULL;
+
+	if (!sign || sign == address)
+		return 0;
+	size_t head = (size_t)(sign - address);
+	memcpy(out, address, head);
+	memcpy(out + head, address + at, n - at);
+	return head + n - at;
+}
+
+/* As it is; without its extension; then whoever catches all of the domain. */
+static enum directory_state resolve(const struct directory_table *d, const char *address, size_t at,
+	size_t n, struct directory_entry *entry_r)
+{
+	char plain[ADDRESS_MAX];
+	enum directory_state state = state_of(find(d, address, n), entry_r);
+
+	if (state != DIRECTORY_STATE_GONE)
+		return state;
+	size_t plain_n = without_extension(d, address, at, n, plain);
+	if (plain_n)
+		state = state_of(find(d, plain, plain_n), entry_r);
+	return state != DIRECTORY_STATE_GONE ? state
+					     : state_of(find(d, address + at, n - at), entry_r);
 }
 
 static enum directory_verdict lookup(
@@ -107,17 +152,13 @@ static enum directory_verdict lookup(
 	folded[n] = '\0';
 	if (!domain_is_local(d, folded + at + 1))
 		return DIRECTORY_REMOTE;
-	const struct entry *e = find(d, folded, n);
-	if (!e)
-		return DIRECTORY_UNKNOWN_USER;
-	uint64_t word = atomic_load_explicit(&e->word, memory_order_acquire);
-	entry_r->account = (uint32_t)(word >> 32);
-	entry_r->shard = (uint16_t)(word >> 16);
-	switch ((enum directory_state)(word & 0xffff)) {
+	switch (resolve(d, folded, (size_t)at, n, entry_r)) {
 	case DIRECTORY_STATE_OK:
 		return DIRECTORY_OK;
 	case DIRECTORY_STATE_DISABLED:
 		return DIRECTORY_DISABLED;
+	case DIRECTORY_STATE_FULL:
+		return DIRECTORY_OVER_QUOTA;
 	default:
 		return DIRECTORY_UNKNOWN_USER;
 	}
@@ -154,13 +195,15 @@ static struct table *table_create(struct directory_table *d, uint64_t slots, str
 	return t;
 }
 
-struct directory_table *directory_create(const char *const *domains, uint32_t domain_count)
+struct directory_table *directory_create(
+	const char *const *domains, uint32_t domain_count, char extension)
 {
 	struct directory_table *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return NULL;
 	d->base.lookup = lookup;
+	d->extension = extension;
 	d->bytes = sizeof(*d);
 	siphash_key_random(&d->key);
 	struct table *t = table_create(d, SLOTS_MIN, NULL);
@@ -322,4 +365,9 @@ int directory_set(struct directory_table *d, struct bytes address, uint32_t acco
 		return state == DIRECTORY_STATE_GONE ? 0 : entry_add(d, folded, n, word);
 	atomic_store_explicit(&e->word, word, memory_order_release);
 	return 0;
+}
+
+int directory_set_domain(struct directory_table *d, struct bytes domain, bool local)
+{
+	return directory_set(d, domain, 0, 0, local ? DIRECTORY_STATE_OK : DIRECTORY_STATE_GONE);
 }

@@ -9,16 +9,25 @@
 
 struct directory_table;
 
-/* domains: lower case.  NULL on want of memory. */
-struct directory_table *directory_create(const char *const *domains, uint32_t domain_count);
+/* domains: lower case.  extension: the octet behind which a local part may have anything ('+'), 0:
+ * none.  NULL on want of memory. */
+struct directory_table *directory_create(
+	const char *const *domains, uint32_t domain_count, char extension);
 void directory_destroy(struct directory_table **d);
 const struct directory *directory_public(const struct directory_table *d);
 
-enum directory_state { DIRECTORY_STATE_GONE, DIRECTORY_STATE_OK, DIRECTORY_STATE_DISABLED };
+enum directory_state {
+	DIRECTORY_STATE_GONE,
+	DIRECTORY_STATE_OK,
+	DIRECTORY_STATE_DISABLED,
+	DIRECTORY_STATE_FULL
+};
 
 /* Changing thread.  Adds or changes one address (any case).  0, -EINVAL (length) or -ENOMEM. */
 int directory_set(struct directory_table *d, struct bytes address, uint32_t account, uint16_t shard,
 	enum directory_state state) WARN_UNUSED;
+/* Changing thread.  A local domain beside those of directory_create. */
+int directory_set_domain(struct directory_table *d, struct bytes domain, bool local) WARN_UNUSED;
 /* Makes sure that the next `count` (at most 2000) new addresses cannot fail for want of memory. */
 int directory_reserve(struct directory_table *d, uint32_t count) WARN_UNUSED;
 /* Octets of memory held. */

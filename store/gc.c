@@ -3,9 +3,11 @@
  * free thousands of pages in one commit and stall everybody behind it; so removal only notes what
  * is garbage, and each commit frees a bounded number of pages. */
 #include <errno.h>
+#include "dataplane/base/clock.h"
 #include "store/body.h"
 #include "store/writer.h"
 
+#define GONE_PER_PAGE  64
 #define SWEEP_ROWS_MAX 64 /* incoming blobs of an earlier life moved to gc per step */
 
 int gc_add_blob(struct writer *w, uint64_t blob, uint32_t chunks)
@@ -29,8 +31,20 @@ int gc_add_box(struct writer *w, uint32_t account, uint32_t box)
 		w->txn, w->db, DB_GC, key_gc(&k, GC_BOX, account, box), bytes_make(&r, sizeof(r)));
 }
 
-/* First row of `id` at or after from whose key begins with the first prefix_n octets of from. */
-static int first_with_prefix(struct writer *w, enum db_id id, struct bytes from, size_t prefix_n,
+int gc_add_ref(struct writer *w, uint64_t blob)
+{
+	struct gc_ref_rec r = {.blob = blob};
+	uint64_t due_s = (w->now_ms + w->store->conf.expunged_read_ms) / MS_PER_SEC;
+	struct key k;
+
+	if (w->refs_due_us == 0)
+		w->refs_due_us = clock_mono_us() + w->store->conf.expunged_read_ms * US_PER_MS;
+	return db_put(w->txn, w->db, DB_GC,
+		key_gc(&k, GC_REF, (uint32_t)due_s, w->now_ms << 20 | (++w->ref_number & 0xfffff)),
+		bytes_make(&r, sizeof(r)));
+}
+
+int writer_first_row(struct writer *w, enum db_id id, struct bytes from, size_t prefix_n,
 	struct key *key_r, struct bytes *value_r)
 {
 	struct db_cursor c;
@@ -56,7 +70,7 @@ static int crcs_free(struct writer *w, uint64_t blob, uint32_t *pages)
 	struct bytes v;
 
 	while (*pages) {
-		int rc = first_with_prefix(w, DB_CRC, key_id_n(&from, blob, 0), 8, &k, &v);
+		int rc = writer_first_row(w, DB_CRC, key_id_n(&from, blob, 0), 8, &k, &v);
 		if (rc)
 			return rc;
 		rc = db_del(w->txn, w->db, DB_CRC, key_view(&k));
@@ -92,6 +106,24 @@ static int blob_free(
 	return db_put(w->txn, w->db, DB_GC, key_view(gc_key), bytes_make(&r, sizeof(r)));
 }
 
+/* The log of what vanished goes with its mailbox. */
+static int gone_free(struct writer *w, uint32_t account, uint32_t box, uint32_t *pages)
+{
+	struct key from, k;
+	struct bytes v;
+
+	for (int i = 0; i < GONE_PER_PAGE && *pages; i++) {
+		int rc =
+			writer_first_row(w, DB_GONE, key_mod(&from, account, box, 0, 0), 8, &k, &v);
+		if (!rc)
+			rc = db_del(w->txn, w->db, DB_GONE, key_view(&k));
+		if (rc)
+			return rc;
+	}
+	--*pages;
+	return 0;
+}
+
 /* Rows of a removed mailbox: 64 octets or so each, and a reference. */
 static int box_free(struct writer *w, const struct key *gc_key, uint32_t *pages)
 {
@@ -102,9 +134,13 @@ static int box_free(struct writer *w, const struct key *gc_key, uint32_t *pages)
 	struct bytes v;
 
 	while (*pages) {
-		int rc = first_with_prefix(w, DB_MSG, key_msg(&from, account, box, 0), 8, &k, &v);
-		if (rc == MDB_NOTFOUND)
+		int rc = writer_first_row(w, DB_MSG, key_msg(&from, account, box, 0), 8, &k, &v);
+		if (rc == MDB_NOTFOUND) {
+			rc = gone_free(w, account, box, pages);
+			if (rc != MDB_NOTFOUND)
+				return rc;
 			return db_del(w->txn, w->db, DB_GC, key_view(gc_key));
+		}
 		if (!rc && !rec_read(v, &row, sizeof(row)))
 			rc = MDB_CORRUPTED;
 		if (!rc)
@@ -122,6 +158,24 @@ static int box_free(struct writer *w, const struct key *gc_key, uint32_t *pages)
 	return 0;
 }
 
+/* References whose time has come, or all when the disk is full.  MDB_NOTFOUND: none. */
+static int ref_free(struct writer *w, const struct key *gc_key, struct bytes value, uint32_t *pages)
+{
+	uint64_t due_ms = key_get_u32(key_view(gc_key), 4) * MS_PER_SEC;
+	struct gc_ref_rec r;
+
+	if (!rec_read(value, &r, sizeof(r)))
+		return MDB_CORRUPTED;
+	if (due_ms > w->now_ms &&
+		atomic_load_explicit(&w->store->health, memory_order_relaxed) != STORE_FULL) {
+		w->refs_due_us = clock_mono_us() + (due_ms - w->now_ms) * US_PER_MS;
+		return MDB_NOTFOUND;
+	}
+	int rc = db_del(w->txn, w->db, DB_GC, key_view(gc_key));
+	--*pages;
+	return rc ? rc : body_unref(w, r.blob);
+}
+
 /* Parts whose message was never accepted before the last stop. */
 static int sweep(struct writer *w)
 {
@@ -130,7 +184,7 @@ static int sweep(struct writer *w)
 	struct bytes v;
 
 	for (int i = 0; i < SWEEP_ROWS_MAX; i++) {
-		int rc = first_with_prefix(w, DB_INCOMING, key_id(&from, 0), 0, &k, &v);
+		int rc = writer_first_row(w, DB_INCOMING, key_id(&from, 0), 0, &k, &v);
 		if (rc == MDB_NOTFOUND || (!rc && key_get_u64(key_view(&k), 0) > w->sweep_below)) {
 			w->sweep_below = 0;
 			return 0;
@@ -147,20 +201,36 @@ static int sweep(struct writer *w)
 	return 0;
 }
 
+/* References are in order of their time and behind all else: the first that is not due ends the
+ * turn, and the next look is when it is. */
+static int row_free(struct writer *w, const struct key *k, struct bytes v, uint32_t *pages)
+{
+	switch (key_get_u32(key_view(k), 0)) {
+	case GC_BLOB:
+		return blob_free(w, k, v, pages);
+	case GC_BOX:
+		return box_free(w, k, pages);
+	default:
+		return ref_free(w, k, v, pages);
+	}
+}
+
 static int rows_free(struct writer *w, uint32_t *pages)
 {
 	struct key from, k;
 	struct bytes v;
 
 	while (*pages) {
-		int rc = first_with_prefix(w, DB_GC, key_gc(&from, 0, 0, 0), 0, &k, &v);
+		int rc = writer_first_row(w, DB_GC, key_gc(&from, 0, 0, 0), 0, &k, &v);
 		if (rc == MDB_NOTFOUND) {
 			w->garbage = w->sweep_below != 0;
 			return 0;
 		}
-		if (!rc) {
-			rc = key_get_u32(key_view(&k), 0) == GC_BLOB ? blob_free(w, &k, v, pages)
-								     : box_free(w, &k, pages);
+		if (!rc)
+			rc = row_free(w, &k, v, pages);
+		if (rc == MDB_NOTFOUND) {
+			w->garbage = w->sweep_below != 0;
+			return 0;
 		}
 		if (rc)
 			return rc;

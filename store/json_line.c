@@ -33,11 +33,8 @@ static void put_escaped(struct json_line *j, uint8_t c)
 	put(j, bytes_str(text));
 }
 
-void json_text(struct json_line *j, const char *name, struct bytes value)
+void json_escaped(struct json_line *j, struct bytes value)
 {
-	json_raw(j, "\"");
-	json_raw(j, name);
-	json_raw(j, "\":\"");
 	size_t plain = 0; /* octets at the front that stand for themselves */
 	while (plain < value.n) {
 		uint8_t c = value.p[plain];
@@ -55,5 +52,13 @@ void json_text(struct json_line *j, const char *name, struct bytes value)
 		plain = 0;
 	}
 	put(j, value);
+}
+
+void json_text(struct json_line *j, const char *name, struct bytes value)
+{
+	json_raw(j, "\"");
+	json_raw(j, name);
+	json_raw(j, "\":\"");
+	json_escaped(j, value);
 	json_raw(j, "\"");
 }

@@ -42,6 +42,24 @@ static inline int qr_parse(struct bytes key, struct bytes v, struct qr_view *q)
 	return 0;
 }
 
+/* Does an operator mean this message, and this recipient? */
+static inline bool queue_filter_message(const struct queue_filter *f, const struct q_view *q)
+{
+	if (f->received_before_ms && q->r.received_ms >= f->received_before_ms)
+		return false;
+	if (f->sender[0] == '<' && f->sender[1] == '>')
+		return q->sender.n == 0;
+	return f->sender[0] == '\0' || bytes_ieq(q->sender, bytes_str(f->sender));
+}
+
+static inline bool queue_filter_recipient(
+	const struct queue_filter *f, struct bytes address, size_t domain_at)
+{
+	if (f->domain[0] && !bytes_ieq(bytes_skip(address, domain_at), bytes_str(f->domain)))
+		return false;
+	return f->recipient[0] == '\0' || bytes_ieq(address, bytes_str(f->recipient));
+}
+
 /* The domain of a recipient, at most DOMAIN_MAX octets. */
 static inline struct bytes qr_domain(const struct qr_view *q)
 {

@@ -20,6 +20,9 @@ static int (*const table[])(struct reader *r, struct op *op) = {
 	[STORE_READ_ACCOUNTS] = reader_accounts,
 	[STORE_READ_CHECK] = reader_check,
 	[STORE_READ_STAT] = reader_stat,
+	[STORE_READ_MBOX_GONE] = reader_mbox_gone,
+	[STORE_READ_ALIASES] = reader_aliases,
+	[STORE_READ_DOMAINS] = reader_domains,
 };
 
 bool reader_slice_over(const struct reader *r, uint64_t bytes)

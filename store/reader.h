@@ -44,6 +44,9 @@ int reader_credentials(struct reader *r, struct op *op);
 int reader_accounts(struct reader *r, struct op *op);
 int reader_check(struct reader *r, struct op *op);
 int reader_stat(struct reader *r, struct op *op);
+int reader_mbox_gone(struct reader *r, struct op *op);
+int reader_aliases(struct reader *r, struct op *op);
+int reader_domains(struct reader *r, struct op *op);
 
 /* Appends a record that must not straddle two chunks.  0 or ENOBUFS. */
 int reader_record(struct chain *out, const void *record, size_t n) WARN_UNUSED;
@@ -65,6 +68,8 @@ struct json_line {
 };
 void json_raw(struct json_line *j, const char *text);
 void json_u64(struct json_line *j, const char *name, uint64_t v);
+/* The inside of a text. */
+void json_escaped(struct json_line *j, struct bytes value);
 /* "name":"value" with every octet that needs it escaped; octets that are not UTF-8 become U+FFFD.
  */
 void json_text(struct json_line *j, const char *name, struct bytes value);

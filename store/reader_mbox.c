@@ -27,7 +27,9 @@ static int box_state(struct reader *r, uint32_t account, uint32_t box, struct mb
 		.unseen = b.unseen,
 		.deleted = b.deleted,
 		.highestmodseq = b.highestmodseq,
-		.bytes = b.bytes};
+		.bytes = b.bytes,
+		.gone_floor = b.gone_floor,
+		.special = b.special};
 	*keywords_r = bytes_skip(v, sizeof(b) + b.name_n);
 	return 0;
 }
@@ -187,13 +189,15 @@ int reader_mbox_rows(struct reader *r, struct op *o)
 
 /* ---- names ---- */
 
-static int name_record(struct chain *out, struct bytes name, const struct boxname_rec *b)
+static int name_record(
+	struct chain *out, struct bytes name, const struct boxname_rec *b, uint8_t special)
 {
 	uint8_t record[4 + MBOX_NAME_MAX + 4] = {0};
 	uint16_t n = (uint16_t)name.n;
 
 	memcpy(record, &n, sizeof(n));
 	record[2] = b->subscribed;
+	record[3] = special;
 	memcpy(record + 4, name.p, name.n);
 	return reader_record(out, record, (4 + name.n + 3) & ~3ull);
 }
@@ -213,7 +217,12 @@ static int names_scan(struct reader *r, struct mbox_list_op *op, struct db_curso
 			break;
 		if (!rec_read(c->value, &b, sizeof(b)) || name.n > MBOX_NAME_MAX)
 			return EIO;
-		rc = name_record(&op->out, name, &b);
+		struct mbox_state state;
+		struct bytes keywords;
+		rc = box_state(r, op->account, b.box, &state, &keywords);
+		if (rc)
+			return rc == MDB_NOTFOUND ? EIO : rc;
+		rc = name_record(&op->out, name, &b, state.special);
 		if (rc)
 			return rc == ENOBUFS && n > 0 ? 0 : rc;
 		if (++n % TIME_CHECK_ROWS == 0 && reader_slice_over(r, op->out.bytes))
@@ -275,56 +284,53 @@ int reader_credentials(struct reader *r, struct op *o)
 	return 0;
 }
 
-static int account_line(struct chain *out, struct bytes key, struct bytes value)
-{
-	struct json_line j = {.out = out};
-	struct acct_rec a;
+/* ---- what vanished ---- */
 
-	if (!rec_read(value, &a, sizeof(a)) || value.n != sizeof(a) + a.address_n)
-		return EIO;
-	json_raw(&j, "{");
-	json_u64(&j, "account", key_get_u32(key, 0));
-	json_raw(&j, ",");
-	json_text(&j, "address", bytes_skip(value, sizeof(a)));
-	json_raw(&j, ",");
-	json_u64(&j, "messages", a.messages);
-	json_raw(&j, ",");
-	json_u64(&j, "bytes", a.bytes);
-	json_raw(&j, "}\n");
-	return j.err;
-}
-
-static int accounts_scan(struct reader *r, struct accounts_list_op *op, struct db_cursor *c)
+static int gone_scan(struct reader *r, struct mbox_gone_op *op, struct db_cursor *c)
 {
 	struct key k;
-	int rc = db_cursor_seek(c, key_account(&k, op->from_account));
+	uint32_t looked = 0;
+	int rc = db_cursor_seek(c, key_mod(&k, op->account, op->box,
+					   op->since_modseq + !op->since_uid, op->since_uid));
 
 	for (; !rc; rc = db_cursor_next(c)) {
-		struct chain_mark mark = chain_mark_get(&op->out);
-		rc = account_line(&op->out, c->key, c->value);
-		if (rc) {
-			chain_rollback(&op->out, &mark);
-			return rc == ENOBUFS && op->out.bytes ? 0 : rc;
+		struct mbox_gone g;
+		if (memcmp(c->key.p, k.p, 8) != 0) {
+			rc = MDB_NOTFOUND;
+			break;
 		}
-		op->from_account = key_get_u32(c->key, 0) + 1;
-		if (reader_slice_over(r, op->out.bytes))
+		if (!rec_read(c->value, &g.last, sizeof(g.last)))
+			return EIO;
+		g.modseq = key_get_u64(c->key, 8);
+		g.first = key_get_u32(c->key, 16);
+		rc = reader_record(&op->out, &g, sizeof(g));
+		if (rc)
+			return rc == ENOBUFS && looked ? 0 : rc;
+		op->since_modseq = g.modseq;
+		op->since_uid = g.first + 1;
+		if (++looked % TIME_CHECK_ROWS == 0 && reader_slice_over(r, op->out.bytes))
 			return 0;
 	}
 	op->end = rc == MDB_NOTFOUND;
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int reader_accounts(struct reader *r, struct op *o)
+int reader_mbox_gone(struct reader *r, struct op *o)
 {
-	struct accounts_list_op *op = container_of(o, struct accounts_list_op, op);
+	struct mbox_gone_op *op = container_of(o, struct mbox_gone_op, op);
+	struct mbox_state state = {0};
+	struct bytes keywords;
 	struct db_cursor c;
 
 	op->out = (struct chain){0};
 	op->end = false;
-	int rc = db_cursor_open(r->txn, &r->store->db, DB_ACCT, &c);
+	int rc = box_state(r, op->account, op->box, &state, &keywords);
+	op->gone_floor = state.gone_floor;
+	if (!rc)
+		rc = db_cursor_open(r->txn, &r->store->db, DB_GONE, &c);
 	if (rc)
 		return rc;
-	rc = accounts_scan(r, op, &c);
+	rc = gone_scan(r, op, &c);
 	db_cursor_close(&c);
 	if (rc)
 		chain_free(&op->out);

@@ -2,8 +2,7 @@
  * The queue as readers see it: schedule, one message, the operators' list.  Reader threads. */
 #include <errno.h>
 #include "dataplane/base/codec.h"
-#include "store/queue_row.h"
-#include "store/reader.h"
+#include "store/reader_queue.h"
 
 #define SCHEDULE_RECORD_MAX (sizeof(struct schedule_row) + 256 + 8)
 
@@ -75,7 +74,7 @@ int reader_schedule(struct reader *r, struct op *o)
 /* ---- rows ---- */
 
 /* Calls each for the recipients of one message, in order; stops at its first error. */
-static int each_recipient(
+int reader_each_recipient(
 	struct reader *r, uint64_t id, int (*each)(void *ctx, const struct qr_view *q), void *ctx)
 {
 	struct db_cursor c;
@@ -161,7 +160,7 @@ static int queue_message(struct reader *r, struct queue_read_op *op)
 		return ENOBUFS;
 	op->message->id = op->id;
 	rc = envelope_fill(op->message, &q, &h);
-	return rc ? rc : each_recipient(r, op->id, queue_recipient, op);
+	return rc ? rc : reader_each_recipient(r, op->id, queue_recipient, op);
 }
 
 int reader_queue(struct reader *r, struct op *o)
@@ -212,7 +211,7 @@ static int list_recipient(void *ctx, const struct qr_view *q)
 	return j->err;
 }
 
-static int list_message(struct reader *r, uint64_t id, const struct q_view *q, struct chain *out)
+int reader_list_message(struct reader *r, uint64_t id, const struct q_view *q, struct chain *out)
 {
 	struct list_ctx l = {.j = {.out = out}};
 	struct body_head h = {0};
@@ -235,9 +234,17 @@ static int list_message(struct reader *r, uint64_t id, const struct q_view *q, s
 	json_raw(&l.j, ",");
 	json_u64(&l.j, "expire_ms", q->r.expire_ms);
 	json_raw(&l.j, ",\"recipients\":[");
-	rc = l.j.err ? l.j.err : each_recipient(r, id, list_recipient, &l);
+	rc = l.j.err ? l.j.err : reader_each_recipient(r, id, list_recipient, &l);
 	json_raw(&l.j, "]}\n");
 	return rc ? rc : l.j.err;
+}
+
+/* What the filter does not mean is passed over; the index has led to those of an address. */
+static int list_one(struct reader *r, struct queue_list_op *op, uint64_t id, const struct q_view *q)
+{
+	if (op->filter && !queue_filter_message(op->filter, q))
+		return 0;
+	return reader_list_message(r, id, q, &op->out);
 }
 
 /* Whole messages only: a line that did not fit is left for the next slice. */
@@ -252,7 +259,7 @@ static int list_rows(struct reader *r, struct queue_list_op *op, struct db_curso
 		struct q_view q;
 		rc = q_parse(c->value, &q);
 		if (!rc)
-			rc = list_message(r, id, &q, &op->out);
+			rc = list_one(r, op, id, &q);
 		if (rc) {
 			chain_rollback(&op->out, &mark);
 			return rc == ENOBUFS && n > 0 ? 0 : rc;
@@ -273,6 +280,9 @@ int reader_queue_list(struct reader *r, struct op *o)
 
 	op->out = (struct chain){0};
 	op->end = false;
+	const struct queue_filter *f = op->filter;
+	if (f && (f->recipient[0] || f->domain[0] || f->sender[0]))
+		return reader_queue_find(r, op);
 	int rc = db_cursor_open(r->txn, &r->store->db, DB_Q, &c);
 	if (rc)
 		return rc;

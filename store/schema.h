@@ -11,9 +11,11 @@
 #include "store/store.h"
 
 /* Meta "format"; raised with every change that older code cannot read.  2: queue rows with ENVID
- * and ORCPT, accounts with SCRAM records, whose lengths are 0 in rows of format 1. */
-#define STORE_FORMAT     2
-#define STORE_FORMAT_MIN 1 /* what is read as it stands */
+ * and ORCPT, accounts with SCRAM records, whose lengths are 0 in rows of format 1.  3: quotas, the
+ * log of vanished messages, aliases and domains, the queue by sender and by recipient (upgrade:
+ * db_upgrade.c). */
+#define STORE_FORMAT     3
+#define STORE_FORMAT_MIN 1 /* what is brought up to date when it is opened */
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");
 
@@ -33,7 +35,12 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-end
 	DB(MSG, "msg", "account u32, box u32, uid u32 -> struct mbox_row")                         \
 	DB(MOD, "mod", "account u32, box u32, modseq u64, uid u32 -> nothing")                     \
 	DB(ACCT, "acct", "account u32 -> acct_rec, address")                                       \
-	DB(ACCTNAME, "acctname", "address -> acctname_rec, password hash, SCRAM record")
+	DB(ACCTNAME, "acctname", "address -> acctname_rec, password hash, SCRAM record")           \
+	DB(GONE, "gone", "account u32, box u32, modseq u64, first uid u32 -> last uid u32")        \
+	DB(ALIAS, "alias", "alias u32 -> address, targets, each with its NUL")                     \
+	DB(DOMAIN, "domain", "name -> nothing: domains beside those of the configuration")         \
+	DB(QS, "qs", "hash of the sender u64, id u64 -> nothing")                                  \
+	DB(QD, "qd", "hash of the domain u64, of the address u32, id u64, recipient u32 -> nothing")
 
 enum db_id {
 #define DB(id, name, what) DB_##id,
@@ -171,6 +178,25 @@ static inline struct bytes key_mod(
 	return key_view(k);
 }
 
+static inline struct bytes key_qs(struct key *k, uint64_t sender, uint64_t id)
+{
+	k->n = 0;
+	key_u64(k, sender);
+	key_u64(k, id);
+	return key_view(k);
+}
+
+static inline struct bytes key_qd(
+	struct key *k, uint64_t domain, uint32_t address, uint64_t id, uint32_t rcpt)
+{
+	k->n = 0;
+	key_u64(k, domain);
+	key_u32(k, address);
+	key_u64(k, id);
+	key_u32(k, rcpt);
+	return key_view(k);
+}
+
 /* ---- records ---- */
 
 /* CRCs kept in the blob row itself; longer runs have rows of their own in crc. */
@@ -202,7 +228,14 @@ struct incoming_rec {
 };
 static_assert(sizeof(struct incoming_rec) == 16, "stored record");
 
-enum gc_kind { GC_BLOB = 1, GC_BOX = 2 };
+/* GC_REF: the reference of a message that was expunged.  In the place of the account: seconds since
+ * 1970 from which on nobody reads it any more; the number tells rows of one second apart. */
+enum gc_kind { GC_BLOB = 1, GC_BOX = 2, GC_REF = 3 };
+
+struct gc_ref_rec {
+	uint64_t blob;
+};
+static_assert(sizeof(struct gc_ref_rec) == 8, "stored record");
 
 struct gc_rec {
 	uint32_t next;   /* GC_BLOB: first chunk not yet freed */
@@ -254,9 +287,13 @@ struct box_rec {
 	uint32_t uidvalidity, uidnext, exists, unseen, deleted;
 	uint16_t name_n, keywords_n;
 	uint64_t highestmodseq, bytes;
+	uint64_t gone_floor; /* modseq up to which rows of gone may be missing */
+	uint32_t gone;       /* rows in gone */
+	uint8_t special;     /* enum mbox_special */
+	uint8_t reserved[3];
 	/* name_n octets; keywords_n octets: NUL-terminated keywords in bit order */
 };
-static_assert(sizeof(struct box_rec) == 40, "stored record");
+static_assert(sizeof(struct box_rec) == 56, "stored record");
 
 struct boxname_rec {
 	uint32_t box;
@@ -265,18 +302,24 @@ struct boxname_rec {
 };
 static_assert(sizeof(struct boxname_rec) == 8, "stored record");
 
-enum acct_state { ACCT_OK = 0, ACCT_DISABLED = 1 };
+/* ACCT_ALIAS: only in acctname, where the number is that of an alias. */
+enum acct_state { ACCT_OK = 0, ACCT_DISABLED = 1, ACCT_ALIAS = 2 };
+
+/* Numbers of aliases, so that one cannot be taken for an account. */
+#define ALIAS_FIRST 0x80000000u
 
 struct acct_rec {
 	uint64_t modseq;          /* highest given out in any mailbox of the account */
 	uint64_t messages, bytes; /* in all mailboxes */
+	uint64_t quota_bytes;     /* 0: the configuration's; UINT64_MAX: none */
 	uint32_t next_box, next_uidvalidity, inbox, boxes;
+	uint32_t quota_messages; /* 0: the configuration's; UINT32_MAX: none */
 	uint16_t address_n;
 	uint8_t state; /* enum acct_state */
-	uint8_t reserved[5];
-	/* address_n octets */
+	uint8_t over;  /* the directory says so */
+		       /* address_n octets */
 };
-static_assert(sizeof(struct acct_rec) == 48, "stored record");
+static_assert(sizeof(struct acct_rec) == 56, "stored record");
 
 struct acctname_rec {
 	uint32_t account;
@@ -286,5 +329,14 @@ struct acctname_rec {
 			 /* hash_n octets: crypt(3), scram_n octets */
 };
 static_assert(sizeof(struct acctname_rec) == 8, "stored record");
+
+/* Of one mailbox; the oldest go, and the floor rises. */
+#define GONE_ROWS_MAX     10000 /* chosen: 0.5 MB; a client that comes back later learns all UIDs */
+#define ALIAS_TARGETS_MAX 100   /* chosen */
+#define ALIAS_DEPTH_MAX   8     /* aliases behind aliases; chosen */
+#define ALIAS_TEXT_MAX    (ALIAS_TARGETS_MAX * (ADDRESS_MAX + 1))
+#define EXPUNGED_READ_MS                                                                           \
+	60000 /* what has been expunged can be read that long by who had seen it                   \
+	       */
 
 #define BOXES_PER_ACCOUNT_MAX 10000 /* chosen: bounds rename and account removal */

@@ -25,23 +25,52 @@ static int directory_load_row(struct store *s, struct bytes address, struct byte
 	if (!rec_read(value, &r, sizeof(r)))
 		return -EIO;
 	return directory_set(s->directory, address, r.account, 0,
-		r.state == ACCT_OK ? DIRECTORY_STATE_OK : DIRECTORY_STATE_DISABLED);
+		r.state == ACCT_DISABLED ? DIRECTORY_STATE_DISABLED : DIRECTORY_STATE_OK);
 }
 
-static int directory_load(struct store *s, MDB_txn *txn)
+/* An account that has all it may have. */
+static int directory_load_full(struct store *s, struct bytes key, struct bytes value)
+{
+	struct acct_rec r;
+
+	if (!rec_read(value, &r, sizeof(r)))
+		return -EIO;
+	if (r.state != ACCT_OK || !quota_is_over(&s->conf, &r))
+		return 0;
+	return directory_set(s->directory, bytes_first(bytes_skip(value, sizeof(r)), r.address_n),
+		key_get_u32(key, 0), 0, DIRECTORY_STATE_FULL);
+}
+
+static int directory_load_domain(struct store *s, struct bytes name, struct bytes value)
+{
+	(void)value;
+	return directory_set_domain(s->directory, name, true);
+}
+
+static int table_load(struct store *s, MDB_txn *txn, enum db_id id,
+	int (*row)(struct store *s, struct bytes key, struct bytes value))
 {
 	struct db_cursor c;
 	struct key k;
-	int err = 0, rc = db_cursor_open(txn, &s->db, DB_ACCTNAME, &c);
+	int err = 0, rc = db_cursor_open(txn, &s->db, id, &c);
 
 	if (rc)
 		return -EIO;
 	k.n = 0;
 	key_u32(&k, 0);
 	for (rc = db_cursor_seek(&c, key_view(&k)); !rc && !err; rc = db_cursor_next(&c))
-		err = directory_load_row(s, c.key, c.value);
+		err = row(s, c.key, c.value);
 	db_cursor_close(&c);
 	return err ? err : rc == MDB_NOTFOUND ? 0 : -EIO;
+}
+
+static int directory_load(struct store *s, MDB_txn *txn)
+{
+	int err = table_load(s, txn, DB_ACCTNAME, directory_load_row);
+
+	if (!err)
+		err = table_load(s, txn, DB_ACCT, directory_load_full);
+	return err ? err : table_load(s, txn, DB_DOMAIN, directory_load_domain);
 }
 
 static int contents_load(struct store *s)
@@ -91,7 +120,8 @@ static int parts_open(struct store *s, char *error, size_t error_n)
 	int err = db_open(&s->db, conf->path, conf->map_bytes, no_sync, error, error_n);
 	if (err < 0)
 		return err;
-	s->directory = directory_create(conf->local_domains, conf->local_domain_count);
+	s->directory =
+		directory_create(conf->local_domains, conf->local_domain_count, conf->extension);
 	if (!s->directory)
 		return fail(error, error_n, conf->path, -ENOMEM, "directory");
 	err = contents_load(s);
@@ -113,6 +143,8 @@ int store_open(const struct store_conf *conf, struct store **store_r, char *erro
 	pthread_mutex_init(&s->backup_lock, NULL);
 	if (s->conf.queue_lifetime_ms == 0)
 		s->conf.queue_lifetime_ms = QUEUE_LIFETIME_MS;
+	if (s->conf.expunged_read_ms == 0)
+		s->conf.expunged_read_ms = EXPUNGED_READ_MS;
 	int err = conf->shards > 1 ? -EINVAL : parts_open(s, error, error_n);
 	if (conf->shards > 1)
 		snprintf(error, error_n, "store.shards: only 1 is supported");

@@ -17,14 +17,18 @@ struct store;
 #define STORE_REASON_MAX  240 /* octets of last reply kept per recipient */
 
 struct store_conf {
-	const char *path;                 /* directory; created when absent */
-	uint32_t shards;                  /* only 1 yet */
-	uint32_t readers;                 /* reader threads */
-	uint64_t map_bytes;               /* address space, not memory; 0: 1 TiB */
-	uint64_t reserve_bytes;           /* free disk kept; 0: min(5 %, 4 GiB) */
-	uint32_t group_messages;          /* ops in one commit at most; 0: 256 */
-	uint64_t group_bytes;             /* 0: 8 MiB */
-	uint64_t queue_lifetime_ms;       /* expiry given to new queue rows */
+	const char *path;           /* directory; created when absent */
+	uint32_t shards;            /* only 1 yet */
+	uint32_t readers;           /* reader threads */
+	uint64_t map_bytes;         /* address space, not memory; 0: 1 TiB */
+	uint64_t reserve_bytes;     /* free disk kept; 0: min(5 %, 4 GiB) */
+	uint32_t group_messages;    /* ops in one commit at most; 0: 256 */
+	uint64_t group_bytes;       /* 0: 8 MiB */
+	uint64_t queue_lifetime_ms; /* expiry given to new queue rows */
+	uint64_t quota_bytes;       /* of an account without a quota of its own; 0: none */
+	uint32_t quota_messages;
+	uint64_t expunged_read_ms;        /* how long expunged bodies can be read; 0: a minute */
+	char extension;                   /* "user+anything" is user: '+'; 0: no such addresses */
 	const char *const *local_domains; /* lower case */
 	uint32_t local_domain_count;
 	char hostname[256];
@@ -46,6 +50,10 @@ enum store_write_kind {
 	STORE_MBOX_RENAME,
 	STORE_MBOX_SUBSCRIBE, /* mbox_name_op */
 	STORE_ACCOUNT,        /* account_op */
+	STORE_MBOX_SPECIAL,   /* mbox_name_op: special */
+	STORE_ALIAS,          /* alias_op */
+	STORE_DOMAIN,         /* domain_op */
+	STORE_QUEUE_SLICE,    /* queue_slice_op */
 };
 
 /* ---- op kinds of the readers ---- */
@@ -61,10 +69,14 @@ enum store_read_kind {
 	STORE_READ_ACCOUNTS,    /* accounts_list_op */
 	STORE_READ_CHECK,       /* store_check_op */
 	STORE_READ_STAT,        /* store_stat_op */
+	STORE_READ_MBOX_GONE,   /* mbox_gone_op */
+	STORE_READ_ALIASES,     /* names_list_op */
+	STORE_READ_DOMAINS,     /* names_list_op */
 };
 
 /* op.status of all store ops: 0; -ENOENT no such thing; -EEXIST; -ENOSPC full (try later); -EIO the
- * shard has failed or data is corrupt; -EINVAL; -ENOBUFS no chunks for the answer (try later). */
+ * shard has failed or data is corrupt; -EINVAL; -EDQUOT over quota; -ELOOP; -ENOBUFS no chunks for
+ * the answer (try later). */
 
 /* ================= queue ================= */
 
@@ -96,7 +108,8 @@ struct results_op {
 	struct message *bounce;
 };
 
-enum queue_action { QUEUE_RETRY, QUEUE_DELETE, QUEUE_HOLD, QUEUE_RELEASE };
+/* QUEUE_BOUNCE: given up at the next attempt, which is now, and reported to the sender. */
+enum queue_action { QUEUE_RETRY, QUEUE_DELETE, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_BOUNCE };
 
 /* Administrative change of all recipients of one message. */
 struct queue_admin_op {
@@ -104,6 +117,26 @@ struct queue_admin_op {
 	uint64_t id;
 	uint8_t action;   /* enum queue_action */
 	uint32_t changed; /* out: recipients touched */
+};
+
+/* What an operator means.  Empty: any.  Addresses and domains in any case. */
+struct queue_filter {
+	char sender[ADDRESS_MAX + 1], recipient[ADDRESS_MAX + 1], domain[DOMAIN_MAX + 1];
+	uint64_t received_before_ms; /* 0: any */
+};
+
+/* Administrative change by filter, a bounded slice of it in one transaction: submit again until
+ * end.  With a sender, recipient or domain the index leads; else all messages are walked. */
+struct queue_slice_op {
+	struct op op;                      /* STORE_QUEUE_SLICE */
+	uint8_t action;                    /* enum queue_action */
+	uint32_t max_rows;                 /* recipients looked at, at most; 0: 256 */
+	const struct queue_filter *filter; /* requester's memory */
+	uint64_t at_id;                    /* in: 0; out: where to go on */
+	uint32_t at_rcpt, at_hash;
+	bool end;                      /* out */
+	uint64_t counted_id;           /* the writer's: message counted last */
+	uint64_t messages, recipients; /* out: changed in this slice */
 };
 
 /* Ready hint, writer -> delivery core, as the void * of a hints ring (rank: the queue id).  Either
@@ -175,6 +208,10 @@ struct queue_rcpt_row {
 struct queue_list_op {
 	struct op op;     /* STORE_READ_QUEUE_LIST */
 	uint64_t from_id; /* in: first id; out: where to go on */
+	/* NULL: all; requester's memory.  With a sender, recipient or domain an index leads, and
+	 * messages come in its order. */
+	const struct queue_filter *filter;
+	uint32_t at_hash, at_rcpt; /* in: 0; out: where to go on */
 	uint32_t max_messages;
 	bool end;
 	struct chain out; /* JSON text: one object per line, ready for the admin socket */
@@ -205,10 +242,43 @@ enum msg_flag { /* IMAP system flags, in the row */
 	MSG_DRAFT = 1 << 4,
 };
 
+/* RFC 6154: what a mailbox is for. */
+enum mbox_special {
+	SPECIAL_NONE,
+	SPECIAL_ALL,
+	SPECIAL_ARCHIVE,
+	SPECIAL_DRAFTS,
+	SPECIAL_FLAGGED,
+	SPECIAL_JUNK,
+	SPECIAL_SENT,
+	SPECIAL_TRASH,
+	SPECIAL_N
+};
+
 /* State of a mailbox as stored. */
 struct mbox_state {
 	uint32_t box, uidvalidity, uidnext, exists, unseen, deleted;
 	uint64_t highestmodseq, bytes;
+	uint64_t gone_floor; /* what vanished up to this modseq may have been forgotten */
+	uint8_t special;     /* enum mbox_special */
+};
+
+/* What vanished from a mailbox after since_modseq: runs of UIDs in order of their modseq.  Below
+ * gone_floor the answer is not complete: then everything that is not there has vanished (RFC 7162
+ * 3.2.5.2 allows to say so). */
+struct mbox_gone_op {
+	struct op op; /* STORE_READ_MBOX_GONE */
+	uint32_t account, box;
+	uint64_t since_modseq; /* in; out: where to go on */
+	uint32_t since_uid;    /* in: 0; out: where to go on */
+	uint64_t gone_floor;   /* out */
+	bool end;
+	struct chain out; /* struct mbox_gone records; none straddles two chunks */
+};
+
+struct mbox_gone {
+	uint32_t first, last;
+	uint64_t modseq;
 };
 
 /* One message of a mailbox, fixed size, in UID order. */
@@ -242,8 +312,8 @@ struct mbox_list_op {
 	uint32_t account;
 	struct bytes from; /* in: first name (exclusive); empty: from the start */
 	bool end;
-	struct chain out; /* records: u16 n, u8 subscribed, u8 0, then n octets of name; 4-aligned;
-			   * none straddles two chunks; INBOX always exists */
+	struct chain out; /* records: u16 n, u8 subscribed, u8 special, then n octets of name;
+			   * 4-aligned; none straddles two chunks; INBOX always exists */
 };
 
 /* Creates, deletes, renames, (un)subscribes.  DELETE of INBOX is -EINVAL. */
@@ -252,6 +322,7 @@ struct mbox_name_op {
 	uint32_t account;
 	struct bytes name, new_name; /* requester's memory */
 	bool subscribe;
+	uint8_t special; /* STORE_MBOX_SPECIAL; STORE_MBOX_CREATE.  -EEXIST: another has it */
 };
 
 enum flags_mode { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
@@ -296,7 +367,14 @@ static inline uint64_t mbox_event(uint32_t account, uint32_t box)
 
 #define PASSWORD_HASH_MAX 384
 
-enum account_action { ACCOUNT_ADD, ACCOUNT_PASSWORD, ACCOUNT_DELETE };
+enum account_action {
+	ACCOUNT_ADD,
+	ACCOUNT_PASSWORD,
+	ACCOUNT_DELETE,
+	ACCOUNT_QUOTA,   /* quota_bytes, quota_messages */
+	ACCOUNT_DISABLE, /* no login, no mail: 550 5.2.1 */
+	ACCOUNT_ENABLE
+};
 
 struct account_op {
 	struct op op; /* STORE_ACCOUNT; -EEXIST, -ENOENT */
@@ -304,7 +382,33 @@ struct account_op {
 	struct bytes address;             /* canonical; requester's memory */
 	struct bytes hash;                /* crypt(3) string; never a password */
 	const struct scram_record *scram; /* NULL: none, no SCRAM login; requester's memory */
-	uint32_t account;                 /* out */
+	uint64_t quota_bytes;             /* 0: the configuration's; UINT64_MAX: none */
+	uint32_t quota_messages;
+	uint32_t account; /* out */
+};
+
+/* An address that stands for others: "name@domain", or "@domain" for all that the domain has not
+ * (catch-all).  Targets may be local, other aliases, or elsewhere. */
+struct alias_op {
+	struct op op; /* STORE_ALIAS; -EEXIST; -ENOENT; -ELOOP: it would come back to itself */
+	bool remove;  /* else it is made, or its targets are replaced */
+	struct bytes address; /* canonical; requester's memory */
+	struct bytes targets; /* canonical addresses, each with a NUL behind it */
+	uint32_t alias;       /* out: its number */
+};
+
+/* A local domain beside those of the configuration. */
+struct domain_op {
+	struct op op; /* STORE_DOMAIN; -EEXIST; -ENOENT */
+	bool remove;
+	struct bytes name; /* lower case */
+};
+
+struct names_list_op {
+	struct op op;               /* STORE_READ_ALIASES, STORE_READ_DOMAINS */
+	char from[ADDRESS_MAX + 1]; /* in/out: the last one given, or "" */
+	bool end;
+	struct chain out; /* JSON text, one object per line */
 };
 
 struct credentials_op {

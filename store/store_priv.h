@@ -35,6 +35,26 @@ struct store {
 	_Atomic uint32_t group_mean_milli;
 };
 
+static inline uint64_t quota_bytes_of(const struct store_conf *conf, const struct acct_rec *r)
+{
+	uint64_t q = r->quota_bytes ? r->quota_bytes : conf->quota_bytes;
+
+	return q ? q : UINT64_MAX;
+}
+
+static inline uint64_t quota_messages_of(const struct store_conf *conf, const struct acct_rec *r)
+{
+	uint32_t q = r->quota_messages ? r->quota_messages : conf->quota_messages;
+
+	return q && q != UINT32_MAX ? q : UINT64_MAX;
+}
+
+/* What RCPT is told from memory. */
+static inline bool quota_is_over(const struct store_conf *conf, const struct acct_rec *r)
+{
+	return r->bytes >= quota_bytes_of(conf, r) || r->messages >= quota_messages_of(conf, r);
+}
+
 /* Writer thread, before the environment is opened anew: a backup that reads it ends. */
 void store_backup_end(struct store *s);
 /* Writer thread: keep the readers away from the environment, and let them back. */

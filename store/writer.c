@@ -28,9 +28,9 @@ struct writer *writer_create(struct store *s)
 	w->group_bytes = s->conf.group_bytes ? s->conf.group_bytes : GROUP_BYTES;
 	w->last_id = w->last_id_stored = w->sweep_below = s->last_id;
 	w->garbage = true; /* unknown: the first step finds out */
-	w->scratch = calloc(MESSAGE_RCPT_MAX, sizeof(*w->scratch));
-	if (!w->scratch || service_init(&w->service) < 0) {
-		free(w->scratch);
+	w->expansion = calloc(1, sizeof(*w->expansion));
+	if (!w->expansion || service_init(&w->service) < 0) {
+		free(w->expansion);
 		free(w);
 		return NULL;
 	}
@@ -45,7 +45,7 @@ void writer_destroy(struct writer **wp)
 		return;
 	service_fini(&w->service);
 	free(w->effects);
-	free(w->scratch);
+	free(w->expansion);
 	free(w);
 	*wp = NULL;
 }
@@ -72,8 +72,9 @@ static void run(struct writer *w, struct op **ops, unsigned n)
 	}
 }
 
-static bool collect_due(const struct writer *w)
+static bool collect_due(struct writer *w)
 {
+	writer_refs_look(w);
 	return w->garbage && clock_mono_us() >= w->garbage_retry_us &&
 	       atomic_load_explicit(&w->store->health, memory_order_relaxed) != STORE_FAILED;
 }
@@ -92,6 +93,8 @@ static void idle(struct writer *w)
 		return;
 	} else if (w->garbage && w->garbage_retry_us > now) {
 		sleep_us = MIN(sleep_us, w->garbage_retry_us - now);
+	} else if (w->refs_due_us > now) {
+		sleep_us = MIN(sleep_us, w->refs_due_us - now);
 	}
 	service_sleep(&w->service, sleep_us);
 }

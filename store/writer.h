@@ -20,6 +20,17 @@ struct effect {
 	struct message *message; /* ready hint with the message, or NULL */
 };
 
+/* The directory is to say so after the commit. */
+struct quota_change {
+	uint32_t account;
+	bool over;
+	uint16_t n;
+	char address[ADDRESS_MAX];
+};
+#define QUOTA_CHANGES_MAX 64 /* of one group; others are told at their next change */
+
+struct writer_expansion;
+
 struct writer {
 	struct service service;
 	struct store *store;
@@ -52,7 +63,12 @@ struct writer {
 	uint64_t full_until_us; /* a put or commit found no room, whatever the estimate said */
 	unsigned reopens;
 	uint64_t reopen_at_us, failed_at_us;
-	uint32_t *scratch; /* account numbers of one message */
+	struct writer_expansion *expansion; /* recipients of the message under way */
+	/* accounts that came over their quota, or under it, in this transaction */
+	struct quota_change quota_changes[QUOTA_CHANGES_MAX];
+	unsigned quota_change_count;
+	uint32_t ref_number;  /* tells rows of GC_REF apart */
+	uint64_t refs_due_us; /* when the first of them is to be looked at; 0: there is none */
 };
 
 /* ---- writer.c: life ---- */
@@ -65,6 +81,8 @@ void writer_stop(struct writer *w);
 void writer_group(struct writer *w, struct op **ops, unsigned n);
 /* One transaction that only frees.  Returns false when it could not. */
 bool writer_collect(struct writer *w);
+/* References of expunged messages whose time has come are garbage. */
+void writer_refs_look(struct writer *w);
 /* ---- writer_error.c ---- */
 enum writer_error { WRITER_ERROR_ONE, WRITER_ERROR_FULL, WRITER_ERROR_FAILED };
 /* What a failure means for the shard. */
@@ -102,7 +120,13 @@ int writer_apply_mbox_create(struct writer *w, struct op *op);
 int writer_apply_mbox_delete(struct writer *w, struct op *op);
 int writer_apply_mbox_rename(struct writer *w, struct op *op);
 int writer_apply_mbox_subscribe(struct writer *w, struct op *op);
+int writer_apply_mbox_special(struct writer *w, struct op *op);
 int writer_apply_account(struct writer *w, struct op *op);
+int writer_apply_alias(struct writer *w, struct op *op);
+void writer_alias_committed(struct writer *w, struct op *op);
+int writer_apply_domain(struct writer *w, struct op *op);
+void writer_domain_committed(struct writer *w, struct op *op);
+int writer_apply_queue_slice(struct writer *w, struct op *op);
 void writer_account_committed(struct writer *w, struct op *op);
 
 /* ---- effects ---- */
@@ -127,7 +151,11 @@ struct acct {
 	char address[ADDRESS_MAX];
 };
 int writer_acct_get(struct writer *w, uint32_t account, struct acct *a) WARN_UNUSED;
-int writer_acct_put(struct writer *w, const struct acct *a) WARN_UNUSED;
+/* Also notes when the account came over its quota, or under it again. */
+int writer_acct_put(struct writer *w, struct acct *a) WARN_UNUSED;
+/* Is there room for `messages` more with `octets` octets in all? */
+bool writer_acct_has_room(
+	const struct writer *w, const struct acct *a, uint64_t messages, uint64_t octets);
 
 struct box {
 	uint32_t account, box;
@@ -147,6 +175,9 @@ int writer_box_create(
  * raised).  The caller puts a and b. */
 int writer_box_add(
 	struct writer *w, struct acct *a, struct box *b, struct mbox_row *row) WARN_UNUSED;
+/* Notes that UIDs first..last vanished at modseq; forgets the oldest when there are too many. */
+int writer_box_gone(struct writer *w, struct box *b, uint64_t modseq, uint32_t first,
+	uint32_t last) WARN_UNUSED;
 /* Removes a row and its mod row and counts; not its blob reference. */
 int writer_box_remove(
 	struct writer *w, struct acct *a, struct box *b, const struct mbox_row *row) WARN_UNUSED;
@@ -163,6 +194,35 @@ uint32_t writer_box_keywords_map(const struct box *from, struct box *to, uint32_
 int gc_step(struct writer *w, uint32_t pages) WARN_UNUSED;
 int gc_add_blob(struct writer *w, uint64_t blob, uint32_t chunks) WARN_UNUSED;
 int gc_add_box(struct writer *w, uint32_t account, uint32_t box) WARN_UNUSED;
+/* Takes over a reference: given back when whoever had seen the message has had time to read it. */
+int gc_add_ref(struct writer *w, uint64_t blob) WARN_UNUSED;
+/* First row of `id` at or after from whose key begins with the first prefix_n octets of from. */
+int writer_first_row(struct writer *w, enum db_id id, struct bytes from, size_t prefix_n,
+	struct key *key_r, struct bytes *value_r) WARN_UNUSED;
+
+/* ---- writer_expand.c: who gets a message ---- */
+/* A recipient that an alias stands for. */
+struct writer_target {
+	uint16_t n, domain_at;
+	char address[ADDRESS_MAX];
+};
+#define EXPANDED_MAX MESSAGE_RCPT_MAX
+struct writer_expansion {
+	uint32_t accounts[MESSAGE_RCPT_MAX + EXPANDED_MAX]; /* distinct, ascending at the end */
+	uint32_t account_n;
+	struct writer_target remote[EXPANDED_MAX]; /* distinct; elsewhere */
+	uint32_t remote_n;
+};
+static inline struct bytes writer_target_domain(const struct writer_target *t)
+{
+	return bytes_make(t->address + t->domain_at, (size_t)t->n - t->domain_at);
+}
+/* The accounts and addresses behind an alias, added to w->expansion for a message of `octets`.
+ * Targets that are gone or full are added as addresses: delivery tells the sender.  MDB_NOTFOUND:
+ * no such alias, or nobody behind it. */
+int writer_expand(struct writer *w, uint32_t alias, uint64_t octets) WARN_UNUSED;
+/* The targets of an alias: each with its NUL, a view until the next write. */
+int writer_alias_get(struct writer *w, uint32_t alias, struct bytes *targets_r) WARN_UNUSED;
 
 /* ---- test mutants: writer_mutant.c, or writer_mutant_none.c in every real build ---- */
 /* May answer ops before they are durable and put copies in their place. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "store/body.h"
+#include "store/queue_index.h"
 #include "store/writer.h"
 
 int writer_apply_part(struct writer *w, struct op *op)
@@ -25,74 +26,109 @@ static int u32_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int account_exists(struct writer *w, uint32_t account, bool *exists_r)
-{
-	struct key k;
-	struct bytes v;
-	int rc = db_get(w->txn, w->db, DB_ACCT, key_account(&k, account), &v);
-
-	*exists_r = rc == 0;
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-/* What there is to do for a message, found before the first put. */
+/* What there is to do for a message, found before the first put; accounts and addresses behind
+ * aliases are in w->expansion. */
 struct plan {
-	uint32_t local;   /* distinct accounts, in w->scratch */
+	uint32_t local;   /* distinct accounts */
 	uint32_t queued;  /* recipients for the queue */
-	uint32_t refused; /* local recipients whose account is gone since RCPT */
+	uint32_t refused; /* local recipients whose account is gone or full since RCPT */
 	uint64_t owners;  /* delivery workers of the queued recipients' domains */
 	uint64_t refused_bits[LMTP_RCPT_WORDS];
+	uint64_t queued_bits[MESSAGE_RCPT_MAX / 64 + 1]; /* recipients of the message */
 };
 
-static uint64_t owner_of(const struct writer *w, const struct message *m, const struct rcpt *r)
+static void bit_set(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] |= 1ull << i % 64;
+}
+
+static bool bit_is_set(const uint64_t *bits, uint32_t i)
+{
+	return bits[i / 64] >> i % 64 & 1;
+}
+
+static uint64_t owner_of(const struct writer *w, struct bytes domain)
 {
 	unsigned workers = w->store->ready_count;
 
-	return workers ? 1ull << store_domain_owner(message_rcpt_domain(m, r), workers) : 0;
+	return workers ? 1ull << store_domain_owner(domain, workers) : 0;
 }
 
-/* Its own answer says so: nothing is queued for it. */
-static void refuse_one(struct plan *p, uint32_t i)
+/* Whoever is local, taken into the expansion; *taken_r false: gone, or full. */
+static int plan_local(struct writer *w, const struct message *m, uint32_t account, bool *taken_r)
 {
-	if (i < LMTP_RCPT_MAX)
-		p->refused_bits[i / 64] |= 1ull << i % 64;
+	struct writer_expansion *e = w->expansion;
+	struct acct a;
+	int rc = account >= ALIAS_FIRST ? writer_expand(w, account, body_view_bytes(m))
+					: writer_acct_get(w, account, &a);
+
+	*taken_r = rc == 0;
+	if (!rc && account < ALIAS_FIRST) {
+		*taken_r =
+			a.r.state == ACCT_OK && writer_acct_has_room(w, &a, 1, body_view_bytes(m));
+		if (*taken_r)
+			e->accounts[e->account_n++] = account;
+	}
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* A local recipient that cannot have it.  Its own answer says so, or delivery tells the sender: it
+ * goes through the queue and bounces there. */
+static void plan_refuse(struct plan *p, const struct message *m, uint32_t i)
+{
+	if (m->each) {
+		if (i < LMTP_RCPT_MAX)
+			bit_set(p->refused_bits, i);
+		return;
+	}
+	p->refused++;
+	bit_set(p->queued_bits, i);
+}
+
+/* Two addresses of one account: one copy. */
+static uint32_t accounts_distinct(struct writer_expansion *e)
+{
+	uint32_t distinct = 0;
+
+	qsort(e->accounts, e->account_n, sizeof(*e->accounts), u32_compare);
+	for (uint32_t i = 0; i < e->account_n; i++) {
+		if (i == 0 || e->accounts[i] != e->accounts[i - 1])
+			e->accounts[distinct++] = e->accounts[i];
+	}
+	return distinct;
 }
 
 static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 {
+	struct writer_expansion *e = w->expansion;
+
 	*p = (struct plan){0};
+	e->account_n = e->remote_n = 0;
 	for (uint32_t i = 0; i < MIN(m->rcpt_count, (uint32_t)MESSAGE_RCPT_MAX); i++) {
 		const struct rcpt *r = message_rcpt(m, i);
-		bool exists = false;
-		int rc = r->route == RCPT_LOCAL ? account_exists(w, r->account, &exists) : 0;
+		bool taken = false;
+		int rc = r->route == RCPT_LOCAL ? plan_local(w, m, r->account, &taken) : 0;
 		if (rc)
 			return rc;
-		if (exists) {
-			w->scratch[p->local++] = r->account;
+		if (taken)
 			continue;
-		}
-		if (m->each && r->route == RCPT_LOCAL) {
-			refuse_one(p, i);
-			continue;
-		}
-		p->owners |= owner_of(w, m, r);
-		if (r->route == RCPT_LOCAL)
-			p->refused++;
-		else
+		if (r->route == RCPT_LOCAL) {
+			plan_refuse(p, m, i);
+			if (m->each)
+				continue;
+		} else {
+			bit_set(p->queued_bits, i);
 			p->queued++;
+		}
+		p->owners |= owner_of(w, message_rcpt_domain(m, r));
 	}
-	/* The peer gets one answer for all.  When it is 250, delivery tells the sender about those
-	 * who are gone: they go through the queue and bounce there. */
+	p->local = accounts_distinct(e);
+	p->queued += e->remote_n;
+	for (uint32_t i = 0; i < e->remote_n; i++)
+		p->owners |= owner_of(w, writer_target_domain(&e->remote[i]));
+	/* The peer gets one answer for all: when nobody is left, it is no. */
 	if (p->local || p->queued)
 		p->queued += p->refused;
-	/* Two addresses of one account: one copy. */
-	qsort(w->scratch, p->local, sizeof(*w->scratch), u32_compare);
-	uint32_t distinct = 0;
-	for (uint32_t i = 0; i < p->local; i++) {
-		if (i == 0 || w->scratch[i] != w->scratch[i - 1])
-			w->scratch[distinct++] = w->scratch[i];
-	}
-	p->local = distinct;
 	return 0;
 }
 
@@ -117,36 +153,72 @@ static int deliver(struct writer *w, const struct message *m, uint32_t account)
 	return rc ? rc : writer_event(w, account, b.box);
 }
 
-static int queue_row_put(
-	struct writer *w, const struct message *m, const struct rcpt *r, uint32_t i)
+/* One recipient of the queue. */
+struct queue_rcpt {
+	uint32_t number;
+	struct bytes address, orcpt;
+	uint16_t domain_at;
+	uint8_t notify;
+};
+
+static int queue_row_put(struct writer *w, const struct message *m, const struct queue_rcpt *r)
 {
-	struct bytes address = message_rcpt_address(m, r), domain = message_rcpt_domain(m, r);
+	struct bytes domain = bytes_skip(r->address, r->domain_at);
 	struct qr_rec qr = {.next_ms = w->now_ms,
-		.address_n = (uint16_t)address.n,
+		.address_n = (uint16_t)r->address.n,
 		.domain_at = r->domain_at,
-		.orcpt_n = r->orcpt_n,
+		.orcpt_n = (uint16_t)r->orcpt.n,
 		.state = QUEUE_SCHEDULED,
 		.notify = r->notify};
 	struct qt_rec qt = {.state = QUEUE_SCHEDULED, .domain_n = (uint8_t)domain.n};
-	struct bytes orcpt = message_rcpt_orcpt(m, r);
 	uint8_t row[sizeof(qr) + ADDRESS_MAX + DSN_ORCPT_MAX];
 	struct key k;
 
-	if (address.n > ADDRESS_MAX || domain.n > DOMAIN_MAX || orcpt.n > DSN_ORCPT_MAX)
+	if (r->address.n > ADDRESS_MAX || domain.n > DOMAIN_MAX || r->orcpt.n > DSN_ORCPT_MAX)
 		return EINVAL;
 	memcpy(row, &qr, sizeof(qr));
-	memcpy(row + sizeof(qr), address.p, address.n);
-	if (orcpt.n)
-		memcpy(row + sizeof(qr) + address.n, orcpt.p, orcpt.n);
-	int rc = db_put(w->txn, w->db, DB_QR, key_id_n(&k, m->id, i),
-		bytes_make(row, sizeof(qr) + address.n + orcpt.n));
+	memcpy(row + sizeof(qr), r->address.p, r->address.n);
+	if (r->orcpt.n)
+		memcpy(row + sizeof(qr) + r->address.n, r->orcpt.p, r->orcpt.n);
+	int rc = db_put(w->txn, w->db, DB_QR, key_id_n(&k, m->id, r->number),
+		bytes_make(row, sizeof(qr) + r->address.n + r->orcpt.n));
 	if (rc)
 		return rc;
 	memcpy(row, &qt, sizeof(qt));
 	if (domain.n)
 		memcpy(row + sizeof(qt), domain.p, domain.n);
-	return db_put(w->txn, w->db, DB_QT, key_qt(&k, qr.next_ms, m->id, i),
+	rc = db_put(w->txn, w->db, DB_QT, key_qt(&k, qr.next_ms, m->id, r->number),
 		bytes_make(row, sizeof(qt) + domain.n));
+	if (rc)
+		return rc;
+	return db_put(w->txn, w->db, DB_QD,
+		queue_index_recipient(&k, r->address, r->domain_at, m->id, r->number), BYTES_NONE);
+}
+
+static int queue_rows_put(struct writer *w, const struct message *m, const struct plan *p)
+{
+	const struct writer_expansion *e = w->expansion;
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < MIN(m->rcpt_count, (uint32_t)MESSAGE_RCPT_MAX); i++) {
+		const struct rcpt *r = message_rcpt(m, i);
+		struct queue_rcpt q = {.number = i,
+			.address = message_rcpt_address(m, r),
+			.orcpt = message_rcpt_orcpt(m, r),
+			.domain_at = r->domain_at,
+			.notify = r->notify};
+		if (bit_is_set(p->queued_bits, i))
+			rc = queue_row_put(w, m, &q);
+	}
+	/* Behind them, so that their numbers are nobody else's. */
+	for (uint32_t i = 0; !rc && i < e->remote_n; i++) {
+		const struct writer_target *t = &e->remote[i];
+		struct queue_rcpt q = {.number = m->rcpt_count + i,
+			.address = bytes_make(t->address, t->n),
+			.domain_at = t->domain_at};
+		rc = queue_row_put(w, m, &q);
+	}
+	return rc;
 }
 
 static int queue_put(struct writer *w, struct message *m, const struct plan *p)
@@ -175,18 +247,17 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 		memcpy(row + sizeof(q) + sender.n, envid.p, envid.n);
 	int rc = db_put(w->txn, w->db, DB_Q, key_id(&k, m->id),
 		bytes_make(row, sizeof(q) + sender.n + envid.n));
-	for (uint32_t i = 0; !rc && i < m->rcpt_count; i++) {
-		const struct rcpt *r = message_rcpt(m, i);
-		bool exists = false;
-		if (r->route == RCPT_LOCAL)
-			rc = account_exists(w, r->account, &exists);
-		if (!rc && !exists && !(m->each && r->route == RCPT_LOCAL))
-			rc = queue_row_put(w, m, r, i);
-	}
+	if (!rc)
+		rc = db_put(
+			w->txn, w->db, DB_QS, queue_index_sender(&k, sender, m->id), BYTES_NONE);
+	if (!rc)
+		rc = queue_rows_put(w, m, p);
 	if (rc)
 		return rc;
-	/* The message in memory still calls them local; the rows do not. */
-	struct effect e = {.value = m->id, .owners = p->owners, .message = p->refused ? NULL : m};
+	/* The message in memory still calls them local, or knows the alias only; the rows do not.
+	 */
+	bool whole = p->refused == 0 && w->expansion->remote_n == 0;
+	struct effect e = {.value = m->id, .owners = p->owners, .message = whole ? m : NULL};
 	return p->owners ? writer_effect(w, &e) : 0;
 }
 
@@ -203,7 +274,7 @@ int writer_message_store(struct writer *w, struct message *m, struct stored *sto
 		return 0;
 	rc = body_put(w, m, p.local + (p.queued ? 1 : 0));
 	for (uint32_t i = 0; !rc && i < p.local; i++)
-		rc = deliver(w, m, w->scratch[i]);
+		rc = deliver(w, m, w->expansion->accounts[i]);
 	if (!rc && p.queued)
 		rc = queue_put(w, m, &p);
 	w->messages_done++;

@@ -114,6 +114,37 @@ static int delete (struct writer *w, uint32_t account, const struct name *name)
 	return rc ? rc : boxes_remove(w, account);
 }
 
+/* Quota, or whether the account is in use: the row of the account, and for the latter that of its
+ * address as well, which logins look at. */
+static int limits_change(
+	struct writer *w, struct account_op *op, const struct name *name, struct acctname_rec *r)
+{
+	uint8_t row[sizeof(*r) + PASSWORD_HASH_MAX + sizeof(*op->scram)];
+	struct bytes v;
+	struct acct a;
+	int rc = writer_acct_get(w, r->account, &a);
+
+	if (rc)
+		return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
+	if (op->action == ACCOUNT_QUOTA) {
+		a.r.quota_bytes = op->quota_bytes;
+		a.r.quota_messages = op->quota_messages;
+		return writer_acct_put(w, &a);
+	}
+	a.r.state = r->state = op->action == ACCOUNT_DISABLE ? ACCT_DISABLED : ACCT_OK;
+	a.r.over = false; /* the directory is told of the state, and then of this anew */
+	rc = writer_acct_put(w, &a);
+	if (!rc)
+		rc = db_get(w->txn, w->db, DB_ACCTNAME, name->view, &v);
+	if (rc)
+		return rc;
+	if (v.n > sizeof(row))
+		return MDB_CORRUPTED;
+	memcpy(row, v.p, v.n);
+	memcpy(row, r, sizeof(*r));
+	return db_put(w->txn, w->db, DB_ACCTNAME, name->view, bytes_make(row, v.n));
+}
+
 static int change(struct writer *w, struct account_op *op, const struct name *name)
 {
 	struct acctname_rec r;
@@ -131,6 +162,12 @@ static int change(struct writer *w, struct account_op *op, const struct name *na
 		return 0;
 	}
 	op->account = r.account;
+	if (r.state == ACCT_ALIAS) {
+		op->op.status = -ENOENT;
+		return 0;
+	}
+	if (op->action >= ACCOUNT_QUOTA)
+		return limits_change(w, op, name, &r);
 	if (op->action == ACCOUNT_DELETE)
 		return delete (w, r.account, name);
 	return acctname_put(w, name->view, &r, op);
@@ -139,11 +176,11 @@ static int change(struct writer *w, struct account_op *op, const struct name *na
 int writer_apply_account(struct writer *w, struct op *op)
 {
 	struct account_op *a = container_of(op, struct account_op, op);
-	bool needs_hash = a->action != ACCOUNT_DELETE;
+	bool needs_hash = a->action == ACCOUNT_ADD || a->action == ACCOUNT_PASSWORD;
 	struct name name;
 
 	a->account = 0;
-	if (a->action > ACCOUNT_DELETE || !name_take(&name, a->address) ||
+	if (a->action > ACCOUNT_ENABLE || !name_take(&name, a->address) ||
 		(needs_hash && (a->hash.n == 0 || a->hash.n >= PASSWORD_HASH_MAX))) {
 		op->status = -EINVAL;
 		return 0;
@@ -158,11 +195,14 @@ int writer_apply_account(struct writer *w, struct op *op)
 void writer_account_committed(struct writer *w, struct op *op)
 {
 	struct account_op *a = container_of(op, struct account_op, op);
-	enum directory_state state =
-		a->action == ACCOUNT_DELETE ? DIRECTORY_STATE_GONE : DIRECTORY_STATE_OK;
+	static const enum directory_state states[] = {[ACCOUNT_DELETE] = DIRECTORY_STATE_GONE,
+		[ACCOUNT_DISABLE] = DIRECTORY_STATE_DISABLED,
+		[ACCOUNT_ADD] = DIRECTORY_STATE_OK,
+		[ACCOUNT_ENABLE] = DIRECTORY_STATE_OK};
 	int err = 0;
 
-	if (a->action != ACCOUNT_PASSWORD)
-		err = directory_set(w->store->directory, a->address, a->account, 0, state);
+	if (a->action != ACCOUNT_PASSWORD && a->action != ACCOUNT_QUOTA)
+		err = directory_set(
+			w->store->directory, a->address, a->account, 0, states[a->action]);
 	BUG_ON(err); /* directory_reserve */
 }

@@ -20,11 +20,37 @@ int writer_acct_get(struct writer *w, uint32_t account, struct acct *a)
 	return 0;
 }
 
-int writer_acct_put(struct writer *w, const struct acct *a)
+bool writer_acct_has_room(
+	const struct writer *w, const struct acct *a, uint64_t messages, uint64_t octets)
+{
+	const struct store_conf *conf = &w->store->conf;
+	uint64_t bytes_max = quota_bytes_of(conf, &a->r);
+	uint64_t messages_max = quota_messages_of(conf, &a->r);
+
+	return a->r.bytes <= bytes_max && octets <= bytes_max - a->r.bytes &&
+	       a->r.messages <= messages_max && messages <= messages_max - a->r.messages;
+}
+
+/* The directory answers RCPT from memory: it learns who is full, and who no longer. */
+static void quota_note(struct writer *w, struct acct *a)
+{
+	bool over = quota_is_over(&w->store->conf, &a->r);
+
+	if (over == a->r.over || w->quota_change_count == QUOTA_CHANGES_MAX)
+		return;
+	struct quota_change *c = &w->quota_changes[w->quota_change_count++];
+	*c = (struct quota_change){.account = a->account, .over = over, .n = a->r.address_n};
+	memcpy(c->address, a->address, a->r.address_n);
+	a->r.over = over;
+}
+
+int writer_acct_put(struct writer *w, struct acct *a)
 {
 	uint8_t row[sizeof(a->r) + ADDRESS_MAX];
 	struct key k;
 
+	if (a->r.state == ACCT_OK)
+		quota_note(w, a);
 	memcpy(row, &a->r, sizeof(a->r));
 	memcpy(row + sizeof(a->r), a->address, a->r.address_n);
 	return db_put(w->txn, w->db, DB_ACCT, key_account(&k, a->account),
@@ -122,6 +148,30 @@ int writer_box_add(struct writer *w, struct acct *a, struct box *b, struct mbox_
 		return rc;
 	return db_put(w->txn, w->db, DB_MOD, key_mod(&k, b->account, b->box, row->modseq, row->uid),
 		BYTES_NONE);
+}
+
+/* The oldest row of the log goes; what it said is below the floor now. */
+static int gone_forget(struct writer *w, struct box *b)
+{
+	struct key from, k;
+	struct bytes v;
+	int rc = writer_first_row(w, DB_GONE, key_mod(&from, b->account, b->box, 0, 0), 8, &k, &v);
+
+	if (rc)
+		return rc == MDB_NOTFOUND ? 0 : rc;
+	b->r.gone_floor = MAX(b->r.gone_floor, key_get_u64(key_view(&k), 8));
+	b->r.gone--;
+	return db_del(w->txn, w->db, DB_GONE, key_view(&k));
+}
+
+int writer_box_gone(struct writer *w, struct box *b, uint64_t modseq, uint32_t first, uint32_t last)
+{
+	struct key k;
+	int rc = db_put(w->txn, w->db, DB_GONE, key_mod(&k, b->account, b->box, modseq, first),
+		bytes_make(&last, sizeof(last)));
+
+	b->r.gone++;
+	return rc || b->r.gone <= GONE_ROWS_MAX ? rc : gone_forget(w, b);
 }
 
 int writer_box_remove(struct writer *w, struct acct *a, struct box *b, const struct mbox_row *row)

@@ -107,7 +107,7 @@ static int txn_begin(struct writer *w)
 
 	if (rc)
 		return rc;
-	w->effect_count = 0;
+	w->effect_count = w->quota_change_count = 0;
 	w->ops_done = w->messages_done = w->bytes_done = 0;
 	w->debt_made = w->debt_freed = 0;
 	w->now_ms = clock_wall_ms();
@@ -123,7 +123,7 @@ static void txn_undo(struct writer *w)
 	w->garbage = w->before.garbage;
 	w->sweep_below = w->before.sweep_below;
 	w->last_id = w->before.last_id;
-	w->effect_count = 0;
+	w->effect_count = w->quota_change_count = 0;
 }
 
 static int last_id_put(struct writer *w)
@@ -270,8 +270,17 @@ static unsigned drop_unknown(struct op **ops, unsigned n)
 	return kept;
 }
 
-static uint32_t gc_share(const struct writer *w)
+void writer_refs_look(struct writer *w)
 {
+	if (w->refs_due_us && clock_mono_us() >= w->refs_due_us) {
+		w->refs_due_us = 0;
+		w->garbage = true;
+	}
+}
+
+static uint32_t gc_share(struct writer *w)
+{
+	writer_refs_look(w);
 	return w->garbage && clock_mono_us() >= w->garbage_retry_us ? WRITER_FREED_PAGES : 0;
 }
 
@@ -372,9 +381,23 @@ static void ready_run(struct store *s, const struct effect *e)
 	}
 }
 
+/* An address that is in the directory already: this cannot fail. */
+static void quota_changes_run(struct writer *w)
+{
+	for (unsigned i = 0; i < w->quota_change_count; i++) {
+		const struct quota_change *c = &w->quota_changes[i];
+		int err = directory_set(w->store->directory, bytes_make(c->address, c->n),
+			c->account, 0, c->over ? DIRECTORY_STATE_FULL : DIRECTORY_STATE_OK);
+		BUG_ON(err);
+	}
+	w->quota_change_count = 0;
+}
+
 void writer_effects_run(struct writer *w)
 {
 	struct store *s = w->store;
+
+	quota_changes_run(w);
 
 	for (size_t i = 0; i < w->effect_count; i++) {
 		const struct effect *e = &w->effects[i];

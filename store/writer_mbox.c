@@ -24,7 +24,7 @@ static int target_get(
 	return rc ? rc : writer_box_get(w, account, box, b);
 }
 
-static int target_put(struct writer *w, const struct acct *a, const struct box *b)
+static int target_put(struct writer *w, struct acct *a, const struct box *b)
 {
 	int rc = writer_box_put(w, b);
 
@@ -64,10 +64,12 @@ int writer_apply_append(struct writer *w, struct op *op)
 	p->uid = p->uidvalidity = 0;
 	if (!rc)
 		rc = writer_box_find(w, p->account, p->target, &b);
-	if (rc == MDB_NOTFOUND) {
+	if (rc == MDB_NOTFOUND)
 		op->status = -ENOENT;
+	else if (!rc && !writer_acct_has_room(w, &a, 1, body_view_bytes(p->message)))
+		op->status = -EDQUOT;
+	if (op->status)
 		return body_drop_parts(w, p->message->id);
-	}
 	if (!rc)
 		rc = body_check(w, p->message, &op->status);
 	if (rc)
@@ -175,6 +177,25 @@ static int copy_row(struct writer *w, struct mbox_op *m, struct acct *a, const s
 	return writer_box_add(w, a, to, &row);
 }
 
+/* Is there room for all of them?  Before the first put. */
+static int copy_check(
+	struct writer *w, const struct mbox_op *m, const struct acct *a, int *status_r)
+{
+	uint64_t messages = 0, octets = 0;
+
+	for (uint32_t i = 0; i < m->uid_count; i++) {
+		struct mbox_row row;
+		int rc = writer_msg_get(w, m->account, m->box, m->uids[i], &row);
+		if (rc && rc != MDB_NOTFOUND)
+			return rc;
+		messages += rc == 0;
+		octets += rc == 0 ? row.size : 0;
+	}
+	if (messages && !writer_acct_has_room(w, a, messages, octets))
+		*status_r = -EDQUOT;
+	return 0;
+}
+
 int writer_apply_copy(struct writer *w, struct op *op)
 {
 	struct mbox_op *m = container_of(op, struct mbox_op, op);
@@ -187,6 +208,9 @@ int writer_apply_copy(struct writer *w, struct op *op)
 		rc = writer_box_find(w, m->account, m->target, &to);
 	if (rc)
 		return absent(op, rc);
+	rc = copy_check(w, m, &a, &op->status);
+	if (rc || op->status)
+		return rc;
 	m->target_uidvalidity = to.r.uidvalidity;
 	m->target_first_uid = to.r.uidnext;
 	m->modseq = ++a.r.modseq;
@@ -200,8 +224,20 @@ int writer_apply_copy(struct writer *w, struct op *op)
 
 /* ---- expunge ---- */
 
-static int expunge_row(
-	struct writer *w, struct mbox_op *m, struct acct *a, struct box *b, uint32_t uid)
+/* UIDs that vanish together; runs become one row of the log. */
+struct vanished {
+	uint32_t first, last; /* 0: none */
+	uint64_t modseq;
+};
+
+static int vanished_put(struct writer *w, struct box *b, struct vanished *v)
+{
+	return v->first ? writer_box_gone(w, b, v->modseq, v->first, v->last) : 0;
+}
+
+/* Two steps: the row goes at once, the reference to the body when nobody can still be reading. */
+static int expunge_row(struct writer *w, struct mbox_op *m, struct acct *a, struct box *b,
+	uint32_t uid, struct vanished *v)
 {
 	struct mbox_row row;
 	int rc = writer_msg_get(w, m->account, m->box, uid, &row);
@@ -210,7 +246,15 @@ static int expunge_row(
 		return rc == MDB_NOTFOUND ? 0 : rc;
 	m->changed++;
 	rc = writer_box_remove(w, a, b, &row);
-	return rc ? rc : body_unref(w, row.blob);
+	if (!rc)
+		rc = gc_add_ref(w, row.blob);
+	if (!rc && v->first && v->last + 1 != uid) {
+		rc = vanished_put(w, b, v);
+		v->first = 0;
+	}
+	v->first = v->first ? v->first : uid;
+	v->last = uid;
+	return rc;
 }
 
 int writer_apply_expunge(struct writer *w, struct op *op)
@@ -223,13 +267,15 @@ int writer_apply_expunge(struct writer *w, struct op *op)
 	m->changed = 0;
 	if (rc)
 		return absent(op, rc);
+	struct vanished v = {.modseq = a.r.modseq + 1};
 	for (uint32_t i = 0; i < m->uid_count; i++) {
-		rc = expunge_row(w, m, &a, &b, m->uids[i]);
+		rc = expunge_row(w, m, &a, &b, m->uids[i], &v);
 		if (rc)
 			return rc;
 	}
 	if (m->changed == 0)
 		return 0;
 	m->modseq = b.r.highestmodseq = ++a.r.modseq;
-	return target_put(w, &a, &b);
+	rc = vanished_put(w, &b, &v);
+	return rc ? rc : target_put(w, &a, &b);
 }

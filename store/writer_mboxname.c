@@ -43,6 +43,32 @@ static int acct_or_status(struct writer *w, struct op *op, uint32_t account, str
 	return 0;
 }
 
+/* -EEXIST: one mailbox of the account has this use already; -EINVAL: no such use. */
+static int special_check(struct writer *w, struct op *op, uint32_t account, uint8_t special)
+{
+	struct db_cursor c;
+	struct box_rec r;
+	struct key k;
+	int rc;
+
+	if (special >= SPECIAL_N)
+		op->status = -EINVAL;
+	if (special == SPECIAL_NONE || op->status)
+		return 0;
+	rc = db_cursor_open(w->txn, w->db, DB_BOX, &c);
+	if (rc)
+		return rc;
+	for (rc = db_cursor_seek(&c, key_box(&k, account, 0));
+		!rc && key_get_u32(c.key, 0) == account; rc = db_cursor_next(&c)) {
+		if (rec_read(c.value, &r, sizeof(r)) && r.special == special) {
+			op->status = -EEXIST;
+			break;
+		}
+	}
+	db_cursor_close(&c);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int writer_apply_mbox_create(struct writer *w, struct op *op)
 {
 	struct mbox_name_op *m = container_of(op, struct mbox_name_op, op);
@@ -64,7 +90,34 @@ int writer_apply_mbox_create(struct writer *w, struct op *op)
 	rc = check_free(w, op, m->account, name);
 	if (rc || op->status)
 		return rc;
-	return writer_box_create(w, &a, name, &b);
+	rc = m->special ? special_check(w, op, m->account, m->special) : 0;
+	if (rc || op->status)
+		return rc;
+	rc = writer_box_create(w, &a, name, &b);
+	if (rc || !m->special)
+		return rc;
+	b.r.special = m->special;
+	return writer_box_put(w, &b);
+}
+
+int writer_apply_mbox_special(struct writer *w, struct op *op)
+{
+	struct mbox_name_op *m = container_of(op, struct mbox_name_op, op);
+	struct box b;
+	int rc = writer_box_find(w, m->account, m->name, &b);
+
+	if (rc == MDB_NOTFOUND)
+		op->status = -ENOENT;
+	if (rc)
+		return rc == MDB_NOTFOUND ? 0 : rc;
+	if (b.r.special == m->special)
+		return 0;
+	rc = special_check(w, op, m->account, m->special);
+	if (rc || op->status)
+		return rc;
+	b.r.special = m->special;
+	rc = writer_box_put(w, &b);
+	return rc ? rc : writer_event(w, m->account, b.box);
 }
 
 int writer_apply_mbox_delete(struct writer *w, struct op *op)
@@ -91,7 +144,7 @@ int writer_apply_mbox_delete(struct writer *w, struct op *op)
 		rc = db_del(w->txn, w->db, DB_BOXNAME, key_boxname(&k, m->account, name));
 	if (!rc)
 		rc = db_del(w->txn, w->db, DB_BOX, key_box(&k, m->account, b.box));
-	if (!rc && b.r.exists)
+	if (!rc && (b.r.exists || b.r.gone))
 		rc = gc_add_box(w, m->account, b.box);
 	a.r.boxes--;
 	a.r.messages -= b.r.exists;

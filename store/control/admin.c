@@ -39,6 +39,16 @@ static const struct admin_command commands[] = {
 	{"queue domains",  admin_queue_domains },
 	{"trace",          admin_trace         },
 	{"tcp show",       admin_tcp_show      },
+	{"queue bounce",   admin_queue_bounce  },
+	{"user quota",     admin_user_quota    },
+	{"user disable",   admin_user_disable  },
+	{"user enable",    admin_user_enable   },
+	{"alias set",      admin_alias_set     },
+	{"alias delete",   admin_alias_delete  },
+	{"alias list",     admin_alias_list    },
+	{"domain add",     admin_domain_add    },
+	{"domain delete",  admin_domain_delete },
+	{"domain list",    admin_domain_list   },
 	{"store check",    admin_store_check   },
 	{"store stat",     admin_store_stat    },
 	{"store backup",   admin_store_backup  },
@@ -137,6 +147,10 @@ const char *admin_store_error(int status)
 		return "it exists already";
 	case -ENOSPC:
 		return "the store is full";
+	case -ELOOP:
+		return "it would come back to itself";
+	case -EDQUOT:
+		return "over quota";
 	case -EIO:
 		return "the store has failed";
 	case -ENOBUFS:

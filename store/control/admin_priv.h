@@ -17,26 +17,27 @@ struct admin_client;
 struct bufferevent;
 struct evconnlistener;
 
-/* Filters that queue commands share; empty: any. */
-struct queue_filter {
-	char domain[DOMAIN_MAX + 1], sender[ADDRESS_MAX + 1];
-	bool any; /* no filter at all */
-};
-
-/* A walk over the queue: lists messages, or collects them in batches and acts on each. */
+/* A walk over the queue: lists messages, or has the writer change them slice by slice. */
 struct queue_walk {
 	struct queue_list_op list;
 	struct queue_admin_op act;
+	struct queue_slice_op slice;
 	struct queue_filter filter;
-	bool acting, stopped; /* stopped: the limit was reached, list.from_id is next */
-	uint8_t action;       /* enum queue_action */
+	bool filtered, stopped; /* stopped: the limit was reached, list.from_id is next */
 	uint64_t limit, listed, messages, recipients;
-	uint64_t batch[ADMIN_BATCH];
-	unsigned batch_n, batch_at;
 };
 
 struct queue_show {
 	struct queue_read_op read;
+};
+
+struct alias_work {
+	struct alias_op alias;
+	struct domain_op domain;
+	struct names_list_op list;
+	char address[ADDRESS_MAX + 1];
+	char targets[8192]; /* each with its NUL */
+	uint64_t listed;
 };
 
 struct user_work {
@@ -159,6 +160,7 @@ struct admin_client {
 		struct queue_walk walk;
 		struct queue_show show;
 		struct user_work user;
+		struct alias_work alias;
 		struct tcp_work tcp;
 		struct net_work net;
 		struct why_work why;
@@ -247,6 +249,16 @@ void admin_user_delete(struct admin_client *c, const json_t *request);
 void admin_store_check(struct admin_client *c, const json_t *request);
 void admin_store_stat(struct admin_client *c, const json_t *request);
 void admin_store_backup(struct admin_client *c, const json_t *request);
+void admin_queue_bounce(struct admin_client *c, const json_t *request);
+void admin_user_quota(struct admin_client *c, const json_t *request);
+void admin_user_disable(struct admin_client *c, const json_t *request);
+void admin_user_enable(struct admin_client *c, const json_t *request);
+void admin_alias_set(struct admin_client *c, const json_t *request);
+void admin_alias_delete(struct admin_client *c, const json_t *request);
+void admin_alias_list(struct admin_client *c, const json_t *request);
+void admin_domain_add(struct admin_client *c, const json_t *request);
+void admin_domain_delete(struct admin_client *c, const json_t *request);
+void admin_domain_list(struct admin_client *c, const json_t *request);
 void admin_user_list(struct admin_client *c, const json_t *request);
 void admin_net(struct admin_client *c, const json_t *request);
 void admin_net_neighbours(struct admin_client *c, const json_t *request);

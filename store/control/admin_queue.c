@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Admin commands that walk the queue: list, and retry, delete, hold, release of one message or of
- * all that a filter matches.  The walk goes in slices; between two of them the loop does other
+ * Admin commands that walk the queue: list, and retry, delete, hold, release, bounce of one message
+ * or of all that a filter means.  The walk goes in slices; between two of them the loop does other
  * work. */
 #include "store/control/admin_priv.h"
 #include <errno.h>
 #include "dataplane/base/codec.h"
 
 static void walk_step(struct admin_client *c);
-static void act_next(struct admin_client *c);
+static void slice_step(struct admin_client *c);
 
 static bool id_parse(const char *text, uint64_t *id)
 {
@@ -24,62 +24,50 @@ static json_t *id_json(uint64_t id)
 
 /* ---- filters ---- */
 
-static bool take_filter(struct admin_client *c, const json_t *request, struct queue_filter *f)
+static bool take_text(struct admin_client *c, const json_t *request, const char *key, char *out,
+	size_t cap, bool *any)
 {
-	bool domain_ok, sender_ok;
-	const char *domain = admin_text(request, "domain", DOMAIN_MAX, &domain_ok);
-	const char *sender = admin_text(request, "sender", ADDRESS_MAX, &sender_ok);
+	bool ok;
+	const char *text = admin_text(request, key, cap - 1, &ok);
 
-	if (!domain_ok || !sender_ok) {
-		admin_fail(c, "domain and sender must be texts");
+	if (!ok) {
+		admin_fail(c, "%s must be a text of at most %zu octets", key, cap - 1);
 		return false;
 	}
-	snprintf(f->domain, sizeof(f->domain), "%s", domain ? domain : "");
-	snprintf(f->sender, sizeof(f->sender), "%s", sender ? sender : "");
-	f->any = domain || sender;
+	snprintf(out, cap, "%s", text ? text : "");
+	*any |= text != NULL;
 	return true;
 }
 
-static bool domain_matches(const char *address, const char *domain)
+static bool take_filter(struct admin_client *c, const json_t *request)
 {
-	const char *at = address ? strrchr(address, '@') : NULL;
+	struct queue_walk *w = &c->work.walk;
+	struct queue_filter *f = &w->filter;
+	bool ok;
+	uint64_t older_ms = admin_number(request, "older_ms", 0, INT64_MAX, &ok);
 
-	return at && bytes_ieq(bytes_str(at + 1), bytes_str(domain));
-}
-
-static bool filter_matches(const struct queue_filter *f, const json_t *message)
-{
-	const char *sender = json_string_value(json_object_get(message, "sender"));
-	const json_t *rcpt;
-	size_t i;
-
-	if (f->sender[0] && !(sender && bytes_ieq(bytes_str(sender), bytes_str(f->sender))) &&
-		!(strcmp(f->sender, "<>") == 0 && sender && sender[0] == '\0'))
+	w->filtered = older_ms > 0;
+	if (!take_text(c, request, "domain", f->domain, sizeof(f->domain), &w->filtered) ||
+		!take_text(c, request, "sender", f->sender, sizeof(f->sender), &w->filtered) ||
+		!take_text(
+			c, request, "recipient", f->recipient, sizeof(f->recipient), &w->filtered))
 		return false;
-	if (!f->domain[0])
-		return true;
-	json_array_foreach(json_object_get(message, "recipients"), i, rcpt)
-	{
-		if (domain_matches(json_string_value(json_object_get(rcpt, "address")), f->domain))
-			return true;
+	if (!ok || (f->recipient[0] && !strchr(f->recipient, '@'))) {
+		admin_fail(c, "older_ms must be a number, recipient an address");
+		return false;
 	}
-	return false;
+	uint64_t now = clock_wall_ms();
+	f->received_before_ms = older_ms ? now - MIN(older_ms, now - 1) : 0;
+	return true;
 }
 
-/* ---- the walk ---- */
+/* ---- the list ---- */
 
 static bool walk_line(struct admin_client *c, json_t *message)
 {
 	struct queue_walk *w = &c->work.walk;
 	const char *id = json_string_value(json_object_get(message, "id"));
 
-	if (!filter_matches(&w->filter, message))
-		return true;
-	if (w->acting) {
-		if (w->batch_n < ADMIN_BATCH && id_parse(id, &w->batch[w->batch_n]))
-			w->batch_n++;
-		return true;
-	}
 	if (w->listed == w->limit) { /* more than asked for: say where to go on */
 		if (!id_parse(id, &w->list.from_id))
 			w->list.from_id = 0;
@@ -94,28 +82,12 @@ static bool walk_line(struct admin_client *c, json_t *message)
 static void walk_end(struct admin_client *c)
 {
 	struct queue_walk *w = &c->work.walk;
+	json_t *last = json_pack("{s:I}", "messages", (json_int_t)w->listed);
 
-	if (w->acting && w->messages == 0) {
-		admin_not_found(c, "no message matches");
-	} else if (w->acting) {
-		admin_done(c, json_pack("{s:I, s:I}", "messages", (json_int_t)w->messages,
-				      "recipients", (json_int_t)w->recipients));
-	} else {
-		json_t *last = json_pack("{s:I}", "messages", (json_int_t)w->listed);
-		if (w->stopped)
-			json_object_set_new(last, "next_id", id_json(w->list.from_id));
-		admin_done(c, last);
-	}
-}
-
-static void walk_continue(struct admin_client *c)
-{
-	struct queue_walk *w = &c->work.walk;
-
-	if (w->list.end || w->stopped || !c->bev)
-		walk_end(c);
-	else
-		walk_step(c);
+	/* Along the index of recipients an id is no place to go on. */
+	if (w->stopped && !w->filter.recipient[0] && !w->filter.domain[0])
+		json_object_set_new(last, "next_id", id_json(w->list.from_id));
+	admin_done(c, last);
 }
 
 static void walk_done(struct op *op)
@@ -129,12 +101,11 @@ static void walk_done(struct op *op)
 		admin_fail(c, "%s", admin_store_error(op->status));
 		return;
 	}
-	w->batch_n = w->batch_at = 0;
 	admin_lines_each(&l->out, walk_line, c);
-	if (w->batch_n > 0)
-		act_next(c);
+	if (w->list.end || w->stopped || !c->bev)
+		walk_end(c);
 	else
-		walk_continue(c);
+		walk_step(c);
 }
 
 static void walk_step(struct admin_client *c)
@@ -145,11 +116,23 @@ static void walk_step(struct admin_client *c)
 		return;
 	l->op.kind = STORE_READ_QUEUE_LIST;
 	l->op.done = walk_done;
+	l->filter = &c->work.walk.filter;
 	l->max_messages = ADMIN_BATCH;
 	admin_submit(c, &c->admin->daemon->reader, &l->op);
 }
 
-/* ---- acting on messages, one after the other ---- */
+/* ---- changes ---- */
+
+static void changed(struct admin_client *c)
+{
+	struct queue_walk *w = &c->work.walk;
+
+	if (w->messages == 0)
+		admin_not_found(c, "no message matches");
+	else
+		admin_done(c, json_pack("{s:I, s:I}", "messages", (json_int_t)w->messages,
+				      "recipients", (json_int_t)w->recipients));
+}
 
 static void act_done(struct op *op)
 {
@@ -158,31 +141,42 @@ static void act_done(struct op *op)
 	struct queue_walk *w = &c->work.walk;
 
 	if (op->status != 0 && op->status != -ENOENT) {
+		admin_fail(c, "%s", admin_store_error(op->status));
+		return;
+	}
+	w->messages = op->status == 0;
+	w->recipients = op->status == 0 ? a->changed : 0;
+	changed(c);
+}
+
+static void slice_done(struct op *op)
+{
+	struct queue_slice_op *s = container_of(op, struct queue_slice_op, op);
+	struct admin_client *c = container_of(s, struct admin_client, work.walk.slice);
+	struct queue_walk *w = &c->work.walk;
+
+	if (op->status != 0) {
 		admin_fail(c, "%s (after %llu messages)", admin_store_error(op->status),
 			(unsigned long long)w->messages);
 		return;
 	}
-	if (op->status == 0) {
-		w->messages++;
-		w->recipients += a->changed;
-	}
-	act_next(c);
+	w->messages += s->messages;
+	w->recipients += s->recipients;
+	/* Whoever began this and went away has said what he wanted: it goes on. */
+	if (s->end)
+		changed(c);
+	else
+		slice_step(c);
 }
 
-static void act_next(struct admin_client *c)
+static void slice_step(struct admin_client *c)
 {
-	struct queue_walk *w = &c->work.walk;
+	struct queue_slice_op *s = &c->work.walk.slice;
 
-	if (w->batch_at == w->batch_n) {
-		walk_continue(c);
-		return;
-	}
-	w->act.op.kind = STORE_QUEUE_ADMIN;
-	w->act.op.done = act_done;
-	w->act.id = w->batch[w->batch_at++];
-	w->act.action = w->action;
-	w->act.changed = 0;
-	admin_submit(c, &c->admin->daemon->writer, &w->act.op);
+	s->op.kind = STORE_QUEUE_SLICE;
+	s->op.done = slice_done;
+	s->filter = &c->work.walk.filter;
+	admin_submit(c, &c->admin->daemon->writer, &s->op);
 }
 
 static void act(struct admin_client *c, const json_t *request, enum queue_action action)
@@ -191,21 +185,25 @@ static void act(struct admin_client *c, const json_t *request, enum queue_action
 	bool ok;
 	const char *id = admin_text(request, "id", 16, &ok);
 
-	w->acting = true;
-	w->action = (uint8_t)action;
-	if (!take_filter(c, request, &w->filter))
+	w->slice.action = w->act.action = (uint8_t)action;
+	if (!take_filter(c, request))
 		return;
-	if (!ok || (id && !id_parse(id, &w->batch[0]))) {
+	if (!ok || (id && !id_parse(id, &w->act.id))) {
 		admin_fail(c, "the id must be up to 16 hexadecimal digits");
 	} else if (id) {
-		w->batch_n = 1;
-		w->list.end = true;
-		act_next(c);
-	} else if (w->filter.any || json_is_true(json_object_get(request, "all"))) {
-		walk_step(c);
+		w->act.op.kind = STORE_QUEUE_ADMIN;
+		w->act.op.done = act_done;
+		admin_submit(c, &c->admin->daemon->writer, &w->act.op);
+	} else if (w->filtered || json_is_true(json_object_get(request, "all"))) {
+		slice_step(c);
 	} else {
 		admin_fail(c, "an id, a filter or all is needed");
 	}
+}
+
+void admin_queue_bounce(struct admin_client *c, const json_t *request)
+{
+	act(c, request, QUEUE_BOUNCE);
 }
 
 void admin_queue_retry(struct admin_client *c, const json_t *request)
@@ -235,7 +233,7 @@ void admin_queue_list(struct admin_client *c, const json_t *request)
 	const char *from = admin_text(request, "from_id", 16, &from_ok);
 
 	w->limit = admin_number(request, "limit", ADMIN_LIST_LIMIT, UINT32_MAX, &limit_ok);
-	if (!take_filter(c, request, &w->filter))
+	if (!take_filter(c, request))
 		return;
 	if (!from_ok || (from && !id_parse(from, &w->list.from_id)) || !limit_ok)
 		admin_fail(c, "from_id must be hexadecimal digits and limit a number");

@@ -107,7 +107,8 @@ static void set_password(struct admin_client *c, const json_t *request, enum acc
 	if (!take_address(c, request) || !take_password(c, request))
 		return;
 	if (action == ACCOUNT_ADD && !domain_is_local(c)) {
-		admin_fail(c, "the domain of the address is not in domains.local");
+		admin_fail(c, "the domain of the address is neither in domains.local nor added by "
+			      "`domain add`");
 		return;
 	}
 	w->account.action = (uint8_t)action;
@@ -132,6 +133,38 @@ void admin_user_delete(struct admin_client *c, const json_t *request)
 		return;
 	c->work.user.account.action = ACCOUNT_DELETE;
 	account_submit(c);
+}
+
+static void change_limits(struct admin_client *c, const json_t *request, enum account_action action)
+{
+	bool bytes_ok, messages_ok;
+	struct account_op *a = &c->work.user.account;
+
+	if (!take_address(c, request))
+		return;
+	a->action = (uint8_t)action;
+	a->quota_bytes = admin_number(request, "quota_bytes", 0, INT64_MAX, &bytes_ok);
+	a->quota_messages =
+		(uint32_t)admin_number(request, "quota_messages", 0, UINT32_MAX, &messages_ok);
+	if (!bytes_ok || !messages_ok)
+		admin_fail(c, "quota_bytes and quota_messages must be numbers");
+	else
+		account_submit(c);
+}
+
+void admin_user_quota(struct admin_client *c, const json_t *request)
+{
+	change_limits(c, request, ACCOUNT_QUOTA);
+}
+
+void admin_user_disable(struct admin_client *c, const json_t *request)
+{
+	change_limits(c, request, ACCOUNT_DISABLE);
+}
+
+void admin_user_enable(struct admin_client *c, const json_t *request)
+{
+	change_limits(c, request, ACCOUNT_ENABLE);
 }
 
 static void list_step(struct admin_client *c);

@@ -67,6 +67,9 @@ void config_to_store(const struct config *c, struct store_conf *out)
 		.queue_lifetime_ms = c->root.delivery.lifetime / US_PER_MS,
 		.local_domains = c->root.domains.local.v,
 		.local_domain_count = c->root.domains.local.n,
+		.quota_bytes = c->root.limits.quota,
+		.quota_messages = (uint32_t)c->root.limits.quota_messages,
+		.extension = c->root.domains.extension[0],
 	};
 	snprintf(out->hostname, sizeof(out->hostname), "%s", c->root.node.hostname);
 }

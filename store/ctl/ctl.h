@@ -29,6 +29,9 @@ enum ctl_option {
 	CTL_OPT_PACKETS = 1 << 15,
 	CTL_OPT_SNAP = 1 << 16,
 	CTL_OPT_REPAIR = 1 << 11,
+	CTL_OPT_RECIPIENT = 1 << 17,
+	CTL_OPT_OLDER = 1 << 18,
+	CTL_OPT_MESSAGES = 1 << 19,
 };
 
 struct ctl {
@@ -37,6 +40,8 @@ struct ctl {
 	uint32_t given; /* enum ctl_option */
 	const char *domain, *sender, *from, *state, *peer, *sort, *conn, *pcap;
 	uint64_t limit, port, seconds, packets, snap;
+	const char *recipient;
+	uint64_t older_ms, messages;
 	const char *config; /* of bypostd --store; NULL: the default */
 	/* connection */
 	int fd;
@@ -111,6 +116,16 @@ int ctl_tcp_show(struct ctl *c, char **args, int n);
 int ctl_user_add(struct ctl *c, char **args, int n);
 int ctl_user_passwd(struct ctl *c, char **args, int n);
 int ctl_user_delete(struct ctl *c, char **args, int n);
+int ctl_queue_bounce(struct ctl *c, char **args, int n);
+int ctl_user_quota(struct ctl *c, char **args, int n);
+int ctl_user_disable(struct ctl *c, char **args, int n);
+int ctl_user_enable(struct ctl *c, char **args, int n);
+int ctl_alias_set(struct ctl *c, char **args, int n);
+int ctl_alias_delete(struct ctl *c, char **args, int n);
+int ctl_alias_list(struct ctl *c, char **args, int n);
+int ctl_domain_add(struct ctl *c, char **args, int n);
+int ctl_domain_delete(struct ctl *c, char **args, int n);
+int ctl_domain_list(struct ctl *c, char **args, int n);
 int ctl_user_list(struct ctl *c, char **args, int n);
 int ctl_store_stat(struct ctl *c, char **args, int n);
 int ctl_store_check(struct ctl *c, char **args, int n);

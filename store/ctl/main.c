@@ -3,7 +3,7 @@
 #include <getopt.h>
 #include "store/ctl/ctl.h"
 
-#define FILTER     (CTL_OPT_DOMAIN | CTL_OPT_SENDER)
+#define FILTER     (CTL_OPT_DOMAIN | CTL_OPT_SENDER | CTL_OPT_RECIPIENT | CTL_OPT_OLDER)
 #define TCP_FILTER (CTL_OPT_STATE | CTL_OPT_PEER | CTL_OPT_PORT)
 #define TRACE_OPTIONS                                                                              \
 	(CTL_OPT_PCAP | CTL_OPT_PEER | CTL_OPT_CONN | CTL_OPT_SECONDS | CTL_OPT_PACKETS |          \
@@ -32,6 +32,26 @@ static const struct ctl_command commands[] = {
 		0, 1, MATCHES, ctl_queue_release},
 	{"queue", "delete", "ID | FILTER | --all --yes", "drop without a report to the sender",
 		0, 1, MATCHES, ctl_queue_delete},
+	{"queue", "bounce", "ID | FILTER | --all", "give up and report to the sender",
+		0, 1, MATCHES, ctl_queue_bounce},
+	{"user", "quota", "ADDRESS SIZE|none|default [--messages N]", "limit of a mailbox",
+		2, 2, CTL_OPT_MESSAGES, ctl_user_quota},
+	{"user", "disable", "ADDRESS", "no login and no mail until enabled",
+		1, 1, 0, ctl_user_disable},
+	{"user", "enable", "ADDRESS", "",
+		1, 1, 0, ctl_user_enable},
+	{"alias", "set", "ADDRESS|@DOMAIN TARGET...", "make an alias or a catch-all, or change it",
+		2, 101, 0, ctl_alias_set},
+	{"alias", "delete", "ADDRESS|@DOMAIN", "",
+		1, 1, 0, ctl_alias_delete},
+	{"alias", "list", "", "aliases and what they stand for",
+		0, 0, 0, ctl_alias_list},
+	{"domain", "add", "DOMAIN", "make a domain local",
+		1, 1, 0, ctl_domain_add},
+	{"domain", "delete", "DOMAIN", "its mailboxes stay, without mail",
+		1, 1, 0, ctl_domain_delete},
+	{"domain", "list", "", "local domains",
+		0, 0, 0, ctl_domain_list},
 	{"user", "add", "ADDRESS", "make a mailbox; password on standard input",
 		1, 1, 0, ctl_user_add},
 	{"user", "passwd", "ADDRESS", "change a password; from standard input",
@@ -88,29 +108,32 @@ enum {
 };
 
 static const struct option options[] = {
-	{"help",    no_argument,       NULL, OPT_HELP                        },
-	{"version", no_argument,       NULL, OPT_VERSION                     },
-	{"socket",  required_argument, NULL, OPT_SOCKET                      },
-	{"config",  required_argument, NULL, OPT_CONFIG                      },
-	{"json",    no_argument,       NULL, OPT_JSON                        },
-	{"domain",  required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_DOMAIN },
-	{"sender",  required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SENDER },
-	{"limit",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_LIMIT  },
-	{"from",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_FROM   },
-	{"all",     no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_ALL    },
-	{"yes",     no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_YES    },
-	{"repair",  no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_REPAIR },
-	{"threads", no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_THREADS},
-	{"state",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_STATE  },
-	{"peer",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PEER   },
-	{"port",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PORT   },
-	{"sort",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SORT   },
-	{"conn",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_CONN   },
-	{"pcap",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PCAP   },
-	{"seconds", required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SECONDS},
-	{"packets", required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PACKETS},
-	{"snap",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SNAP   },
-	{NULL,      0,                 NULL, 0			       },
+	{"help",      no_argument,       NULL, OPT_HELP                          },
+	{"version",   no_argument,       NULL, OPT_VERSION                       },
+	{"socket",    required_argument, NULL, OPT_SOCKET                        },
+	{"config",    required_argument, NULL, OPT_CONFIG                        },
+	{"json",      no_argument,       NULL, OPT_JSON                          },
+	{"domain",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_DOMAIN   },
+	{"sender",    required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SENDER   },
+	{"limit",     required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_LIMIT    },
+	{"from",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_FROM     },
+	{"all",       no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_ALL      },
+	{"yes",       no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_YES      },
+	{"recipient", required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_RECIPIENT},
+	{"older",     required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_OLDER    },
+	{"messages",  required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_MESSAGES },
+	{"repair",    no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_REPAIR   },
+	{"threads",   no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_THREADS  },
+	{"state",     required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_STATE    },
+	{"peer",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PEER     },
+	{"port",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PORT     },
+	{"sort",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SORT     },
+	{"conn",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_CONN     },
+	{"pcap",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PCAP     },
+	{"seconds",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SECONDS  },
+	{"packets",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PACKETS  },
+	{"snap",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SNAP     },
+	{NULL,        0,                 NULL, 0				 },
 };
 
 static void help_print(FILE *out, const char *noun)
@@ -125,8 +148,8 @@ static void help_print(FILE *out, const char *noun)
 			c->verb ? c->verb : "", c->args[0] ? " " : "", c->args);
 		fprintf(out, "  %-46s %s\n", words, c->help);
 	}
-	fputs("\nFILTER is --domain DOMAIN (of a recipient) or --sender ADDRESS, or both.  Words "
-	      "may be\n"
+	fputs("\nFILTER is one or more of --recipient ADDRESS, --domain DOMAIN (of a recipient),\n"
+	      "--sender ADDRESS and --older TIME (4h).  Words may be\n"
 	      "shortened as long as they are clear.  The socket is " CTL_SOCKET_DEFAULT ",\n"
 	      "BYPOST_SOCKET or --socket.  When no bypostd answers, store commands run one on the\n"
 	      "store itself, with its configuration (--config FILE).  Exit status: 0 done, 1 "
@@ -212,6 +235,31 @@ static bool set_number(const char *option, const char *text, uint64_t max, uint6
 	return false;
 }
 
+/* "90s", "15m", "4h", "2d". */
+static bool set_duration(const char *option, const char *text, uint64_t *ms_r)
+{
+	static const struct {
+		char unit;
+		uint64_t ms;
+	} units[] = {
+		{'s', 1000    },
+                {'m', 60000   },
+                {'h', 3600000 },
+                {'d', 86400000}
+        };
+	size_t n = strlen(text);
+
+	for (size_t i = 0; n > 1 && n < 10 && i < ARRAY_LEN(units); i++) {
+		if (text[n - 1] != units[i].unit ||
+			bytes_to_u64(bytes_make(text, n - 1), ms_r) < 0 || *ms_r == 0)
+			continue;
+		*ms_r *= units[i].ms;
+		return true;
+	}
+	fprintf(stderr, "bypostctl: --%s must be a time like 90s, 15m, 4h or 2d\n", option);
+	return false;
+}
+
 static bool set_option(struct ctl *c, uint32_t option)
 {
 	c->given |= option;
@@ -225,6 +273,13 @@ static bool set_option(struct ctl *c, uint32_t option)
 	case CTL_OPT_FROM:
 		c->from = optarg;
 		return true;
+	case CTL_OPT_RECIPIENT:
+		c->recipient = optarg;
+		return true;
+	case CTL_OPT_OLDER:
+		return set_duration("older", optarg, &c->older_ms);
+	case CTL_OPT_MESSAGES:
+		return set_number("messages", optarg, UINT32_MAX, &c->messages);
 	case CTL_OPT_LIMIT:
 		return set_number("limit", optarg, INT64_MAX, &c->limit);
 	case CTL_OPT_STATE:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * `queue list|show|retry|delete|hold|release`. */
+ * `queue list|show|retry|delete|hold|release|bounce`. */
 #include "store/ctl/ctl.h"
 #include "dataplane/base/clock.h"
 
@@ -13,6 +13,10 @@ static json_t *request_make(const struct ctl *c, const char *command, const char
 		json_object_set_new(r, "domain", json_string(c->domain));
 	if (c->sender)
 		json_object_set_new(r, "sender", json_string(c->sender));
+	if (c->recipient)
+		json_object_set_new(r, "recipient", json_string(c->recipient));
+	if (c->older_ms)
+		json_object_set_new(r, "older_ms", json_integer((json_int_t)c->older_ms));
 	return r;
 }
 
@@ -134,11 +138,10 @@ static int act(struct ctl *c, const char *command, const char *did, char **args,
 {
 	json_t *request = request_make(c, command, n ? args[0] : NULL), *last = NULL;
 
-	if (n == 0 && !c->domain && !c->sender) {
+	if (n == 0 && !c->domain && !c->sender && !c->recipient && !c->older_ms) {
 		if (!(c->given & CTL_OPT_ALL)) {
 			json_decref(request);
-			fprintf(stderr,
-				"bypostctl: an ID, --domain, --sender or --all is needed\n");
+			fprintf(stderr, "bypostctl: an ID, a filter or --all is needed\n");
 			return CTL_USAGE;
 		}
 		json_object_set_new(request, "all", json_true());
@@ -174,4 +177,9 @@ int ctl_queue_hold(struct ctl *c, char **args, int n)
 int ctl_queue_release(struct ctl *c, char **args, int n)
 {
 	return act(c, "queue release", "released", args, n);
+}
+
+int ctl_queue_bounce(struct ctl *c, char **args, int n)
+{
+	return act(c, "queue bounce", "returning", args, n);
 }

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The queue's rows as the writer changes them.  Writer thread; each returns 0, an LMDB code or an
+ * errno. */
+#pragma once
+#include "store/writer.h"
+
+/* One recipient's row, taken apart. */
+struct queue_row {
+	uint64_t id;
+	uint32_t rcpt;
+	struct qr_rec r;
+	uint8_t text[ADDRESS_MAX + DSN_ORCPT_MAX]; /* address, ORCPT */
+	char reason[STORE_REASON_MAX];
+};
+
+int queue_row_parse(struct bytes v, struct queue_row *q) WARN_UNUSED;
+int queue_row_get(struct writer *w, uint64_t id, uint32_t rcpt, struct queue_row *q) WARN_UNUSED;
+struct bytes queue_row_domain(const struct queue_row *q);
+/* Writes a row that is changed; before_ms is where the schedule has it. */
+int queue_row_change(struct writer *w, const struct queue_row *q, uint64_t before_ms) WARN_UNUSED;
+int queue_row_del(struct writer *w, const struct queue_row *q) WARN_UNUSED;
+int queue_message_get(struct writer *w, uint64_t id, struct bytes *row_r) WARN_UNUSED;
+/* `done` recipients are finished; the last one takes message and body with it. */
+int queue_message_reduce(
+	struct writer *w, uint64_t id, struct bytes row, uint32_t done) WARN_UNUSED;
