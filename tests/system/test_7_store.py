@@ -115,3 +115,81 @@ def copies(work):
         equal(len(bed.queue()), queued, "queued messages after restore")
         got = mailbox.messages(bed, 2)
         equal([mail.same(s, g) for s, g in zip(sent, got)], [None] * 5, "restored messages")
+
+
+def recipients(bed):
+    """address -> state, of the whole queue."""
+    return {r["address"]: r["state"] for m in bed.queue() for r in m["recipients"]}
+
+
+@test("queue by sender, recipient, domain, age: list, hold, release, bounce, delete", seconds=120)
+def by_filter(work):
+    with Bed(work + "/bed", sink=False, changes={"delivery": {"retry": ["1h"]}}) as bed:
+        here = bed.remote_domain
+        for i in range(3):
+            send(bed, [f"a{i}@{here}", f"b{i}@{here}"], mail.make(bed.user1, "x", f"m{i}", 2000))
+        proc.wait_for("the first attempts", lambda: all(
+            r["attempts"] for m in bed.queue() for r in m["recipients"]), 20)
+        equal(len(bed.ctl_json("queue", "list", "--recipient", f"A1@{here}")), 1, "one recipient")
+        equal(len(bed.ctl_json("queue", "list", "--domain", here)), 3, "the domain")
+        old = bed.ctl("queue", "list", "--sender", bed.user1, "--older", "1h", check=False)
+        equal(old.returncode, 3, "nothing is that old")
+        bed.ctl("queue", "hold", "--recipient", f"a1@{here}")
+        equal([a for a, s in recipients(bed).items() if s == "held"], [f"a1@{here}"], "held")
+        nothing = bed.ctl("queue", "release", "--sender", "nobody@example.net", check=False)
+        equal(nothing.returncode, 3, "nothing matches")
+        bed.ctl("queue", "release", "--domain", here)
+        expect("held" not in recipients(bed).values(), "released")
+        # Given up, and reported to the sender; the others stay.
+        bed.ctl("queue", "bounce", "--recipient", f"b2@{here}")
+        mailbox.wait_messages(bed, 1, user=1)
+        report = mailbox.messages(bed, 1)[0]
+        expect(b"returned by the operator" in report and f"b2@{here}".encode() in report,
+               report.decode())
+        equal(sorted(recipients(bed)), sorted(
+            [f"{n}{i}@{here}" for n in "ab" for i in range(3) if n + str(i) != "b2"]), "the others")
+        bed.ctl("queue", "delete", "--domain", here, "--yes")
+        equal(bed.queue(), [], "deleted")
+        equal(bed.ctl("store", "check").returncode, 0, "check")
+
+
+@test("users: quota, disabled; aliases, catch-all, extension, domains", seconds=120)
+def accounts(work):
+    with Bed(work + "/bed", sink=False) as bed:
+        domain = bed.user1.partition("@")[2]
+        bed.ctl("alias", "set", "team@" + domain, bed.user1, bed.user2)
+        loop = bed.ctl("alias", "set", "loop@" + domain, "loop@" + domain, check=False)
+        expect(loop.returncode == 1 and "come back to itself" in loop.stdout, loop.stdout)
+        send(bed, ["team@" + domain], mail.make(bed.user1, "x", "to the team", 1000))
+        mailbox.wait_messages(bed, 1, user=1)
+        mailbox.wait_messages(bed, 1, user=2)
+        local, at, _ = bed.user1.partition("@")
+        send(bed, [local + "+ext" + at + domain], mail.make(bed.user1, "x", "extension", 1000))
+        mailbox.wait_messages(bed, 2, user=1)
+        bed.ctl("alias", "set", "@" + domain, bed.user2)
+        send(bed, ["anything@" + domain], mail.make(bed.user1, "x", "catch all", 1000))
+        mailbox.wait_messages(bed, 2, user=2)
+        bed.ctl("alias", "delete", "@" + domain)
+        refused = []
+        bed.ctl("user", "quota", bed.user2, "1k")
+        bed.ctl("user", "disable", bed.user1)
+        bed.ctl("domain", "add", "new.example.net")
+        for to in (bed.user1, bed.user2, "anything@" + domain, "eve@new.example.net"):
+            try:
+                send(bed, [to], mail.make(bed.user1, "x", "refused", 1000))
+                refused.append(None)
+            except smtplib.SMTPRecipientsRefused as e:
+                refused.append(e.recipients[to][0])
+        equal(refused, [550, 452, 550, 550], "answers to RCPT")
+        bed.ctl("user", "enable", bed.user1)
+        bed.ctl("user", "quota", bed.user2, "none")
+        bed.ctl("user", "add", "eve@new.example.net", input="secret\n")
+        send(bed, [bed.user1, bed.user2, "eve@new.example.net"],
+             mail.make(bed.user1, "x", "taken", 1000))
+        mailbox.wait_messages(bed, 3, user=1)
+        mailbox.wait_messages(bed, 3, user=2)
+        names = [o["domain"] for o in bed.ctl_json("domain", "list")]
+        expect("new.example.net" in names and domain in names, str(names))
+        equal([o["targets"] for o in bed.ctl_json("alias", "list")],
+              [f"{bed.user1} {bed.user2}"], "aliases")
+        expect("0 problems" in bed.ctl("store", "check").stdout, "check")

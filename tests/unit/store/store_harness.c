@@ -40,6 +40,8 @@ void harness_init(struct harness *h)
 		.map_bytes = 1ull << 30,
 		.reserve_bytes = 1,
 		.queue_lifetime_ms = 1000000,
+		.expunged_read_ms = 1,
+		.extension = '+',
 		.local_domains = domains,
 		.local_domain_count = 1};
 	BUG_ON(waker_init(&h->waker) < 0);
@@ -190,7 +192,9 @@ struct message *harness_message(struct harness *h, size_t n, const char *const *
 	BUG_ON(message_prepend(m, BYTES_LIT("Return-Path: <>\r\n"), true) < 0);
 	for (; *rcpts; rcpts++) {
 		struct directory_entry e;
-		bool local = d->lookup(d, bytes_str(*rcpts), &e) == DIRECTORY_OK;
+		enum directory_verdict v = d->lookup(d, bytes_str(*rcpts), &e);
+		/* Full by now, but not when RCPT was answered. */
+		bool local = v == DIRECTORY_OK || v == DIRECTORY_OVER_QUOTA;
 		BUG_ON(message_add_rcpt(m, bytes_str(*rcpts), local ? RCPT_LOCAL : RCPT_REMOTE,
 			       e.account) < 0);
 	}

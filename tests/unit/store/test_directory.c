@@ -13,7 +13,7 @@ static struct directory_table *d;
 static int setup(void **state)
 {
 	(void)state;
-	d = directory_create(domains, 2);
+	d = directory_create(domains, 2, '+');
 	return d ? 0 : -1;
 }
 

@@ -346,6 +346,101 @@ static void test_a_thousand_recipients(void **state)
 	assert_int_equal(admin(id, QUEUE_DELETE), MESSAGE_RCPT_MAX);
 }
 
+/* ---- by filter ---- */
+
+static unsigned count(const char *text, const char *word)
+{
+	unsigned n = 0;
+
+	for (const char *p = text; (p = strstr(p, word)); p++)
+		n++;
+	return n;
+}
+
+/* The list that a filter gives, in slices of two messages. */
+static unsigned listed(const struct queue_filter *f, const char *word)
+{
+	struct queue_list_op l = {.filter = f};
+	static char text[65536];
+	size_t n = 0;
+
+	while (!l.end) {
+		l.max_messages = 2;
+		assert_int_equal(harness_read(&h, &l.op, STORE_READ_QUEUE_LIST), 0);
+		n += chain_read(&l.out, 0, text + n, sizeof(text) - 1 - n);
+		chain_free(&l.out);
+	}
+	text[n] = '\0';
+	return count(text, word);
+}
+
+static uint64_t change(enum queue_action action, const struct queue_filter *f, uint64_t *messages_r)
+{
+	struct queue_slice_op op = {.action = (uint8_t)action, .filter = f, .max_rows = 3};
+	uint64_t recipients = 0;
+
+	*messages_r = 0;
+	for (int i = 0; !op.end; i++) {
+		assert_true(i < 1000);
+		assert_int_equal(harness_write(&h, &op.op, STORE_QUEUE_SLICE), 0);
+		recipients += op.recipients;
+		*messages_r += op.messages;
+		harness_hints_drop(&h);
+	}
+	return recipients;
+}
+
+static void test_the_queue_by_filter(void **state)
+{
+	static const struct queue_filter any,
+		sender = {.sender = "FROM@example.net"}, other = {.sender = "nobody@example.net"},
+		one = {.domain = "One.example.net"}, a = {.recipient = "a@one.example.net"},
+		both = {.domain = "one.example.net", .recipient = "b@one.example.net"},
+		old = {.received_before_ms = 1700000000000ull},
+		young = {.received_before_ms = 1700000000001ull};
+	uint64_t messages;
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		harness_accept(
+			&h, harness_message(&h, 100,
+				    (const char *[]){"a@one.example.net", "b@one.example.net",
+					    "c@two.example.net", NULL}));
+		harness_accept(
+			&h, harness_message(&h, 100, (const char *[]){"c@two.example.net", NULL}));
+		harness_hints_drop(&h);
+	}
+	assert_int_equal(listed(&any, "\"id\""), 20);
+	assert_int_equal(listed(&sender, "\"id\""), 20);
+	assert_int_equal(listed(&other, "\"id\""), 0);
+	/* A message with two recipients of the domain has one line. */
+	assert_int_equal(listed(&one, "\"id\""), 10);
+	assert_int_equal(listed(&a, "\"id\""), 10);
+	assert_int_equal(listed(&old, "\"id\""), 0);
+	assert_int_equal(listed(&young, "\"id\""), 20);
+	/* Only the recipients that are meant change. */
+	assert_int_equal(change(QUEUE_HOLD, &a, &messages), 10);
+	assert_int_equal(messages, 10);
+	assert_int_equal(listed(&any, "\"held\""), 10);
+	assert_int_equal(change(QUEUE_HOLD, &one, &messages), 10);
+	assert_int_equal(listed(&any, "\"held\""), 20);
+	assert_int_equal(change(QUEUE_RELEASE, &any, &messages), 20);
+	assert_int_equal(messages, 10);
+	assert_int_equal(change(QUEUE_RETRY, &old, &messages), 0);
+	assert_int_equal(change(QUEUE_RETRY, &young, &messages), 40);
+	assert_int_equal(messages, 20);
+	assert_int_equal(change(QUEUE_DELETE, &both, &messages), 10);
+	assert_int_equal(listed(&any, "\"address\""), 30);
+	assert_int_equal(change(QUEUE_DELETE, &one, &messages), 10);
+	assert_int_equal(listed(&one, "\"id\""), 0);
+	assert_int_equal(listed(&any, "\"id\""), 20);
+	assert_int_equal(change(QUEUE_DELETE, &sender, &messages), 20);
+	assert_int_equal(messages, 20);
+	assert_int_equal(listed(&any, "\"id\""), 0);
+	struct queue_slice_op wrong = {.action = QUEUE_BOUNCE + 1, .filter = &any};
+	assert_int_equal(harness_write(&h, &wrong.op, STORE_QUEUE_SLICE), -EINVAL);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -360,6 +455,7 @@ int main(void)
 		T(test_list_is_json),
 		T(test_wishes_for_notifications_are_kept),
 		T(test_a_thousand_recipients),
+		T(test_the_queue_by_filter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

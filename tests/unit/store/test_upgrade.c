@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A store that a program of format 1 has written: two accounts, mailboxes with copies, flags and an
+ * expunge, five queued messages with one deferred and two held recipients. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <unistd.h>
+#include "store/check.h"
+#include "tests/model/fault.h"
+#include "tests/unit/store/store_harness.h"
+
+static struct harness h;
+
+static int setup(void **state)
+{
+	char command[900];
+
+	(void)state;
+	harness_init(&h);
+	snprintf(command, sizeof(command), "gzip -dc '%s/format1.mdb.gz' > '%s/data.mdb'",
+		TEST_DATA, h.dir);
+	BUG_ON(system(command) != 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	harness_fini(&h);
+	return 0;
+}
+
+static void problem(void *ctx, const struct check_problem *p)
+{
+	(void)ctx;
+	fprintf(stderr, "%s: %s: %s\n", p->what, p->object, p->detail);
+}
+
+static void all_is_there(void)
+{
+	char error[256];
+	struct db db;
+
+	assert_int_equal(db_open(&db, h.dir, 1 << 30, false, error, sizeof(error)), 0);
+	struct check *c = check_create(&(struct check_conf){.db = &db, .problem = problem});
+	assert_int_equal(check_run(c, &db, false), 0);
+	const struct check_totals *t = check_totals(c);
+	assert_int_equal(t->problems, 0);
+	assert_int_equal(t->accounts, 2);
+	assert_int_equal(t->mailboxes, 3);
+	assert_int_equal(t->messages, 4 + 2);
+	assert_int_equal(t->queued, 5);
+	assert_int_equal(t->recipients, 10);
+	check_destroy(&c);
+	db_close(&db);
+}
+
+static void test_an_old_store_is_brought_up_to_date(void **state)
+{
+	struct mbox_row rows[8];
+
+	(void)state;
+	harness_open(&h);
+	struct mbox_state in = harness_box(&h, 1, "INBOX");
+	assert_int_equal(in.exists, 4);
+	assert_int_equal(in.uidnext, 6);
+	assert_int_equal(in.unseen, 3);
+	/* What vanished before cannot be told. */
+	assert_int_equal(in.gone_floor, in.highestmodseq);
+	assert_int_equal(harness_rows(&h, 1, in.box, 0, rows, 8), 4);
+	assert_int_equal(rows[0].uid, 2);
+	assert_int_equal(rows[0].flags, MSG_SEEN);
+	assert_true(harness_body_is(&h, rows[0].blob, 4000, "Received: here\r\n", true));
+	/* The queue by its new indices. */
+	struct queue_filter one = {.domain = "one.example.net"};
+	struct queue_list_op l = {.max_messages = 100, .filter = &one};
+	assert_int_equal(harness_read(&h, &l.op, STORE_READ_QUEUE_LIST), 0);
+	char text[8192];
+	text[chain_read(&l.out, 0, text, sizeof(text) - 1)] = '\0';
+	chain_free(&l.out);
+	unsigned n = 0, held = 0;
+	for (const char *p = text; (p = strstr(p, "\"id\"")); p++)
+		n++;
+	for (const char *p = text; (p = strstr(p, "\"held\"")); p++)
+		held++;
+	assert_int_equal(n, 5);
+	assert_int_equal(held, 2);
+	assert_non_null(strstr(text, "later"));
+	harness_close(&h);
+	all_is_there();
+}
+
+static void test_an_upgrade_that_is_interrupted_goes_on(void **state)
+{
+	char error[256];
+	struct db db;
+
+	(void)state;
+	/* The tables are made in the first commit; the rows follow in the second. */
+	for (unsigned n = 1; n < 4; n++) {
+		fault_arm(FAULT_COMMIT, ENOSPC, n, 1);
+		int err = db_open(&db, h.dir, 1 << 30, false, error, sizeof(error));
+		fault_disarm();
+		if (err == 0)
+			db_close(&db);
+		else
+			assert_non_null(strstr(error, "disk full"));
+	}
+	all_is_there();
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_an_old_store_is_brought_up_to_date),
+		T(test_an_upgrade_that_is_interrupted_goes_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
