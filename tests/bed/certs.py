@@ -28,6 +28,9 @@ class Issuer:
             f.write(f"subjectAltName=DNS:{name}\n")
         proc.run(["openssl", "x509", "-req", "-in", request, "-CA", self.chain, "-CAkey", self.key,
                   "-CAcreateserial", "-days", str(days), "-extfile", ext, "-out", base + ".crt"])
+        # The issuer's comes along: RFC 7672 3.1.2 wants it where a record names it.
+        with open(base + ".crt", "a") as chain, open(self.chain) as issuer:
+            chain.write(issuer.read())
         return base + ".crt", base + ".key"
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from bed import build, harness, peers, proc, suites
+from bed import build, harness, mailservers, peers, proc, suites
 from bed.proc import Failure, say
 from bed.report import Report
 
@@ -63,6 +63,7 @@ def group_build(report, _pattern):
     step(report, "clang without warnings, with ASan, UBSan and fuzzers", build_clang)
     step(report, "gcc with mutants", build_mutants)
     step(report, "peers unpacked", peers.prepare)
+    step(report, "mail servers unpacked", mailservers.prepare)
 
 
 def group_asan(report, pattern):
@@ -106,6 +107,7 @@ def build_needed(chosen):
             function()
     if any(name in harness.MODULES for name, _ in chosen):
         peers.prepare()
+        mailservers.prepare()
 
 
 def main():

@@ -8,7 +8,7 @@ import os
 import smtplib
 import sys
 
-from bed import mail, proc
+from bed import mail, peers, proc
 
 
 class Mx:
@@ -81,3 +81,22 @@ def log_text(bed):
         with open(bed.path("bypostd.log"), encoding="utf-8", errors="replace") as f:
             return f.read()
     return ""
+
+
+def sign_zone(bed, records, zone="example.net"):
+    """Add records to a zone of the bed, sign it, and serve it so; returns the trust anchor's file."""
+    folder = bed.path("dns")
+    tool = os.path.join(peers.TREE, "usr/bin")
+    with open(f"{folder}/{zone}.zone", "a") as f:
+        f.write(records)
+
+    def ldns(*args):
+        return proc.run([os.path.join(tool, args[0]), *args[1:]], cwd=folder,
+                        env=peers.environment())
+    key = ldns("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", zone).stdout.strip()
+    ldns("ldns-signzone", f"{zone}.zone", key)
+    with open(f"{folder}/nsd.conf") as f:
+        conf = f.read()
+    with open(f"{folder}/nsd.conf", "w") as f:
+        f.write(conf.replace(f"zonefile: {zone}.zone", f"zonefile: {zone}.zone.signed"))
+    return os.path.join(folder, key + ".key")

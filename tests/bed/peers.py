@@ -20,13 +20,15 @@ LIBRARIES = {
     "libevent-2.1.so.7": "libevent-2.1-7", "libicuuc.so.72": "libicu72",
     "libicudata.so.72": "libicu72", "libicui18n.so.72": "libicu72", "libdb-5.3.so": "libdb5.3",
     "libnsl.so.2": "libnsl2", "libtirpc.so.3": "libtirpc3", "libsasl2.so.2": "libsasl2-2",
+    "libldns.so.3": "libldns3", "libdovecot.so.0": "dovecot-core",
     "libssl.so.3": "libssl3", "libcrypto.so.3": "libssl3",
 }
 
 
 def environment():
     """What the unpacked programs need to find their libraries."""
-    found = glob.glob(TREE + "/usr/lib/*-linux-gnu") + [TREE + "/usr/lib/postfix"]
+    found = glob.glob(TREE + "/usr/lib/*-linux-gnu") + [TREE + "/usr/lib/postfix",
+                                                               TREE + "/usr/lib/dovecot"]
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(found)}
 
 
@@ -59,22 +61,27 @@ def missing_libraries(program):
     return re.findall(r"^\s*(\S+) => not found", done.stdout, re.M)
 
 
+def prepare_program(name, package, place):
+    """Unpack one program, and what libraries it lacks."""
+    make_dir(TREE)
+    program = os.path.join(TREE, place)
+    if not os.path.exists(program):
+        unpack(package)
+    for _ in range(len(LIBRARIES)):
+        missing = missing_libraries(program)
+        if not missing:
+            return
+        if missing[0] not in LIBRARIES:
+            raise Failure(f"{name} needs {missing[0]}, which this machine lacks: "
+                          f"install the package that holds it")
+        unpack(LIBRARIES[missing[0]])
+    raise Failure(f"{name} does not find its libraries: {missing}")
+
+
 def prepare():
     """Make every peer runnable.  No network is used once they are there."""
-    make_dir(TREE)
-    for name, (package, _) in PROGRAMS.items():
-        if not os.path.exists(path(name)):
-            unpack(package)
-        for _ in range(len(LIBRARIES)):
-            missing = missing_libraries(path(name))
-            if not missing:
-                break
-            if missing[0] not in LIBRARIES:
-                raise Failure(f"{name} needs {missing[0]}, which this machine lacks: "
-                              f"install the package that holds it")
-            unpack(LIBRARIES[missing[0]])
-        else:
-            raise Failure(f"{name} does not find its libraries: {missing}")
+    for name, (package, place) in PROGRAMS.items():
+        prepare_program(name, package, place)
 
 
 def ready():

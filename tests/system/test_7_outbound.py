@@ -6,13 +6,14 @@ import email
 import email.policy
 import os
 import random
+import re
 import time
 
-from bed import certs, mail, mailbox, proc
+from bed import certs, dns, mail, mailbox, mailservers, peers, proc
 from bed.bed import Bed
 from bed.proc import Failure
 from bed.harness import equal, expect, test
-from bed.nexthop import Mx, log_text, submit, wait_reason
+from bed.nexthop import Mx, log_text, sign_zone, submit, wait_reason
 
 MX = "mx.sink.example.net"
 
@@ -237,3 +238,63 @@ def notifications(work):
         mx.wait(2)
         time.sleep(2)
         equal(len(mailbox.wait_messages(bed, 3)), 3, "no more than that")
+
+
+class Signed(Outbound):
+    """Its zone example.net is signed, and the relay validates; records are added to it."""
+
+    def __init__(self, work, records):
+        self.records, self.anchor = records, work + "/anchor"
+        super().__init__(work, delivery={"tls": "dane"}, dns={"trust_anchor": self.anchor})
+
+    def start_dns(self):
+        command = dns.write(self)
+        with open(sign_zone(self, self.records(self))) as f, open(self.anchor, "w") as anchor:
+            anchor.write(f.read())
+        self.start_process("nsd", command, env=peers.environment())
+        self.wait_listening("the DNS server", self.dns_ip, 53, "nsd")
+
+
+@test("outbound DANE: by a key, by an issuer, wrong, unusable, none, and not to be had", seconds=120)
+def dane(work):
+    def records(bed):
+        """A host for each case, all of them at the sink's address."""
+        right = certs.tlsa(bed.chain)
+        cases = {
+            "key": [right], "long": [certs.tlsa(bed.chain, matching=2)],
+            "issuer": [certs.tlsa(bed.issuer.chain, usage=2, selector=0)],
+            "two": ["3 1 1 " + "00" * 32, right], "wrong": ["3 1 1 " + "00" * 32],
+            "pkix": [certs.tlsa(bed.chain, usage=1)], "none": []}
+        return "".join(f"{name} MX 10 mx.{name}\nmx.{name} A {bed.sink_ip}\n"
+                       + "".join(f"_25._tcp.mx.{name} TLSA {r}\n" for r in tlsa)
+                       for name, tlsa in cases.items())
+    with Signed(work, records) as bed:
+        mx = bed.mx()
+        # An issuer's record is good for the host's own name only (RFC 7672 3.1.2).
+        chain, key = bed.issuer.issue("mx.issuer.example.net")
+        os.chmod(key, 0o644)
+        good = ["key", "long", "two", "pkix", "none"]
+        for i, name in enumerate(good):
+            submit(bed, f"x@{name}.example.net")
+            facts, _ = mx.wait(i + 1)[i]
+            expect(facts["tls"], f"{name} goes over TLS")
+            equal(facts["tls"]["sni"], f"mx.{name}.example.net", "SNI")
+        for name in good:
+            verified = "/dane" if name in ("key", "long", "two") else ""
+            expect(re.search(rf"to=x@{name}\S* host=\S+ tls=TLSv1.3{verified} ", log_text(bed)),
+                   f"{name}: {verified or 'not verified'} in {log_text(bed)}")
+        submit(bed, "x@wrong.example.net")
+        wait_reason(bed, "no matching DANE TLSA records")
+        submit(bed, "x@issuer.example.net")
+        wait_reason(bed, "ostname mismatch")
+        mx.restart(cert=chain, key=key)
+        mx.wait(6)
+        # Where there are records, never in clear; where there are none, in clear when it has to be.
+        mx.restart(starttls=False)
+        submit(bed, "x@pkix.example.net")
+        submit(bed, "x@key.example.net")
+        submit(bed, "x@none.example.net")
+        equal(mx.wait(7)[6][0]["tls"], {}, "none: in clear")
+        wait_reason(bed, "4.7.4 TLS is required here")
+        time.sleep(1)
+        equal(len(mx.messages()), 7, "nothing else in clear")
