@@ -257,6 +257,11 @@ struct delivery *delivery_create(struct core *core, const struct delivery_conf *
 	return d;
 }
 
+void delivery_set_tls(struct delivery *d, struct tls_config *config)
+{
+	d->conf.tls_config = config;
+}
+
 void delivery_drain(struct delivery *d)
 {
 	if (d->draining)

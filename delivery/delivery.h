@@ -52,6 +52,8 @@ struct delivery;
  * the share of domains this one owns (store_domain_owner).  NULL on want of memory. */
 struct delivery *delivery_create(struct core *core, const struct delivery_conf *conf,
 	const struct delivery_channels *ch, unsigned worker, unsigned workers);
+/* Core's thread: connections made from now on use this configuration. */
+void delivery_set_tls(struct delivery *d, struct tls_config *config);
 /* Core's thread or before start: no new attempts; those under way finish. */
 void delivery_drain(struct delivery *d);
 /* Attempts and results under way; 0 means drained. */

@@ -21,6 +21,9 @@ struct smtp_policy {
 	const struct directory *directory;
 	const struct ip_net *relay_from; /* networks that may relay to anywhere */
 	uint32_t relay_from_count;
+	/* SHA-256 of client certificates, hexadecimal in either case: these relay, too */
+	const char *const *relay_certificates;
+	uint32_t relay_certificate_count;
 	const struct ip_net *proxies; /* peers that begin with a PROXY header, and must */
 	uint32_t proxy_count;
 	const struct ip_net *xclient_from; /* peers that may say XCLIENT */

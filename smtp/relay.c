@@ -15,6 +15,27 @@ bool relay_peer_is_listed(const struct smtp_policy *p, const struct ip_addr *pee
 	return relay_is_listed(p->relay_from, p->relay_from_count, peer);
 }
 
+static bool digest_is(const char *hex, const uint8_t sha256[32])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (unsigned i = 0; i < 32; i++) {
+		if (ascii_lower((uint8_t)hex[2 * i]) != digits[sha256[i] >> 4] ||
+			ascii_lower((uint8_t)hex[2 * i + 1]) != digits[sha256[i] & 15])
+			return false;
+	}
+	return true;
+}
+
+bool relay_certificate_is_listed(const struct smtp_policy *p, const uint8_t sha256[32])
+{
+	for (uint32_t i = 0; i < p->relay_certificate_count; i++) {
+		if (digest_is(p->relay_certificates[i], sha256))
+			return true;
+	}
+	return false;
+}
+
 static bool is_relay_domain(const struct smtp_policy *p, struct bytes domain)
 {
 	for (uint32_t i = 0; i < p->relay_domain_count; i++) {

@@ -15,6 +15,8 @@ struct relay_verdict {
 bool relay_is_listed(const struct ip_net *nets, uint32_t count, const struct ip_addr *ip);
 /* May this peer relay because of where it is? */
 bool relay_peer_is_listed(const struct smtp_policy *policy, const struct ip_addr *peer);
+/* May who has shown a certificate with this digest? */
+bool relay_certificate_is_listed(const struct smtp_policy *policy, const uint8_t sha256[32]);
 /* May the user of account send as sender (canonical; empty: <>)? */
 bool relay_owns_sender(const struct smtp_policy *policy, uint32_t account, struct bytes sender);
 /* The verdict on one recipient: REPLY_OK with *verdict_r, or the refusal.  The address with `%` or

@@ -185,6 +185,11 @@ void smtp_server_set_policy(struct smtp_server *s, const struct smtp_policy *pol
 	s->policy = policy;
 }
 
+void smtp_server_set_tls(struct smtp_server *s, struct tls_config *config)
+{
+	s->conf.tls_config = config;
+}
+
 bool smtp_server_uses_policy(const struct smtp_server *s, const struct smtp_policy *policy)
 {
 	if (s->policy == policy)

@@ -36,6 +36,8 @@ struct smtp_server *smtp_server_create(struct core *core, struct channel *writer
 int smtp_server_listen(struct smtp_server *s, uint16_t *port_r) WARN_UNUSED;
 /* Core's thread: transactions that begin from now on use this snapshot. */
 void smtp_server_set_policy(struct smtp_server *s, const struct smtp_policy *policy);
+/* Core's thread: handshakes that begin from now on use this configuration. */
+void smtp_server_set_tls(struct smtp_server *s, struct tls_config *config);
 /* Core's thread: may the snapshot not be freed yet? */
 bool smtp_server_uses_policy(const struct smtp_server *s, const struct smtp_policy *policy);
 /* Core's thread: no new connections; idle sessions get 421, busy ones finish their transaction. */

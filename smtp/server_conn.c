@@ -3,6 +3,7 @@
 #include "smtp/server_priv.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
+#include "smtp/relay.h"
 
 #define OUTPUT_MAX 2048 /* octets of replies handed to the stream at once */
 
@@ -159,12 +160,25 @@ static void begin_tls(struct smtp_conn *c)
 		conn_drop(c); /* no memory */
 }
 
+static void note_certificate(struct smtp_conn *c)
+{
+	const struct smtp_policy *p = c->session.policy;
+	struct tls_info info;
+
+	if (!p->relay_certificate_count)
+		return;
+	tls_get_info(&c->stream, &info);
+	if (relay_certificate_is_listed(p, info.peer_sha256))
+		smtp_session_certified(&c->session);
+}
+
 static void on_secure(struct stream *st)
 {
 	struct smtp_conn *c = conn_of(st);
 
 	c->handshaking = false;
 	smtp_session_secured(&c->session);
+	note_certificate(c);
 	if (c->session.state == SMTP_CONNECT)
 		smtp_session_start(&c->session);
 	if (!c->late)

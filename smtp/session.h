@@ -149,6 +149,7 @@ struct smtp_session {
 	bool starved;          /* the user had no room or no line memory */
 	bool channel;          /* TLS has keying material to bind to */
 	bool tls;              /* everything is encrypted */
+	bool certified;        /* has shown a certificate that may relay */
 	bool may_xclient;      /* a listed proxy */
 	bool draining;         /* 421 at the end of the transaction */
 	bool rcpt_refused;     /* in this transaction */
@@ -206,6 +207,11 @@ static inline bool smtp_session_wants_tls(const struct smtp_session *s)
 /* TLS is there.  Of a session that has begun, all that was said in clear is forgotten (RFC 3207
  * 4.2). */
 void smtp_session_secured(struct smtp_session *s);
+/* The peer has shown a certificate that may relay. */
+static inline void smtp_session_certified(struct smtp_session *s)
+{
+	s->certified = true;
+}
 /* The user whose password was right. */
 static inline void smtp_session_authenticated(struct smtp_session *s, uint32_t account)
 {

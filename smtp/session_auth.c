@@ -59,7 +59,8 @@ void session_starttls(struct smtp_session *s, struct bytes argument)
 
 enum reply_id session_auth_needed(const struct smtp_session *s)
 {
-	if (!s->service->submission || s->account || relay_peer_is_listed(s->policy, &s->peer))
+	if (!s->service->submission || s->account || s->certified ||
+		relay_peer_is_listed(s->policy, &s->peer))
 		return REPLY_OK;
 	return auth_allowed(s) ? REPLY_AUTH_REQUIRED : REPLY_TLS_REQUIRED;
 }

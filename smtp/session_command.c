@@ -193,7 +193,7 @@ static enum reply_id parse_rcpt(
 		if (out->overflow)
 			return REPLY_UNKNOWN_USER;
 	}
-	v = relay_check(s->policy, &s->peer, s->account != 0, &a, &where);
+	v = relay_check(s->policy, &s->peer, s->account != 0 || s->certified, &a, &where);
 	*rcpt = (struct smtp_rcpt){
 		.address = a.text,
 		.route = where.route,

@@ -112,6 +112,7 @@ void session_xclient(struct smtp_session *s, struct bytes argument)
 			s->ops->peer(s->ctx, &x.addr);
 	}
 	s->account = x.account;
+	s->certified = false; /* the certificate was the proxy's */
 	s->esmtp = false;
 	s->helo_n = 0;
 	session_set_state(s, SMTP_CONNECT);

@@ -29,6 +29,7 @@ static const struct admin_command commands[] = {
 	{"user passwd",    admin_user_passwd   },
 	{"user delete",    admin_user_delete   },
 	{"user list",      admin_user_list     },
+	{"reload",         admin_reload        },
 	{"net",            admin_net           },
 	{"net neighbours", admin_net_neighbours},
 	{"net routes",     admin_net_routes    },

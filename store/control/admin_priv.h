@@ -243,6 +243,7 @@ void admin_queue_retry(struct admin_client *c, const json_t *request);
 void admin_queue_delete(struct admin_client *c, const json_t *request);
 void admin_queue_hold(struct admin_client *c, const json_t *request);
 void admin_queue_release(struct admin_client *c, const json_t *request);
+void admin_reload(struct admin_client *c, const json_t *request);
 void admin_user_add(struct admin_client *c, const json_t *request);
 void admin_user_passwd(struct admin_client *c, const json_t *request);
 void admin_user_delete(struct admin_client *c, const json_t *request);

@@ -2,6 +2,8 @@
  * `status` and `counters`: one object each, made from counters, gauges and the rooms' info calls.
  */
 #include "store/control/admin_priv.h"
+#include "dataplane/base/log.h"
+#include "store/control/renew.h"
 #include <unistd.h>
 #include "dataplane/base/log.h"
 #include "store/control/version.h"
@@ -161,5 +163,18 @@ void admin_counters(struct admin_client *c, const json_t *request)
 	for (unsigned i = 0; i < counters_count(); i++)
 		admin_send(c, json_pack("{s:s, s:o}", "thread", counters_get(i)->thread, "counters",
 				      block_json(counters_get(i))));
+	admin_done(c, NULL);
+}
+
+void admin_reload(struct admin_client *c, const json_t *request)
+{
+	char error[512];
+
+	(void)request;
+	if (renew_certificates(c->admin->daemon, error, sizeof(error)) < 0) {
+		admin_fail(c, "certificates not renewed, nothing has changed: %s", error);
+		return;
+	}
+	log_info("control", "certificates renewed");
 	admin_done(c, NULL);
 }

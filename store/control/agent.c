@@ -2,6 +2,7 @@
  * Main's agent on each core.  Sessions, schedule and stack belong to the core's thread: what main
  * wants done there, or to know from there, goes through this poller. */
 #include "store/control/agent.h"
+#include "store/control/renew.h"
 
 #define PUBLISH_US 100000 /* chosen: `status` lags that much at most, beside main's own 250 ms */
 
@@ -82,6 +83,7 @@ static unsigned agent_poll(void *ctx, uint64_t now_us)
 		work = 1;
 	}
 	work += agent_answer(r);
+	renew_take(r);
 	if (unlikely(now_us - r->published_us >= (draining ? PUBLISH_US / 10 : PUBLISH_US))) {
 		r->published_us = now_us;
 		publish_sessions(r);

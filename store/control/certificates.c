@@ -15,6 +15,7 @@ struct file {
 };
 
 struct certificates {
+	bool ask; /* SMTP clients for theirs */
 	struct file ca, client_chain, client_key;
 	unsigned count;
 	struct {
@@ -93,6 +94,7 @@ int certificates_read(
 	*certificates_r = made;
 	if (!made)
 		return fail(&r, "tls", "certificates", -ENOMEM);
+	made->ask = c->root.relay.certificates.n > 0;
 	if (t->ca_file[0])
 		err = read_file(&r, "tls.ca_file", t->ca_file, &made->ca);
 	if (err == 0 && t->client_chain[0])
@@ -115,6 +117,7 @@ struct tls_config *certificates_tls(const struct certificates *c, char *error, s
 	struct tls_conf conf = {.identities = pem,
 		.client = c->client_chain.n ? &client : NULL,
 		.identity_count = c->count,
+		.ask_client_cert = c->ask,
 		.ca_bundle = bytes_make(c->ca.p, c->ca.n)};
 
 	for (unsigned i = 0; i < c->count; i++)

@@ -50,6 +50,7 @@ struct config_numbers {
 #define CONFIG_C_HOSTS     struct config_strings
 #define CONFIG_C_PATTERNS  struct config_strings
 #define CONFIG_C_SERVERS   struct config_strings
+#define CONFIG_C_DIGESTS   struct config_strings
 #define CONFIG_C_DURATIONS struct config_numbers
 
 #define CONFIG_STRUCT(s, help)                                      struct config_##s {

@@ -24,6 +24,7 @@ static const char *const type_names[CONFIG_TYPE_N] = {
 	[CONFIG_HOSTS] = "list of domains",
 	[CONFIG_PATTERNS] = "list of names and .names",
 	[CONFIG_SERVERS] = "list of resolvers",
+	[CONFIG_DIGESTS] = "list of SHA-256 digests",
 	[CONFIG_DURATIONS] = "list of durations",
 };
 

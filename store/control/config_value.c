@@ -398,6 +398,11 @@ static bool server_is_valid(const char *text)
 	return ip_parse(at < 0 ? b : bytes_first(b, (size_t)at), &ip) == 0;
 }
 
+static bool digest_is_valid(const char *text)
+{
+	return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
+}
+
 static const char *parse_strings(struct config_memory *m, const struct config_field *f,
 	const char *const *texts, unsigned n, struct config_strings *out)
 {
@@ -412,6 +417,8 @@ static const char *parse_strings(struct config_memory *m, const struct config_fi
 		if (f->type == CONFIG_SERVERS && !server_is_valid(texts[i]))
 			return problem(texts[i],
 				"is not a resolver such as 198.18.0.53 or 198.18.0.53@5353");
+		if (f->type == CONFIG_DIGESTS && !digest_is_valid(texts[i]))
+			return problem(texts[i], "is not 64 hexadecimal digits");
 		const char *wrong = parse_text(m, &one, texts[i], &v[i]);
 		if (wrong)
 			return wrong;
@@ -459,6 +466,7 @@ static const char *parse_list(struct config_memory *m, const struct config_field
 	case CONFIG_HOSTS:
 	case CONFIG_PATTERNS:
 	case CONFIG_SERVERS:
+	case CONFIG_DIGESTS:
 		return parse_strings(m, f, texts, n, out);
 	case CONFIG_DURATIONS:
 		return parse_durations(m, texts, n, out);

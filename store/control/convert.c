@@ -95,6 +95,8 @@ void config_to_policy(
 		.directory = directory,
 		.relay_from = c->root.relay.from.v,
 		.relay_from_count = c->root.relay.from.n,
+		.relay_certificates = c->root.relay.certificates.v,
+		.relay_certificate_count = c->root.relay.certificates.n,
 		.proxies = c->root.listen.proxies.v,
 		.proxy_count = c->root.listen.proxies.n,
 		.xclient_from = c->root.listen.xclient.v,

@@ -45,7 +45,10 @@ struct core_rooms {
 	struct channel telemetry;     /* and so does DPDK's telemetry thread */
 	struct access access, logins; /* of the mailbox servers; of SMTP */
 	struct tls *tls;
-	struct tls_config *tls_config;
+	struct tls_config *tls_config;         /* main's: the newest one */
+	struct tls_config *tls_old;            /* main's: until the core has taken that */
+	_Atomic(struct tls_config *) tls_next; /* to the core */
+	atomic_bool tls_taken;                 /* from the core */
 	struct store_authenticator *authenticator;
 	struct smtp_server *smtp;
 	struct delivery *delivery;
@@ -100,6 +103,7 @@ struct daemon {
 	struct event_base *events;
 	int log_file; /* -1: standard error */
 	uint64_t started_ms;
+	uint64_t rotated_us;  /* ticket keys */
 	atomic_bool draining; /* the cores' agents read it */
 	struct sample samples[SAMPLES];
 	unsigned sample_count;                /* ever taken */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include "dataplane/base/log.h"
 #include "store/control/daemon.h"
+#include "store/control/renew.h"
 
 #define LOG_DRAIN_MS  50
 #define SAMPLE_MS     250
@@ -73,6 +74,7 @@ static void on_sample(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	sample_take(d);
+	renew_collect(d, now);
 	for (unsigned i = 0; i < d->core_count; i++) {
 		watch_core(d, i, now);
 		waker_kick(&d->cores[i].waker);
@@ -140,8 +142,14 @@ static void on_hangup(evutil_socket_t signo, short what, void *ctx)
 {
 	(void)signo;
 	(void)what;
-	logfile_reopen(ctx);
-	log_info("control", "log opened anew; the configuration is read at start only");
+	struct daemon *d = ctx;
+	char error[512];
+
+	logfile_reopen(d);
+	if (renew_certificates(d, error, sizeof(error)) < 0)
+		log_error("control", "certificates not renewed: %s", error);
+	else
+		log_info("control", "log opened anew, certificates renewed");
 }
 
 static int add_timer(struct event *e, unsigned ms)

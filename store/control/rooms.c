@@ -344,6 +344,7 @@ void rooms_destroy(struct daemon *d)
 		store_authenticator_destroy(&r->authenticator);
 		tls_destroy(&r->tls);
 		tls_config_destroy(&r->tls_config);
+		tls_config_destroy(&r->tls_old);
 		channels_fini(r);
 	}
 	routes_free(&d->routes);

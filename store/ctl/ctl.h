@@ -91,6 +91,7 @@ const char *format_count(uint64_t n, char out[16]); /* "1234", "12.3k" above 100
 
 /* ---- commands ---- */
 
+int ctl_reload(struct ctl *c, char **args, int n);
 int ctl_status(struct ctl *c, char **args, int n);
 int ctl_counters(struct ctl *c, char **args, int n);
 int ctl_queue_list(struct ctl *c, char **args, int n);

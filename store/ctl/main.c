@@ -14,6 +14,8 @@
 static const struct ctl_command commands[] = {
 	{"status", NULL, "", "how the relay is doing, on one screen",
 		0, 0, 0, ctl_status},
+	{"reload", NULL, "", "read the certificates again; sessions go on",
+		0, 0, 0, ctl_reload},
 	{"counters", NULL, "[--threads]", "all counters, summed or per thread",
 		0, 0, CTL_OPT_THREADS, ctl_counters},
 	{"queue", "list", "[FILTER] [--limit N] [--from ID]", "messages that wait, with reason and next try",

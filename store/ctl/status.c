@@ -196,3 +196,14 @@ int ctl_counters(struct ctl *c, char **args, int n)
 	(void)n;
 	return ctl_run(c, json_pack("{s:s}", "command", "counters"), show_counters, c, NULL);
 }
+
+int ctl_reload(struct ctl *c, char **args, int n)
+{
+	(void)args;
+	(void)n;
+	int exit = ctl_run(c, json_pack("{s:s}", "command", "reload"), NULL, NULL, NULL);
+
+	if (exit == CTL_OK && !c->json)
+		puts("certificates renewed");
+	return exit;
+}
