@@ -112,6 +112,24 @@ static json_t *store_json(const struct daemon *d, const struct store_info *info)
 	return s;
 }
 
+/* Of the last one or two minutes. */
+static json_t *latency_json(const struct daemon *d)
+{
+	static struct histogram_view v;
+	json_t *all = json_object();
+
+	for (unsigned i = 0; i < HISTOGRAM_N; i++) {
+		json_t *o = json_object();
+		sample_histogram(d, (enum histogram_id)i, &v);
+		admin_put(o, "count", v.count);
+		admin_put(o, "mean", v.count ? v.sum / v.count : 0);
+		admin_put(o, "p50", histogram_quantile(&v, 0.5));
+		admin_put(o, "p99", histogram_quantile(&v, 0.99));
+		json_object_set_new(all, histogram_table[i].name, o);
+	}
+	return all;
+}
+
 void admin_status(struct admin_client *c, const json_t *request)
 {
 	const struct daemon *d = c->admin->daemon;
@@ -138,6 +156,7 @@ void admin_status(struct admin_client *c, const json_t *request)
 	json_object_set_new(o, "ports", admin_ports_json());
 	json_object_set_new(o, "tcp", admin_tcp_json(d));
 	json_object_set_new(o, "pools", admin_pools_json());
+	json_object_set_new(o, "latency", latency_json(d));
 	admin_put(o, "log_dropped", log_dropped());
 	admin_send(c, o);
 	admin_done(c, NULL);

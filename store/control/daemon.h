@@ -68,6 +68,8 @@ struct sample {
 	uint64_t core[CORES_MAX][COUNTER_N];
 };
 #define SAMPLES 8 /* chosen: two seconds of 250 ms */
+/* Views of the histograms are this old at most, and half of it at least, when they are compared. */
+#define SAMPLES_OF_HISTOGRAMS 480 /* chosen: two minutes */
 
 /* Command line. */
 struct daemon_options {
@@ -106,7 +108,8 @@ struct daemon {
 	uint64_t rotated_us;  /* ticket keys */
 	atomic_bool draining; /* the cores' agents read it */
 	struct sample samples[SAMPLES];
-	unsigned sample_count;                /* ever taken */
+	struct histogram_view then[2][HISTOGRAM_N]; /* the older one first */
+	unsigned sample_count;                      /* ever taken */
 	uint64_t stalled_since_us[CORES_MAX]; /* watchdog: lap time already complained about */
 };
 
@@ -135,6 +138,8 @@ bool sample_window(
 uint64_t core_counter(unsigned core, enum counter c);
 /* Per second over the window; 0 while there is none.  core < 0: of all threads. */
 double sample_rate(const struct daemon *d, int core, enum counter c);
+/* What was counted in the last one or two minutes. */
+void sample_histogram(const struct daemon *d, enum histogram_id h, struct histogram_view *out);
 /* Share of a core's time in laps that found work, over the window: 0..1. */
 double sample_busy(const struct daemon *d, unsigned core);
 

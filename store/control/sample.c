@@ -22,8 +22,27 @@ uint64_t core_counter(unsigned core, enum counter c)
 	return block ? atomic_load_explicit(&block->value[c], memory_order_relaxed) : 0;
 }
 
+static void take_histograms(struct daemon *d)
+{
+	if (d->sample_count % (SAMPLES_OF_HISTOGRAMS / 2) != 0)
+		return;
+	memcpy(d->then[0], d->then[1], sizeof(d->then[0]));
+	for (unsigned i = 0; i < HISTOGRAM_N; i++)
+		histograms_sum((enum histogram_id)i, &d->then[1][i]);
+}
+
+void sample_histogram(const struct daemon *d, enum histogram_id h, struct histogram_view *out)
+{
+	static struct histogram_view now;
+
+	histograms_sum(h, &now);
+	histogram_since(&now, &d->then[0][h], out);
+}
+
 void sample_take(struct daemon *d)
 {
+	take_histograms(d);
+
 	struct sample *s = &d->samples[d->sample_count++ % SAMPLES];
 
 	s->at_us = clock_mono_us();

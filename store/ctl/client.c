@@ -5,8 +5,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int complain(const struct ctl *c, const char *what, int err)
+static int complain(struct ctl *c, const char *what, int err)
 {
+	if (c->quiet) {
+		snprintf(c->error, sizeof(c->error), "%s%s%s", what, err ? ": " : "",
+			err ? strerror(err) : "");
+		return CTL_ERROR;
+	}
 	fprintf(stderr, "bypostctl: %s: %s%s%s\n", c->socket, what, err ? ": " : "",
 		err ? strerror(err) : "");
 	return CTL_ERROR;
@@ -42,6 +47,11 @@ static int connect_socket(struct ctl *c)
 		return complain(c, "cannot connect", errno);
 	if (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) < 0)
 		return complain(c, "cannot reach bypostd", errno);
+	if (c->timeout_s) {
+		struct timeval t = {.tv_sec = c->timeout_s};
+		setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+		setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	}
 	return CTL_OK;
 }
 
@@ -111,15 +121,17 @@ bool ctl_is_last(struct ctl *c, const json_t *object, int *exit_r)
 	const json_t *ok = json_object_get(object, "ok");
 	char text[1024];
 
-	(void)c;
 	if (!ok)
 		return false;
 	*exit_r = CTL_OK;
 	if (json_is_true(ok))
 		return true;
 	*exit_r = strcmp(ctl_text(object, "status"), "notfound") == 0 ? CTL_NOT_FOUND : CTL_ERROR;
-	fprintf(stderr, "bypostctl: %s\n",
-		format_safe(ctl_text(object, "error"), text, sizeof(text)));
+	format_safe(ctl_text(object, "error"), text, sizeof(text));
+	if (c->quiet)
+		snprintf(c->error, sizeof(c->error), "%.*s", (int)sizeof(c->error) - 1, text);
+	else
+		fprintf(stderr, "bypostctl: %s\n", text);
 	return true;
 }
 
@@ -168,5 +180,6 @@ void ctl_close(struct ctl *c)
 		close(c->fd);
 	free(c->line);
 	c->line = NULL;
+	c->have = c->used = 0;
 	c->fd = -1;
 }

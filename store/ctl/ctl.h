@@ -28,6 +28,9 @@ enum ctl_option {
 	CTL_OPT_SECONDS = 1 << 14,
 	CTL_OPT_PACKETS = 1 << 15,
 	CTL_OPT_SNAP = 1 << 16,
+	CTL_OPT_ONCE = 1 << 20,
+	CTL_OPT_INTERVAL = 1 << 21,
+	CTL_OPT_VIEW = 1 << 22,
 	CTL_OPT_REPAIR = 1 << 11,
 	CTL_OPT_RECIPIENT = 1 << 17,
 	CTL_OPT_OLDER = 1 << 18,
@@ -37,9 +40,12 @@ enum ctl_option {
 struct ctl {
 	const char *socket;
 	bool json;
+	bool quiet;    /* messages go to error[], not to standard error */
+	int timeout_s; /* of an answer; 0: none */
+	char error[160];
 	uint32_t given; /* enum ctl_option */
-	const char *domain, *sender, *from, *state, *peer, *sort, *conn, *pcap;
-	uint64_t limit, port, seconds, packets, snap;
+	const char *domain, *sender, *from, *state, *peer, *sort, *conn, *pcap, *view;
+	uint64_t limit, port, seconds, packets, snap, interval;
 	const char *recipient;
 	uint64_t older_ms, messages;
 	const char *config; /* of bypostd --store; NULL: the default */
@@ -107,6 +113,7 @@ int ctl_net_rings(struct ctl *c, char **args, int n);
 int ctl_net_pools(struct ctl *c, char **args, int n);
 int ctl_net_neighbours(struct ctl *c, char **args, int n);
 int ctl_net_routes(struct ctl *c, char **args, int n);
+int ctl_top(struct ctl *c, char **args, int n);
 int ctl_why(struct ctl *c, char **args, int n);
 int ctl_queue_why(struct ctl *c, char **args, int n);
 int ctl_queue_domains(struct ctl *c, char **args, int n);

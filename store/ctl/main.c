@@ -83,6 +83,8 @@ static const struct ctl_command commands[] = {
 	{"trace", NULL, "--pcap FILE --peer NET | --conn ID [--seconds N] [--packets N] [--snap N]",
 		"frames of a peer or a connection into a file",
 		0, 0, TRACE_OPTIONS, ctl_trace},
+	{"top", NULL, "[--once] [--interval S] [--view NAME]", "live dashboard; --once prints it once",
+		0, 0, CTL_OPT_ONCE | CTL_OPT_INTERVAL | CTL_OPT_VIEW, ctl_top},
 	{"why", NULL, "[--limit N]", "what keeps mail from being accepted or moving, by count",
 		0, 0, CTL_OPT_LIMIT, ctl_why},
 	{"user", "list", "", "mailboxes with their size",
@@ -135,6 +137,9 @@ static const struct option options[] = {
 	{"seconds",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SECONDS  },
 	{"packets",   required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_PACKETS  },
 	{"snap",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_SNAP     },
+	{"once",      no_argument,       NULL, OPT_OF_COMMAND | CTL_OPT_ONCE     },
+	{"interval",  required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_INTERVAL },
+	{"view",      required_argument, NULL, OPT_OF_COMMAND | CTL_OPT_VIEW     },
 	{NULL,        0,                 NULL, 0				 },
 };
 
@@ -289,6 +294,11 @@ static bool set_option(struct ctl *c, uint32_t option)
 		return true;
 	case CTL_OPT_PEER:
 		c->peer = optarg;
+		return true;
+	case CTL_OPT_INTERVAL:
+		return set_number("interval", optarg, 3600, &c->interval);
+	case CTL_OPT_VIEW:
+		c->view = optarg;
 		return true;
 	case CTL_OPT_CONN:
 		c->conn = optarg;

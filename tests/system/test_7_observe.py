@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from bed import mail, pcap, proc, smtp
+from bed import mail, pcap, proc, screen, smtp
 from bed.bed import Bed
 from bed.harness import equal, expect, test
 
@@ -306,3 +306,58 @@ def whys(work):
         expect(bed.dead_domain in bed.ctl("queue", "domains").stdout, "queue domains")
         equal(bed.ctl("queue", "why", "123", check=False).returncode, 3, "no such message")
         equal(bed.ctl("queue", "why", "xyz", check=False).returncode, 1, "no id")
+
+
+@test("top: every view in 80 columns, keys, another size, a daemon that goes and comes", seconds=120)
+def top(work):
+    with Bed(work + "/bed", layout="split") as bed, \
+            bed.connect(bed.relay, 143) as imap, \
+            contextlib.closing(screen.Terminal([*bed.ctl_command, "top", "--interval", "1"])) as t:
+        imap.recv(4096)
+        for key, name in enumerate(("overview", "queue", "cores", "rings", "tcp", "store", "why"), 1):
+            t.type(str(key))
+            shown = t.wait(f"[{key} {name}]")
+            t.wait(lambda s: "q quit" in s.lines()[-1])
+            expect(bed.hostname in shown.lines()[0], f"no header:\n{shown.text()}")
+        t.type("5")
+        t.wait("imap: not log")
+        t.type("s")
+        t.wait("s sort:bytes_in")
+        t.type("\r")
+        t.wait("connection ")
+        t.wait("congestion  ")
+        t.type("\x1bOB" * 12)
+        t.wait("receive_window")
+        t.type("\x1b")
+        t.wait(lambda s: "receive_window" not in s.text() and "[5 tcp]" in s.text())
+        t.type("f")
+        t.wait("FROZEN")
+        at = t.screen.lines()[0].split()[-1]
+        t.pump(2.5)
+        equal(t.screen.lines()[0].split()[-1], at, "time of a frozen screen")
+        t.type("f")
+        t.wait(lambda s: "FROZEN" not in s.text() and s.lines()[0].split()[-1] != at)
+        t.type("h")
+        t.wait("Tab next view")
+        t.type("h")
+        for rows, columns in ((50, 160), (10, 40), (3, 20), (24, 80)):
+            t.resize(rows, columns)
+            t.type("1")
+            t.wait(lambda s: s.lines()[0].startswith("bypost") and s.lines()[-1].startswith("1-7"))
+        t.wait("commit p50")
+        bed.stop_daemon()
+        t.wait("not connected, retrying")
+        t.pump(2)
+        expect("commit p50" in t.screen.text(), "what was known is gone")
+        bed.start_daemon()
+        t.wait(lambda s: "not connected" not in s.text() and "running" in s.text())
+        t.type("q")
+        equal(t.wait_end(), 0, "exit status of top")
+        text = bed.ctl("top", "--once").stdout
+        expect("core   busy" in text and "\x1b" not in text, f"--once: {text}")
+        expect(max(len(line) for line in text.splitlines()) < 130, "lines that are too long")
+        one = json.loads(bed.ctl("top", "--once", "--json", "--view", "tcp").stdout)
+        expect(one["status"]["cores"] and one["net"]["rings"] and one["view"] == "tcp", "--json")
+        bed.stop_daemon()
+        equal(bed.ctl("top", "--once", check=False).returncode, 1, "without a daemon")
+        bed.start_daemon()
