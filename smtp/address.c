@@ -61,7 +61,7 @@ static int scan_u_domain(struct cursor *c, struct bytes *domain_r)
 		while (is_let_dig(peek(c)) || peek(c) == '-' || peek(c) == '.')
 			c->at++;
 	} while ((err = accept_utf8(c)) > 0);
-	*domain_r = bytes_make(c->in.p + start, c->at - start);
+	*domain_r = bytes_first(bytes_skip(c->in, start), c->at - start);
 	if (err == 0 && domain_r->n > DOMAIN_MAX)
 		err = -ENAMETOOLONG;
 	return err;
