@@ -124,9 +124,11 @@ static void add(_Atomic uint64_t *v, uint64_t n)
 		v, atomic_load_explicit(v, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+/* A multiple of a record's head, so that behind every record a CAPTURE_SKIP has room. */
 static uint32_t record_bytes(uint32_t n)
 {
-	return (uint32_t)sizeof(struct capture_record) + ((n + 7) & ~7u);
+	return (uint32_t)(sizeof(struct capture_record) +
+			  RTE_ALIGN_CEIL(n, sizeof(struct capture_record)));
 }
 
 /* Octets that a record of n takes at head, with what must be skipped before it. */

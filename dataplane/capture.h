@@ -24,7 +24,7 @@ struct capture_filter {
 	uint32_t snap;               /* octets kept of each frame, up to CAPTURE_SNAP_MAX */
 };
 
-/* A frame in the ring; its octets follow, filled up to a multiple of 8. */
+/* A frame in the ring; its octets follow, filled up to a multiple of 16. */
 struct capture_record {
 	uint64_t ns;   /* wall clock */
 	uint32_t size; /* of the frame */
@@ -32,7 +32,7 @@ struct capture_record {
 	uint8_t port;
 	bool out;
 };
-static_assert(sizeof(struct capture_record) == 16, "octets begin at a multiple of 8");
+static_assert(sizeof(struct capture_record) == 16, "octets begin at a multiple of 16");
 #define CAPTURE_SKIP UINT16_MAX
 
 struct capture_ring {

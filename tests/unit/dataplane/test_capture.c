@@ -179,6 +179,34 @@ static void test_what_goes_in_comes_out(void **state)
 	assert_int_equal(ring.drops, 0);
 }
 
+/* Records end where a whole mark has room behind them, whatever they hold. */
+static void test_the_mark_at_the_end_is_inside(void **state)
+{
+	static struct {
+		struct capture_ring ring;
+		uint64_t guard[4];
+	} r;
+	uint8_t octets[64] = {0};
+
+	(void)state;
+	for (unsigned left = 1; left <= 64; left++) {
+		struct rte_mbuf *m = segment(1, 25);
+		uint64_t end = (CAPTURE_RING_BYTES - left) & ~15ull;
+
+		r.ring.filter = (struct capture_filter){.net = net_of("0.0.0.0/0"), .snap = left};
+		atomic_store(&r.ring.head, end);
+		atomic_store(&r.ring.tail, end);
+		capture_received(&r.ring, 0, &m, 1);
+		const struct capture_record *record = capture_peek(&r.ring);
+		assert_non_null(record);
+		assert_int_equal(record->n, MIN(left, m->pkt_len));
+		capture_take(&r.ring);
+		assert_int_equal(atomic_load(&r.ring.head) % sizeof(struct capture_record), 0);
+		assert_memory_equal(r.guard, octets, sizeof(r.guard));
+		rte_pktmbuf_free(m);
+	}
+}
+
 static void test_a_full_ring_drops_and_counts(void **state)
 {
 	unsigned put = 0, taken = 0;
@@ -252,6 +280,7 @@ int main(void)
 		cmocka_unit_test(test_vlan_ipv6_and_arp),
 		cmocka_unit_test(test_cut_frames),
 		cmocka_unit_test(test_what_goes_in_comes_out),
+		cmocka_unit_test(test_the_mark_at_the_end_is_inside),
 		cmocka_unit_test(test_a_full_ring_drops_and_counts),
 		cmocka_unit_test(test_only_what_was_sent_is_kept),
 		cmocka_unit_test(test_chained_frames_are_whole),
