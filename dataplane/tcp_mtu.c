@@ -12,7 +12,7 @@
 
 #define TCP_MTU_TIMEOUTS    3     /* chosen, as is common (RFC 1122 R1) */
 #define TCP_MSS_BASE        1024u /* RFC 4821 7.2: tried first when full segments do not pass */
-#define TCP_MTU_STEP_MIN    64u   /* chosen: octets not worth a change on mere suspicion */
+#define TCP_MTU_STEP_MIN    64u   /* chosen: less is no first step: to the least at once */
 #define TCP_MTU_SEARCH_END  16u   /* chosen: octets not worth another probe */
 #define TCP_MTU_PROBE_WAIT  1000u /* ms; chosen: between two steps of a search */
 #define TCP_MTU_BEHIND_SEGS 2u    /* segments behind a probe, that tell of its loss */
@@ -102,8 +102,8 @@ void tcp_mtu_timeout(struct tcp_conn *c)
 
 	if (cold->mss_probe)
 		tcp_mtu_probe_failed(c);
-	if ((c->retries + 1) % TCP_MTU_TIMEOUTS || c->snd_wnd == 0 || !c->sendq ||
-		c->mss < mss + TCP_MTU_STEP_MIN || tcp_txseg_of(c->sendq)->len <= mss)
+	if ((c->retries + 1) % TCP_MTU_TIMEOUTS || c->snd_wnd == 0 || !c->sendq || c->mss <= mss ||
+		tcp_txseg_of(c->sendq)->len <= mss)
 		return;
 	counter_inc(CTR_TCP_MTU_BLACK_HOLES);
 	cold->flags |= COLD_BLACK_HOLE;

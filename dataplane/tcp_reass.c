@@ -46,10 +46,10 @@ static bool rx_merge(struct rte_mbuf *to, const struct rte_mbuf *from)
 	return true;
 }
 
+/* Also when it makes the charge exceed the limit: while it had not, a window was offered. */
 static bool may_hold(struct tcp_conn *c, const struct rte_mbuf *m)
 {
-	return c->charged + rx_cost(m) <= 2 * c->stack->conf.rcv_buffer_bytes &&
-	       !stack_rx_low(c->stack, m->pool);
+	return c->charged < 2 * c->stack->conf.rcv_buffer_bytes && !stack_rx_low(c->stack, m->pool);
 }
 
 uint32_t tcp_reass_space(const struct tcp_conn *c)

@@ -54,6 +54,7 @@ static struct ask {
 	uint16_t fragment; /* the header's field */
 	struct ip_addr from6, to6;
 	uint8_t mac0; /* first octet of the Ethernet destination */
+	uint8_t hops; /* 0: 64 */
 } ask;
 static uint8_t packet[2048];
 static size_t packet_n;
@@ -105,7 +106,7 @@ static void send6(void)
 		.vtc_flow = rte_cpu_to_be_32(6u << 28),
 		.payload_len = rte_cpu_to_be_16((uint16_t)ask.payload_n),
 		.proto = ask.protocol,
-		.hop_limits = 64,
+		.hop_limits = ask.hops ? ask.hops : 64,
 	};
 	memcpy(ip->src_addr, ip_eq(&ask.from6, &none) ? peer6.octets : ask.from6.octets, 16);
 	memcpy(ip->dst_addr, ip_eq(&ask.to6, &none) ? mine.octets : ask.to6.octets, 16);
@@ -407,6 +408,32 @@ static void test_no_fragments_of_fragments(void **state)
 	assert_int_equal(count(CTR_IP_REASS_BAD) - bad, 1);
 }
 
+/* RFC 6980: a solicitation is answered, but not when it comes in a fragment. */
+static void test_no_neighbour_discovery_in_fragments(void **state)
+{
+	struct ip_addr mine = host_ip6(&lone.host);
+	char f[8 + 32] = {IPPROTO_ICMPV6};
+	uint16_t sum;
+
+	(void)state;
+	f[8] = (char)135;
+	memcpy(f + 16, mine.octets, 16);
+	memcpy(f + 32, "\1\1\2\0\0\0\0\2", 8);
+	sum = csum_l4(&peer6, &mine, IPPROTO_ICMPV6, f + 8, 32);
+	memcpy(f + 10, &sum, 2);
+	ask = (struct ask){
+		.protocol = IPPROTO_FRAGMENT, .payload = f, .payload_n = sizeof(f), .hops = 255};
+	unsigned before = lone.sent_n;
+	send6();
+	assert_int_equal(lone.sent_n, before);
+	ask.protocol = IPPROTO_ICMPV6;
+	ask.payload = f + 8;
+	ask.payload_n = 32;
+	send6();
+	assert_int_equal(lone.sent_n, before + 1);
+	assert_int_equal(lone.sent[before].octets[54], 136);
+}
+
 static unsigned errors_for(unsigned n, uint32_t from, uint64_t every_us)
 {
 	uint64_t before = count(CTR_ICMP_TX_ERRORS);
@@ -458,6 +485,7 @@ int main(void)
 		TEST(test_atomic_fragments),
 		TEST(test_headers_before_and_behind),
 		TEST(test_no_fragments_of_fragments),
+		TEST(test_no_neighbour_discovery_in_fragments),
 		TEST(test_few_to_one_network),
 		TEST(test_few_to_all),
 	};

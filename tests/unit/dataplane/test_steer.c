@@ -97,6 +97,43 @@ static void test_every_cut_is_handled(void **state)
 	assert_int_equal(owner(f, n), HERE);
 }
 
+/* All pieces of a datagram have the same owner, whatever they carry; datagrams are spread. */
+static void test_fragments_meet(void **state)
+{
+	struct seg s = {.sport = 25, .dport = STACK_EPHEMERAL_FIRST, .flags = SYN};
+	uint8_t f[200], f6[200] = {0};
+	size_t n = lone_build(f, &s);
+	unsigned count[2][4] = {{0}};
+
+	(void)state;
+	memcpy(f6, f, 12);
+	memcpy(f6 + 12, "\x86\xdd\x60", 3);
+	f6[19] = 24;
+	f6[20] = IPPROTO_FRAGMENT;
+	f6[22] = f6[38] = 0x20;
+	f6[54] = IPPROTO_TCP;
+	for (unsigned id = 0; id < 400; id++) {
+		f[18] = f6[60] = (uint8_t)(id >> 8);
+		f[19] = f6[61] = (uint8_t)id;
+		f[20] = 0x20; /* the first, with the ports */
+		f[21] = 0;
+		f6[57] = 1;
+		unsigned first = owner(f, n), first6 = owner(f6, 78);
+		f[20] = 0; /* the last */
+		f[21] = 9;
+		f6[57] = 72;
+		assert_int_equal(owner(f, n), first);
+		assert_int_equal(owner(f6, 78), first6);
+		assert_in_range(first, 0, 3);
+		count[0][first]++;
+		count[1][first6]++;
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		assert_in_range(count[0][i], 60, 140);
+		assert_in_range(count[1][i], 60, 140);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +141,7 @@ int main(void)
 		cmocka_unit_test(test_service_port_is_spread_over_its_cores),
 		cmocka_unit_test(test_icmp_error_goes_where_the_quoted_flow_is),
 		cmocka_unit_test(test_every_cut_is_handled),
+		cmocka_unit_test(test_fragments_meet),
 	};
 	eal_start_for_tests(32);
 	pool = frame_pool_create("steer", 15);
