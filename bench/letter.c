@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "bench/letter.h"
-#include <inttypes.h>
 #include <time.h>
+#include "dataplane/base/codec.h"
 #include "dataplane/base/crc32c.h"
 
 #define FILLER_LINES 16384u /* 1.25 MiB: beyond the caches, as real mail would be */
@@ -54,11 +54,32 @@ static uint32_t filler_crc(uint32_t crc, uint64_t at, uint64_t n)
 	return crc;
 }
 
-/* What the field says, without the check of itself. */
+static void put_hex(struct buf *b, const char *name, uint32_t v)
+{
+	uint8_t text[16];
+	struct buf digits;
+
+	buf_init(&digits, text, sizeof(text));
+	hex_u64(&digits, v);
+	buf_str(b, name);
+	buf_put(b, bytes_make(text + 8, 8));
+}
+
+static void put_number(struct buf *b, const char *name, uint64_t v)
+{
+	buf_str(b, name);
+	dec_u64(b, v, 1);
+}
+
+/* Not printf: at the rates that are measured it would be a third of the source's work.  What the
+ * field says, without the check of itself. */
 static void field_print(struct buf *b, const struct letter_id *id)
 {
-	buf_printf(b, "run=%08x seq=%" PRIu64 " sent=%" PRIu64 " size=%" PRIu64 " crc=%08x",
-		id->run, id->seq, id->sent_us, id->size, id->crc);
+	put_hex(b, "run=", id->run);
+	put_number(b, " seq=", id->seq);
+	put_number(b, " sent=", id->sent_us);
+	put_number(b, " size=", id->size);
+	put_hex(b, " crc=", id->crc);
 }
 
 static void head_print(struct letter *l, struct bytes from, struct bytes rcpt, struct bytes line)
@@ -66,25 +87,34 @@ static void head_print(struct letter *l, struct bytes from, struct bytes rcpt, s
 	struct buf b;
 
 	buf_init(&b, l->head, sizeof(l->head));
-	buf_printf(&b, "From: <%.*s>\r\nTo: <%.*s>\r\nSubject: message %" PRIu64 "\r\nDate: %s\r\n",
-		(int)from.n, (const char *)from.p, (int)rcpt.n, (const char *)rcpt.p, l->id.seq,
-		date);
-	buf_printf(&b, "Message-ID: <%08x.%" PRIu64 "@bypost-bench.example.org>\r\n" FIELD,
-		l->id.run, l->id.seq);
+	buf_str(&b, "From: <");
+	buf_put(&b, from);
+	buf_str(&b, ">\r\nTo: <");
+	buf_put(&b, rcpt);
+	put_number(&b, ">\r\nSubject: message ", l->id.seq);
+	buf_str(&b, "\r\nDate: ");
+	buf_str(&b, date);
+	put_hex(&b, "\r\nMessage-ID: <", l->id.run);
+	put_number(&b, ".", l->id.seq);
+	buf_str(&b, "@bypost-bench.example.org>\r\n" FIELD);
 	size_t at = b.n;
 	field_print(&b, &l->id);
-	buf_printf(&b, " check=%08x\r\n\r\n%.*s", crc32c(0, l->head + at, b.n - at), (int)line.n,
-		(const char *)line.p);
+	put_hex(&b, " check=", crc32c(0, l->head + at, b.n - at));
+	buf_str(&b, "\r\n\r\n");
+	buf_put(&b, line);
 	BUG_ON(b.overflow); /* addresses are bounded */
 	l->head_n = (uint16_t)b.n;
 }
 
 void letter_make(struct letter *l, const struct letter_id *id, struct bytes from, struct bytes rcpt)
 {
-	char text[64];
-	int n = snprintf(text, sizeof(text), "message %" PRIu64 " of %08x\r\n", id->seq, id->run);
-	struct bytes line = bytes_make(text, (size_t)n);
+	uint8_t text[64];
+	struct buf line;
 
+	buf_init(&line, text, sizeof(text));
+	put_number(&line, "message ", id->seq);
+	put_hex(&line, " of ", id->run);
+	buf_str(&line, "\r\n");
 	if (id->size < line.n + 2)
 		line.n = 0;
 	uint64_t rest = id->size - line.n;
@@ -96,9 +126,9 @@ void letter_make(struct letter *l, const struct letter_id *id, struct bytes from
 	l->tail_n = (uint16_t)(rest - l->filler_n);
 	memset(l->tail, 'x', l->tail_n);
 	memcpy(l->tail + l->tail_n - 2, "\r\n", 2);
-	uint32_t crc = filler_crc(crc32c(0, line.p, line.n), l->filler_at, l->filler_n);
+	uint32_t crc = filler_crc(crc32c(0, text, line.n), l->filler_at, l->filler_n);
 	l->id.crc = crc32c(crc, l->tail, l->tail_n);
-	head_print(l, from, rcpt, line);
+	head_print(l, from, rcpt, buf_view(&line));
 }
 
 uint64_t letter_octets(const struct letter *l)
@@ -174,24 +204,38 @@ static struct bytes field_find(const struct letter_reader *r)
 	return bytes_make(p, (size_t)(end - p));
 }
 
+/* One " name=value" off the front of field; hex: eight digits.  Returns false: it is not there. */
+static bool take_value(struct bytes *field, const char *name, bool hex, uint64_t *v_r)
+{
+	struct bytes n = bytes_str(name), value;
+
+	if (field->n < n.n || memcmp(field->p, n.p, n.n) != 0)
+		return false;
+	*field = bytes_skip(*field, n.n);
+	ptrdiff_t space = bytes_find(*field, ' ', 0);
+	value = space < 0 ? *field : bytes_first(*field, (size_t)space);
+	*field = bytes_skip(*field, value.n);
+	return hex ? value.n == 8 && hex_to_u64(value, v_r) == 0 : bytes_to_u64(value, v_r) == 0;
+}
+
 enum letter_verdict letter_end(const struct letter_reader *r, struct letter_id *id_r)
 {
-	struct bytes field = field_find(r);
-	char text[256];
-	uint32_t check;
-	int used = -1;
+	struct bytes field = field_find(r), rest = field;
+	uint64_t run, crc, check;
 
-	if (!field.p || field.n >= sizeof(text))
-		return LETTER_FOREIGN;
-	memcpy(text, field.p, field.n);
-	text[field.n] = '\0';
 	*id_r = (struct letter_id){0};
-	int n = sscanf(text,
-		"run=%" SCNx32 " seq=%" SCNu64 " sent=%" SCNu64 " size=%" SCNu64 " crc=%" SCNx32
-		"%n check=%" SCNx32,
-		&id_r->run, &id_r->seq, &id_r->sent_us, &id_r->size, &id_r->crc, &used, &check);
-	if (n != 6 || used < 0 || check != crc32c(0, text, (size_t)used))
-		return n >= 2 ? LETTER_ALTERED : LETTER_FOREIGN;
+	if (!field.p || !take_value(&rest, "run=", true, &run) ||
+		!take_value(&rest, " seq=", false, &id_r->seq))
+		return LETTER_FOREIGN;
+	id_r->run = (uint32_t)run;
+	if (!take_value(&rest, " sent=", false, &id_r->sent_us) ||
+		!take_value(&rest, " size=", false, &id_r->size) ||
+		!take_value(&rest, " crc=", true, &crc))
+		return LETTER_ALTERED;
+	id_r->crc = (uint32_t)crc;
+	uint32_t right = crc32c(0, field.p, field.n - rest.n);
+	if (!take_value(&rest, " check=", true, &check) || rest.n || check != right)
+		return LETTER_ALTERED;
 	return r->lost || id_r->size != r->body_n || id_r->crc != r->crc ? LETTER_ALTERED
 									 : LETTER_GOOD;
 }

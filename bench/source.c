@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include "bench/letter.h"
+#include "dataplane/base/codec.h"
 #include "dataplane/base/siphash.h"
 #include "smtp/client.h"
 
@@ -131,12 +132,15 @@ static struct bytes rcpt_name(struct session *t, uint32_t i)
 	const struct source_conf *c = &t->source->conf;
 	const char *domain = c->domains[t->domain].name;
 	uint64_t number = c->number_rcpts ? t->first_rcpt + i + 1 : i + 1;
-	int n = c->rcpts > 1 || c->number_rcpts
-			? snprintf(t->address, sizeof(t->address), "%llu%s@%s",
-				  (unsigned long long)number, c->to_local, domain)
-			: snprintf(t->address, sizeof(t->address), "%s@%s", c->to_local, domain);
+	struct buf b;
 
-	return bytes_make(t->address, MIN((size_t)n, sizeof(t->address) - 1));
+	buf_init(&b, t->address, sizeof(t->address));
+	if (c->rcpts > 1 || c->number_rcpts)
+		dec_u64(&b, number, 1);
+	buf_str(&b, c->to_local);
+	buf_byte(&b, '@');
+	buf_str(&b, domain);
+	return buf_view(&b);
 }
 
 static void pump(struct session *t);

@@ -15,8 +15,20 @@ void trace_date(struct buf *out, uint64_t wall_ms)
 	int64_t year;
 
 	header_civil((int64_t)day_number, &year, &month, &day);
-	buf_printf(out, "%s, %u %s %lld %02u:%02u:%02u +0000", days[day_number % 7], day,
-		months[month - 1], (long long)year, left / 3600, left / 60 % 60, left % 60);
+	/* not printf: one such line for each message */
+	buf_str(out, days[day_number % 7]);
+	buf_str(out, ", ");
+	dec_u64(out, day, 1);
+	buf_byte(out, ' ');
+	buf_str(out, months[month - 1]);
+	buf_byte(out, ' ');
+	dec_u64(out, (uint64_t)year, 1);
+	const unsigned parts[] = {left / 3600, left / 60 % 60, left % 60};
+	for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
+		buf_byte(out, i ? ':' : ' ');
+		dec_u64(out, parts[i], 2);
+	}
+	buf_str(out, " +0000");
 }
 
 /* RFC 3848, RFC 6531 4.3. */
@@ -40,8 +52,11 @@ void trace_received(struct buf *out, const struct trace *t)
 
 	buf_str(out, "Received: from ");
 	buf_put(out, t->helo);
-	buf_printf(out, " ([%s%s])\r\n\tby %s with ",
-		ip_is_v4(&t->peer) ? "" : "IPv6:", ip_format(&t->peer, ip), t->hostname);
+	buf_str(out, ip_is_v4(&t->peer) ? " ([" : " ([IPv6:");
+	buf_str(out, ip_format(&t->peer, ip));
+	buf_str(out, "])\r\n\tby ");
+	buf_str(out, t->hostname);
+	buf_str(out, " with ");
 	put_protocol(out, t);
 	if (t->tls_version)
 		buf_printf(out, " (%s %s)\r\n\t", t->tls_version, t->tls_cipher);

@@ -75,8 +75,24 @@ int base64_decode(struct buf *out, struct bytes in)
 
 void hex_u64(struct buf *out, uint64_t v)
 {
-	for (int shift = 60; shift >= 0; shift -= 4)
-		buf_byte(out, (uint8_t) "0123456789abcdef"[(v >> shift) & 15]);
+	uint8_t text[16];
+
+	for (unsigned i = 0; i < sizeof(text); i++)
+		text[i] = (uint8_t) "0123456789abcdef"[v >> (60 - 4 * i) & 15];
+	buf_put(out, bytes_make(text, sizeof(text)));
+}
+
+void dec_u64(struct buf *out, uint64_t v, unsigned digits)
+{
+	uint8_t text[20];
+	unsigned at = sizeof(text);
+
+	digits = MIN(digits, (unsigned)sizeof(text));
+	while (v || sizeof(text) - at < MAX(digits, 1u)) {
+		text[--at] = (uint8_t)('0' + v % 10);
+		v /= 10;
+	}
+	buf_put(out, bytes_make(text + at, sizeof(text) - at));
 }
 
 int hex_to_u64(struct bytes in, uint64_t *v)

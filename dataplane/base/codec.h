@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Strict base64 (RFC 4648 section 4) and hexadecimal.  Any thread, no allocation. */
+ * Strict base64 (RFC 4648 section 4), hexadecimal and decimal.  Any thread, no allocation. */
 #pragma once
 #include "dataplane/base/buf.h"
 
@@ -12,5 +12,7 @@ void base64_encode(struct buf *out, struct bytes in);
 int base64_decode(struct buf *out, struct bytes in) WARN_UNUSED;
 /* Sixteen lower-case digits and no NUL. */
 void hex_u64(struct buf *out, uint64_t v);
+/* Decimal digits and no NUL, at least so many (1..20), with zeros in front. */
+void dec_u64(struct buf *out, uint64_t v, unsigned digits);
 /* 1..16 hexadecimal digits of either case, the whole view.  Returns 0 or -EINVAL. */
 int hex_to_u64(struct bytes in, uint64_t *v) WARN_UNUSED;

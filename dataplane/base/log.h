@@ -21,7 +21,12 @@ void log_write(enum log_level level, const char *room, const char *format, ...) 
 
 #define log_error(room, ...) log_write(LOG_ERROR, room, __VA_ARGS__)
 #define log_warn(room, ...)  log_write(LOG_WARN, room, __VA_ARGS__)
-#define log_info(room, ...)  log_write(LOG_INFO, room, __VA_ARGS__)
+/* Arguments are computed only when somebody wants the line: there is one for each message. */
+#define log_info(room, ...)                                                                        \
+	do {                                                                                       \
+		if (log_get_level() >= LOG_INFO)                                                   \
+			log_write(LOG_INFO, room, __VA_ARGS__);                                    \
+	} while (0)
 #define log_debug(room, ...)                                                                       \
 	do {                                                                                       \
 		if (unlikely(log_get_level() >= LOG_DEBUG))                                        \

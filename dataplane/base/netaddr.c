@@ -56,12 +56,29 @@ bool ip_net_has(const struct ip_net *net, const struct ip_addr *a)
 	return ip_eq(&masked, &net->ip);
 }
 
+/* inet_ntop() goes through printf(); one or two addresses are written for each message. */
+static char *octet_format(char *out, unsigned v)
+{
+	if (v >= 100)
+		*out++ = (char)('0' + v / 100);
+	if (v >= 10)
+		*out++ = (char)('0' + v / 10 % 10);
+	*out++ = (char)('0' + v % 10);
+	return out;
+}
+
 const char *ip_format(const struct ip_addr *a, char text[IP_TEXT_MAX])
 {
-	if (ip_is_v4(a))
-		inet_ntop(AF_INET, a->octets + 12, text, IP_TEXT_MAX);
-	else
-		inet_ntop(AF_INET6, a->octets, text, IP_TEXT_MAX);
+	char *out = text;
+
+	if (!ip_is_v4(a))
+		return inet_ntop(AF_INET6, a->octets, text, IP_TEXT_MAX);
+	for (unsigned i = 12; i < sizeof(a->octets); i++) {
+		if (i > 12)
+			*out++ = '.';
+		out = octet_format(out, a->octets[i]);
+	}
+	*out = '\0';
 	return text;
 }
 

@@ -104,6 +104,35 @@ static void test_hex_both_ways(void **state)
 	assert_true(v == 255);
 }
 
+static void test_decimal(void **state)
+{
+	static const struct {
+		uint64_t v;
+		unsigned digits;
+		const char *text;
+	} cases[] = {
+		{0,          0,  "0"                   },
+		{0,          1,  "0"                   },
+		{7,          2,  "07"                  },
+		{10,         2,  "10"                  },
+		{123,        2,  "123"                 },
+		{UINT64_MAX, 1,  "18446744073709551615"},
+		{1,          99, "00000000000000000001"},
+	};
+	char memory[24];
+	struct buf b;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		buf_init(&b, memory, sizeof(memory));
+		dec_u64(&b, cases[i].v, cases[i].digits);
+		assert_true(bytes_eq(buf_view(&b), bytes_str(cases[i].text)));
+	}
+	buf_init(&b, memory, 2);
+	dec_u64(&b, 100, 1);
+	assert_true(b.overflow && b.n == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +141,7 @@ int main(void)
 		cmocka_unit_test(test_base64_respects_the_room),
 		cmocka_unit_test(test_base64_all_octets_round_trip),
 		cmocka_unit_test(test_hex_both_ways),
+		cmocka_unit_test(test_decimal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
