@@ -112,6 +112,6 @@ void arp_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 			op == RTE_ARP_OP_REQUEST)
 			neigh_asked(st, port, &from, mac, true);
 	}
-	if (for_us && op == RTE_ARP_OP_REQUEST)
+	if (for_us && op == RTE_ARP_OP_REQUEST && !link_address_find(&st->links[port], &from))
 		arp_send(st, port, RTE_ARP_OP_REPLY, &to, &from, mac);
 }

@@ -71,32 +71,54 @@ static const struct ip_addr *next_hop(
 	return ip_is_link_local(to) ? NULL : link_router(st, port, ip_is_v4(to));
 }
 
-void ip_output_hop(struct stack *st, unsigned port, const struct ip_addr *from,
-	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m,
-	ip_hop_ref *hop)
+/* Any will do: who makes two destinations meet has them looked up. */
+static struct ip_hop *hop_kept(struct stack *st, const struct ip_addr *to)
 {
-	if (ip_is_v4(to))
-		ipv4_header_push(&st->conf.ports[port], from, to, protocol, ecn, m);
-	else
-		ipv6_header_push(st, port, from, to, protocol, ecn, m);
-	if (likely(neigh_output_ref(st, *hop, port, m)))
-		return;
-	const struct ip_addr *next = next_hop(st, port, to);
-	if (next)
-		*hop = neigh_output(st, port, next, m);
-	else
-		rte_pktmbuf_free(m);
+	uint32_t low, middle;
+
+	memcpy(&low, to->octets + 12, sizeof(low));
+	memcpy(&middle, to->octets + 8, sizeof(middle));
+	low = (low ^ middle) * 0x9e3779b1u;
+	return &st->hops[low >> 24 & (IP_HOPS_KEPT - 1)];
 }
 
 void ip_output(struct stack *st, unsigned port, const struct ip_addr *from,
 	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m)
 {
-	ip_hop_ref hop = IP_HOP_NONE;
+	struct ip_hop *kept = hop_kept(st, to);
 
-	ip_output_hop(st, port, from, to, protocol, ecn, m, &hop);
+	if (ip_is_v4(to))
+		ipv4_header_push(&st->conf.ports[port], from, to, protocol, ecn, m);
+	else
+		ipv6_header_push(st, port, from, to, protocol, ecn, m);
+	if (likely(kept->ref && ip_eq(&kept->to, to) && neigh_output_ref(st, kept->ref, port, m)))
+		return;
+	const struct ip_addr *next = next_hop(st, port, to);
+	if (!next) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	*kept = (struct ip_hop){
+		.to = *to, .ref = neigh_output(st, port, next, m), .port = (uint8_t)port};
 }
 
-void ip_confirm(struct stack *st, ip_hop_ref hop)
+void ip_confirm(struct stack *st, unsigned port, const struct ip_addr *to)
 {
-	neigh_confirm(st, hop);
+	const struct ip_hop *kept = hop_kept(st, to);
+
+	if (kept->ref && kept->port == port && ip_eq(&kept->to, to))
+		neigh_confirm(st, kept->ref);
+}
+
+void ip_hops_forget(struct stack *st)
+{
+	memset(st->hops, 0, sizeof(st->hops));
+}
+
+void ip_doubt(struct stack *st, unsigned port, const struct ip_addr *to)
+{
+	const struct ip_addr *hop = next_hop(st, port, to);
+
+	if (hop)
+		neigh_doubt(st, port, hop);
 }

@@ -31,10 +31,16 @@ struct ip_route {
 	uint8_t port;
 };
 
-/* A neighbour that was found once, kept by whoever sends to the same destination again.  It is a
- * hint: a stale one is noticed and replaced. */
+/* A neighbour that was found once, kept for who sends to the same destination again.  It is a hint:
+ * a stale one is noticed and replaced. */
 typedef uint32_t ip_hop_ref;
-#define IP_HOP_NONE 0u
+#define IP_HOPS_KEPT 256u /* chosen: destinations in use at a time; a power of two */
+
+struct ip_hop {
+	struct ip_addr to;
+	ip_hop_ref ref; /* 0: none */
+	uint8_t port;
+};
 
 /* Octets of header that IP puts before a segment to or from a. */
 static inline unsigned ip_header_bytes(const struct ip_addr *a)
@@ -56,9 +62,10 @@ uint16_t ip_path_mtu(struct stack *st, const struct ip_addr *to);
  * send it.  ecn: codepoint.  Takes m; drops it when there is no route. */
 void ip_output(struct stack *st, unsigned port, const struct ip_addr *from,
 	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m);
-/* The same for senders of many packets: *hop starts as IP_HOP_NONE and spares the look-ups. */
-void ip_output_hop(struct stack *st, unsigned port, const struct ip_addr *from,
-	const struct ip_addr *to, uint8_t protocol, uint8_t ecn, struct rte_mbuf *m,
-	ip_hop_ref *hop);
-/* The peer answers by this way: its connection makes progress (RFC 4861 7.3.1). */
-void ip_confirm(struct stack *st, ip_hop_ref hop);
+/* `to` answers: its connection makes progress, so the next hop is there (RFC 4861 7.3.1). */
+void ip_confirm(struct stack *st, unsigned port, const struct ip_addr *to);
+/* Routes have changed: next hops are looked up anew. */
+void ip_hops_forget(struct stack *st);
+/* What was sent to `to` gets no answer: perhaps its next hop is not there any more (RFC 1122
+ * 3.3.1.4). */
+void ip_doubt(struct stack *st, unsigned port, const struct ip_addr *to);

@@ -221,6 +221,7 @@ void link_router_gone(struct stack *st, unsigned port, const struct ip_addr *ip)
 		if (r->until_us == UINT64_MAX || r->until_us == 0 || !ip_eq(&r->ip, ip))
 			continue;
 		r->until_us = 0;
+		ip_hops_forget(st);
 		log_info("port", "router gone port=%s", st->conf.ports[port].name);
 	}
 }

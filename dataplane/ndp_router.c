@@ -117,6 +117,7 @@ static void take_router(
 	}
 	if (!known) {
 		*r = (struct link_router){.ip = *ip};
+		ip_hops_forget(st);
 		router_log(st, port, ip, "found");
 	}
 	r->until_us = st->now_us + lifetime_s * US_PER_SEC;
@@ -159,6 +160,8 @@ static void take_prefix(struct stack *st, struct link *l, struct bytes o)
 	}
 	if (!place)
 		return;
+	if (place->until_us <= st->now_us || valid_s == 0)
+		ip_hops_forget(st);
 	place->net = net;
 	place->until_us = valid_s == FOREVER ? UINT64_MAX
 			  : valid_s          ? st->now_us + valid_s * US_PER_SEC

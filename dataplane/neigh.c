@@ -323,6 +323,18 @@ void neigh_confirm(struct stack *st, ip_hop_ref ref)
 		neigh_set_kind(st, n, NEIGH_KIND_KNOWN);
 }
 
+void neigh_doubt(struct stack *st, unsigned port, const struct ip_addr *ip)
+{
+	struct neigh *n = neigh_lookup(st, port, ip);
+
+	if (!n || n->state != NEIGH_REACHABLE ||
+		st->now_us + st->links[port].reachable_us < n->at_us + NEIGH_DOUBT_US)
+		return;
+	n->state = NEIGH_PROBE;
+	n->tries = 0;
+	neigh_ask(st, n);
+}
+
 ip_hop_ref neigh_output(
 	struct stack *st, unsigned port, const struct ip_addr *ip, struct rte_mbuf *m)
 {

@@ -21,6 +21,7 @@
 #define NEIGH_QUEUED_MAX     256 /* chosen: for all answers; a flood holds no more frames */
 #define NEIGH_TRIES          3   /* RFC 4861 10: MAX_UNICAST_SOLICIT, MAX_MULTICAST_SOLICIT */
 #define NEIGH_DELAY_US       (5 * US_PER_SEC) /* RFC 4861 10: DELAY_FIRST_PROBE_TIME */
+#define NEIGH_DOUBT_US       (3 * US_PER_SEC) /* chosen: who was confirmed since then is not doubted */
 #define NEIGH_ASKS_PER_SEC   1000 /* chosen: a flood makes no more questions (RFC 6583 6.2) */
 
 struct stack;
@@ -81,6 +82,8 @@ ip_hop_ref neigh_output(
 bool neigh_output_ref(struct stack *st, ip_hop_ref ref, unsigned port, struct rte_mbuf *m);
 /* What is sent to it arrives: the layer above knows (RFC 4861 7.3.1). */
 void neigh_confirm(struct stack *st, ip_hop_ref ref);
+/* What is sent to it may not arrive: it is asked, unless it was confirmed lately. */
+void neigh_doubt(struct stack *st, unsigned port, const struct ip_addr *ip);
 
 /* ---- what was heard; who speaks for ip was checked to be on the link ---- */
 

@@ -82,6 +82,7 @@ struct stack {
 	struct ip_pmtu pmtu;
 	struct icmp_limits icmp;
 	struct link links[STACK_PORTS_MAX]; /* [port] */
+	struct ip_hop hops[IP_HOPS_KEPT];   /* by destination */
 	struct timer link_timer;            /* armed only while something is due on one */
 };
 

@@ -321,9 +321,11 @@ bool tcp_ack_process(struct tcp_conn *c, const struct tcp_segment *seg)
 		c->retries = 0; /* it lives and is full: probe on (RFC 9293 MUST-36) */
 	tcp_window_update(c, seg);
 	sack_told(c, seg);
-	if (seq_lt(c->snd_una, seg->ack))
+	if (seq_lt(c->snd_una, seg->ack)) {
+		ip_confirm(c->stack, c->port, &c->key.peer);
 		ack_new(c, seg);
-	else
+	} else {
 		ack_duplicate(c, seg, seg->ack == c->snd_una && bare && same_window);
+	}
 	return true;
 }

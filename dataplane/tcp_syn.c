@@ -198,6 +198,8 @@ static void entry_due(struct stack *st, struct tcp_syn *e)
 	e->repeats++;
 	e->flags &= (uint8_t)~TCP_SYN_CHALLENGED;
 	counter_inc(CTR_TCP_RTO_EXPIRED);
+	if (e->repeats > 1)
+		ip_doubt(st, e->port, &e->key.peer);
 	answer(st, e);
 }
 

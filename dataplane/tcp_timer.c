@@ -147,6 +147,7 @@ static void handshake_timeout(struct tcp_conn *c)
 		tcp_conn_end(c, STREAM_TIMEOUT);
 		return;
 	}
+	ip_doubt(c->stack, c->port, &c->key.peer);
 	tcp_send_syn(c);
 	tcp_timer_rto(c);
 }
@@ -200,6 +201,8 @@ static void retransmit_timeout(struct tcp_conn *c)
 		tcp_conn_end(c, c->flags & CF_UNREACHABLE ? STREAM_UNREACHABLE : STREAM_TIMEOUT);
 		return;
 	}
+	if (c->retries > 0)
+		ip_doubt(c->stack, c->port, &c->key.peer);
 	tcp_mtu_timeout(c);
 	if (c->snd_wnd == 0)
 		counter_inc(CTR_TCP_ZERO_WINDOW_PROBES);

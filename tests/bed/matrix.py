@@ -4,7 +4,7 @@
     sudo PYTHONPATH=tests python3 -m bed.matrix --build build/check/gcc [--port tap]... [--quick]
 
 Ports, families, loss each way, connections and MTU; each cell sends to the stack, from it, and through
-its echo, every octet checked, and shows Mbit/s of payload.  About ten minutes."""
+its echo, every octet checked, and shows Mbit/s of payload.  About twenty minutes."""
 
 import argparse
 import itertools
@@ -67,7 +67,7 @@ def main():
     p.add_argument("--family", action="append", type=int, choices=(4, 6))
     p.add_argument("--quick", action="store_true", help="10 connections only")
     args = p.parse_args()
-    args.port, args.family = args.port or sorted(MTUS), args.family or [4]
+    args.port, args.family = args.port or sorted(MTUS), args.family or [4, 6]
     os.environ["BYPOST_BUILD"] = os.path.abspath(args.build)
     proc.interruptible()
     failed = 0

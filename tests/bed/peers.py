@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Servers of other people's making: Postfix's smtp-sink and NSD.
+"""Servers of other people's making: Postfix's smtp-sink, NSD, and radvd.
 
 Their packages are downloaded and unpacked into build/peers, never installed: installing would start
 them on the host and push its own mail server out.  Libraries the host lacks come the same way."""
@@ -13,7 +13,8 @@ from bed.proc import Failure, as_owner, owner_env, run
 
 PEERS = os.path.join(BUILD, "peers")
 TREE = os.path.join(PEERS, "root")
-PROGRAMS = {"smtp-sink": ("postfix", "usr/sbin/smtp-sink"), "nsd": ("nsd", "usr/sbin/nsd")}
+PROGRAMS = {"smtp-sink": ("postfix", "usr/sbin/smtp-sink"), "nsd": ("nsd", "usr/sbin/nsd"),
+            "radvd": ("radvd", "usr/sbin/radvd")}
 # Package of a shared library that may be missing on a small host.
 LIBRARIES = {
     "libprotobuf-c.so.1": "libprotobuf-c1", "libfstrm.so.0": "libfstrm0",

@@ -113,6 +113,8 @@ void host_init(struct host *h, const struct host_conf *conf, struct host_pools *
 			     .tx_csum_tcp = conf->card,
 			     .tso_segments = conf->card ? CARD_SEGMENTS : 0,
 			     .tso_octets = conf->card ? CARD_OCTETS : 0,
+			     .discovery = conf->discovery,
+			     .name = "p0",
 			     .trust_rx_csum = conf->trust_csum},
 	};
 	if (conf->v6)

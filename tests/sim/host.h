@@ -21,8 +21,9 @@ struct host_conf {
 	uint32_t connections_max, rcv_buffer, snd_buffer;
 	bool v6; /* has host_ip6() as well; the network is /64 */
 	bool trust_csum;
-	bool hold_tx; /* keep sent mbufs for a while, as drivers do */
-	bool card;    /* checksums and segmentation are the port's */
+	bool discovery; /* asks for its addresses before it uses them, and so on */
+	bool hold_tx;   /* keep sent mbufs for a while, as drivers do */
+	bool card;      /* checksums and segmentation are the port's */
 	struct stack_tcp_conf tcp;
 };
 

@@ -12,17 +12,17 @@ MTUS = {"tap": (1280, 1504), "af_packet": (1280, 9000), "af_xdp": (1280, 3502)}
 LOADS = {0: (8, 2 * MEGABYTE), 1: (8, MEGABYTE // 2), 5: (8, MEGABYTE // 8), 20: (4, 12 * 1024)}
 
 
-def streams_all_ways(w, connections, octets, seconds=60):
+def streams_all_ways(w, connections, octets, seconds=60, address=wire.STACK):
     for mode, port in (("sink", wire.SINK), ("source", wire.SOURCE), ("echo", wire.ECHO)):
-        took = streams.run(w.client_ns, wire.STACK, port, mode, connections, octets, seconds)
-        print(f"{w.port} loss={w.loss} {mode}: {connections} x {octets} octets in {took:.2f} s")
+        took = streams.run(w.client_ns, address, port, mode, connections, octets, seconds)
+        print(f"{w.port} {address} loss={w.loss} {mode}: {connections} x {octets} octets in {took:.2f} s")
 
 
-def lossy(work, port, loss, **peer):
+def lossy(work, port, loss, address=wire.STACK, **peer):
     connections, octets = LOADS[loss]
     with Wire(f"{work}/{port}{loss}", port=port, loss=loss, **peer) as w:
         # A chain of lost retransmissions doubles the kernel's timeout each time.
-        streams_all_ways(w, connections, octets, 180 if loss == 20 else 60)
+        streams_all_ways(w, connections, octets, 180 if loss == 20 else 60, address)
         lost = w.lost()
         print(lost)
         expect(lost["seen_in"] > 50 and lost["seen_out"] > 50, "nothing went through the router")
@@ -37,6 +37,18 @@ def lossy(work, port, loss, **peer):
 def tap(work):
     for loss in LOADS:
         lossy(work, "tap", loss)
+
+
+@test("stack: integrity against the kernel over IPv6, on each kind of port", seconds=180)
+def ipv6(work):
+    for port, loss in (("tap", 1), ("tap", 5), ("af_packet", 1)):
+        lossy(work, port, loss, wire.STACK6)
+    try:
+        need_af_xdp()
+    except Skip as e:
+        print(f"af_xdp left out: {e}")
+        return
+    lossy(work, "af_xdp", 1, wire.STACK6)
 
 
 @test("stack: integrity against the kernel over af_packet", seconds=60)
