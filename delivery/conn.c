@@ -62,10 +62,16 @@ static void on_ready(void *ctx)
 	struct conn *c = ctx;
 
 	c->state = CONN_READY;
-	if (!c->got_ready) {
-		c->got_ready = true;
-		relay_opened(c);
-	}
+}
+
+/* It takes mail: known only when all that it said by now has been heard, because what it says
+ * behind its readiness may be the end. */
+static void conn_opened(struct conn *c)
+{
+	if (c->state != CONN_READY || c->got_ready)
+		return;
+	c->got_ready = true;
+	relay_opened(c);
 }
 
 static void on_rcpt(
@@ -302,6 +308,7 @@ static void conn_advance(struct conn *c)
 			conn_over(c);
 			return;
 		}
+		conn_opened(c);
 	} while (c->state == CONN_READY && conn_begin(c));
 	if (c->state == CONN_READY) {
 		list_remove(&c->link);

@@ -206,6 +206,8 @@ static void conf_take(struct delivery *d, const struct delivery_conf *conf)
         };
 	siphash_key_random(&d->route_conf.keys[0]);
 	siphash_key_random(&d->route_conf.keys[1]);
+	if (conf->shares)
+		memcpy(d->route_conf.keys, conf->shares->keys, sizeof(d->route_conf.keys));
 }
 
 static int parts_init(struct delivery *d)
@@ -215,6 +217,7 @@ static int parts_init(struct delivery *d)
 	/* Each message in memory takes five chunks and more; half the pool is others'. */
 	uint32_t jobs = clamp(chunks / 16, 4, JOBS_MAX);
 	struct dest_limits limits = {
+		.shares = conf->shares,
 		.domains_max = clamp(conf->recipients_max, 64, DOMAINS_MAX),
 		.sites_max = clamp(conf->recipients_max, 64, SITES_MAX),
 		.connections_max = conf->connections_max,
@@ -232,6 +235,17 @@ static int parts_init(struct delivery *d)
 		relay_init(d, conf->connections_max) < 0)
 		return -ENOMEM;
 	return 0;
+}
+
+struct dest_shares *delivery_shares_create(void)
+{
+	struct dest_shares *shares = calloc(1, sizeof(*shares));
+
+	if (!shares)
+		return NULL;
+	siphash_key_random(&shares->keys[0]);
+	siphash_key_random(&shares->keys[1]);
+	return shares;
 }
 
 struct delivery *delivery_create(struct core *core, const struct delivery_conf *conf,

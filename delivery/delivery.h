@@ -12,6 +12,8 @@
 
 #define DELIVERY_RETRIES_MAX 32
 
+struct dest_shares;
+
 struct delivery_conf {
 	char hostname[256];
 	const struct hop *hops; /* the routing table; lives as long as the worker */
@@ -23,9 +25,10 @@ struct delivery_conf {
 	uint64_t retry_ms[DELIVERY_RETRIES_MAX]; /* delay after the n-th failed attempt; last one
 						    repeats */
 	uint32_t retry_count;
-	uint64_t delay_warning_ms; /* after this the sender is told that mail waits; 0: never */
-	uint32_t connections_max;  /* of this worker */
-	uint32_t site_connections_max;
+	uint64_t delay_warning_ms;     /* after this the sender is told that mail waits; 0: never */
+	uint32_t connections_max;      /* of this worker */
+	uint32_t site_connections_max; /* of all workers that have the same shares */
+	struct dest_shares *shares;    /* NULL: this worker is the only one; lives as long as it */
 	uint64_t connect_timeout_us;
 	uint64_t idle_timeout_us;  /* keep a connection this long for waiting mail */
 	uint32_t recipients_max;   /* in memory; beyond it they stay in the store */
@@ -47,6 +50,9 @@ struct delivery_channels {
 };
 
 struct delivery;
+
+/* Main thread, before the workers.  NULL: no memory. */
+struct dest_shares *delivery_shares_create(void);
 
 /* Main thread, before the core runs; channels are already added to the core.  worker of workers:
  * the share of domains this one owns (store_domain_owner).  NULL on want of memory. */

@@ -290,9 +290,22 @@ void dest_site_release(struct dest *t, struct site *s)
 	site_settle(t, s);
 }
 
+static atomic_uint *share_of(const struct dest *t, const struct site *s)
+{
+	return &t->limits.shares->connections[s->route.key.a % DEST_SHARES];
+}
+
+bool dest_share_full(const struct dest *t, const struct site *s)
+{
+	return t->limits.shares && atomic_load_explicit(share_of(t, s), memory_order_relaxed) >=
+					   t->limits.site_connections_max;
+}
+
 void dest_site_connect(struct dest *t, struct site *s)
 {
 	s->connections++;
+	if (t->limits.shares)
+		atomic_fetch_add_explicit(share_of(t, s), 1, memory_order_relaxed);
 	t->connections++;
 	site_settle(t, s);
 }
@@ -301,6 +314,8 @@ void dest_site_disconnect(struct dest *t, struct site *s)
 {
 	BUG_ON(s->connections == 0 || t->connections == 0);
 	s->connections--;
+	if (t->limits.shares)
+		atomic_fetch_sub_explicit(share_of(t, s), 1, memory_order_relaxed);
 	t->connections--;
 	site_settle(t, s);
 }

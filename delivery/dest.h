@@ -4,6 +4,7 @@
  * the attempts that are ready to go.  Two tables of fixed size; what is idle makes room.
  * OWNER: one core's thread. */
 #pragma once
+#include <stdatomic.h>
 #include "dataplane/base/list.h"
 #include "dataplane/tls/tls.h"
 #include "delivery/route.h"
@@ -62,7 +63,17 @@ struct site {
 	char reason[STORE_REASON_MAX + 1];
 };
 
+/* Connections to sites by all workers of the process, so that they keep a site's limit together:
+ * slots by the site's key, which is the same in all of them.  Two sites that meet in a slot share
+ * its limit.  Made by main, used by every worker. */
+#define DEST_SHARES 16384 /* chosen: four times the sites of a worker */
+struct dest_shares {
+	struct siphash_key keys[2]; /* of route keys */
+	atomic_uint connections[DEST_SHARES];
+};
+
 struct dest_limits {
+	struct dest_shares *shares; /* NULL: this worker is the only one */
 	uint32_t domains_max, sites_max;
 	uint32_t connections_max, site_connections_max;
 	uint32_t ready_max; /* attempts ready at one site */
@@ -123,11 +134,14 @@ void dest_site_release(struct dest *t, struct site *s);
 void dest_site_connect(struct dest *t, struct site *s);
 void dest_site_disconnect(struct dest *t, struct site *s);
 
+/* Do all workers together have as many connections to the site as one may have?  Two that look at
+ * once may both go on: it is exceeded by one for each further worker at most. */
+bool dest_share_full(const struct dest *t, const struct site *s);
 /* May one more connection be opened for what is ready? */
 static inline bool dest_site_may_connect(const struct dest *t, const struct site *s)
 {
 	return s->ready_n > s->opening && s->connections < t->limits.site_connections_max &&
-	       t->connections < t->limits.connections_max;
+	       t->connections < t->limits.connections_max && !dest_share_full(t, s);
 }
 static inline bool dest_site_full(const struct dest *t, const struct site *s)
 {

@@ -92,6 +92,7 @@ struct daemon {
 	struct smtp_policy policy;
 	struct certificates *certificates; /* while the cores are made */
 	struct routes routes;
+	struct dest_shares *shares; /* of the delivery workers, when there are several */
 	struct ip_addr own[PORTS_MAX * PORT_ADDRESSES_MAX];
 	/* main's own way to the threads */
 	struct waker waker;

@@ -167,6 +167,7 @@ static int make_delivery(struct making *m, unsigned worker, unsigned workers)
 	for (unsigned i = 0; i < ch.reader_count; i++)
 		ch.readers[i] = &r->delivery_readers[i];
 	config_to_delivery(d->config, store_directory(d->store), d->own, &conf);
+	conf.shares = d->shares;
 	conf.hops = d->routes.hops;
 	conf.hop_count = d->routes.count;
 	conf.tls = r->tls;
@@ -304,6 +305,10 @@ int rooms_create(struct daemon *d, char *error, size_t error_n)
 
 	for (unsigned i = 0; i < d->core_count; i++)
 		workers += d->cores[i].roles & CORE_DELIVERY ? 1 : 0;
+	if (workers > 1 && err == 0) {
+		d->shares = delivery_shares_create();
+		err = d->shares ? 0 : -ENOMEM;
+	}
 	for (unsigned i = 0; i < d->core_count && err == 0; i++) {
 		struct core_rooms *r = &d->rooms[i];
 		*r = (struct core_rooms){.daemon = d, .core = &d->cores[i]};
@@ -348,4 +353,6 @@ void rooms_destroy(struct daemon *d)
 		channels_fini(r);
 	}
 	routes_free(&d->routes);
+	free(d->shares);
+	d->shares = NULL;
 }

@@ -298,3 +298,42 @@ def dane(work):
         wait_reason(bed, "4.7.4 TLS is required here")
         time.sleep(1)
         equal(len(mx.messages()), 7, "nothing else in clear")
+
+
+# Case 34: what a server may say instead of a reply; the words of a reason that tells.
+HOSTILE = (
+    ("endless lines", {"raw": {"greeting": "220-x\r\n" * 20000}}, "no SMTP reply"),
+    ("an endless line", {"raw": {"greeting": "220 " + "x" * 2_000_000}}, "no SMTP reply"),
+    ("mixed codes", {"raw": {"EHLO": "250-far\r\n251 SIZE\r\n"}}, "no SMTP reply"),
+    ("a line feed alone", {"raw": {"EHLO": "250 far\n"}}, "no SMTP reply"),
+    ("keywords without end", {"raw": {"EHLO": "250-X" + "Y" * 300 + "\r\n" * 1
+                                      + "250-Z\r\n" * 5000}}, "no SMTP reply"),
+    ("replies before commands", {"raw": {"EHLO": "250 far\r\n" + "250 ok\r\n" * 5}},
+     "without being asked"),
+    ("success before the content", {"raw": {"DATA": "354 go\r\n250 2.0.0 taken\r\n"}},
+     "answered before"),
+    ("content wanted twice", {"raw": {"DATA": "354 go\r\n354 go\r\n"}}, "answered before"),
+    ("octets that are no text", {"raw": {"greeting": "\x16\x03\x01\x00\x80\x01\x00\r\n"}},
+     "no SMTP reply"),
+    ("a success that is none", {"replies": {"DATA": "250 ok"}}, "success that is none"),
+    ("no way in", {"replies": {"EHLO": "500 no", "HELO": "421 4.3.2 go away"}}, "421 4.3.2"),
+)
+
+
+@test("outbound: hostile servers are bounded and temporary, and mail goes when they behave",
+      seconds=150)
+def hostile(work):
+    with Outbound(work, delivery={"idle_timeout": "0"}) as bed:
+        mx = bed.mx(cert="")
+        for i, (name, settings, reason) in enumerate(HOSTILE):
+            mx.restart(**{"raw": {}, "replies": {}, **settings})
+            text = submit(bed, bed.far())
+            try:
+                wait_reason(bed, reason)
+            except Failure:
+                raise Failure(f"{name}: no reason with '{reason}':\n{log_text(bed)[-1500:]}")
+            equal(len(mx.messages()), i, f"{name}: nothing is delivered")
+            mx.restart(raw={}, replies={})
+            facts, got = mx.wait(i + 1)[i]
+            equal(mail.same(text, got), None, f"after {name}")
+            proc.wait_for("an empty queue", lambda: not bed.queue(), 20)

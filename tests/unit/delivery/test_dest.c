@@ -181,6 +181,42 @@ static void test_addresses_that_failed_come_last(void **state)
 	dest_fini(&t);
 }
 
+/* Two workers with the same shares keep the limit of a site together. */
+static void test_workers_share_the_limit_of_a_site(void **state)
+{
+	static struct dest_shares shares;
+	struct dest a, b;
+	struct dest_limits shared = {.shares = &shares,
+		.domains_max = 4,
+		.sites_max = 4,
+		.connections_max = 100,
+		.site_connections_max = 3,
+		.ready_max = 16};
+	struct route route = {
+		.key = {77, 88},
+                  .address_count = 1
+        };
+
+	(void)state;
+	assert_int_equal(dest_init(&a, &shared), 0);
+	assert_int_equal(dest_init(&b, &shared), 0);
+	struct site *s = dest_site_get(&a, &route), *t = dest_site_get(&b, &route);
+	s->ready_n = t->ready_n = 10;
+	assert_true(dest_site_may_connect(&a, s) && dest_site_may_connect(&b, t));
+	dest_site_connect(&a, s);
+	dest_site_connect(&a, s);
+	dest_site_connect(&b, t);
+	assert_false(dest_site_may_connect(&a, s));
+	assert_false(dest_site_may_connect(&b, t));
+	dest_site_disconnect(&a, s);
+	assert_true(dest_site_may_connect(&b, t));
+	dest_site_disconnect(&a, s);
+	dest_site_disconnect(&b, t);
+	assert_int_equal(atomic_load(&shares.connections[77]), 0);
+	dest_fini(&a);
+	dest_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +226,7 @@ int main(void)
 		cmocka_unit_test(test_connections_are_limited_per_site_and_in_all),
 		cmocka_unit_test(test_a_failed_site_rests_longer_each_time),
 		cmocka_unit_test(test_addresses_that_failed_come_last),
+		cmocka_unit_test(test_workers_share_the_limit_of_a_site),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -493,6 +493,22 @@ static void test_the_whole_message_goes_back_when_asked(void **state)
 	}
 }
 
+/* It is an attempt, not a reason to connect again at once and for ever. */
+static void test_case_34_a_reply_too_many_is_a_failed_attempt(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	world_host("198.18.0.1")->babbles = true;
+	struct world_message *m = world_message("a@example.net", "x@one.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_true(m->rcpts[0].queued);
+	assert_int_equal(m->rcpts[0].attempts, 1);
+	assert_int_equal(world_host("198.18.0.1")->connects, 1);
+	assert_non_null(strstr(m->rcpts[0].reason, "spoke without being asked"));
+	world_stop();
+}
+
 static void test_a_limit_on_recipients_is_kept(void **state)
 {
 	(void)state;
@@ -543,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_local_delivery_is_told),
 		cmocka_unit_test(test_delay_is_told_once),
 		cmocka_unit_test(test_the_whole_message_goes_back_when_asked),
+		cmocka_unit_test(test_case_34_a_reply_too_many_is_a_failed_attempt),
 		cmocka_unit_test(test_a_limit_on_recipients_is_kept),
 	};
 

@@ -127,7 +127,7 @@ static void say_ehlo(struct world_server *v)
 	}
 	snprintf(limits, sizeof(limits), "250-%s", v->host->limits ? v->host->limits : "X");
 	say(v, limits);
-	say(v, "250 SIZE");
+	say(v, v->host->babbles ? "250 SIZE\r\n250 ok" : "250 SIZE");
 }
 
 static void on_command(struct world_server *v)

@@ -36,6 +36,7 @@ struct world_host {
 	const char *rcpt;     /* NULL: 250 */
 	const char *final;    /* NULL: 250 */
 	bool drop_second;     /* close on the second MAIL of a connection */
+	bool babbles;         /* one reply more than it is asked for, to EHLO */
 	bool dsn;             /* offered */
 	const char *limits;   /* a line of the answer to EHLO; NULL: none */
 	bool starttls;        /* offered */
