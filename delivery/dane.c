@@ -22,7 +22,7 @@ static bool is_usable(const struct dns_record *r)
 		return false;
 	switch (r->matching) {
 	case MATCH_FULL:
-		return r->name_n > 0;
+		return r->name_n > 0 && r->name_n <= DANE_DATA_MAX;
 	case MATCH_256:
 		return r->name_n == 32;
 	case MATCH_512:

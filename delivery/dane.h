@@ -7,8 +7,9 @@
 #include "dataplane/tls/tls.h"
 #include "delivery/dns/cache.h"
 
-#define DANE_RECORDS_MAX TLS_TLSA_MAX
-#define DANE_QUERIES_MAX 64 /* under way; chosen */
+#define DANE_RECORDS_MAX 8   /* of one host that are used; chosen: two keys being rolled are four */
+#define DANE_DATA_MAX    128 /* octets of one: digests, and small keys as they are; chosen */
+#define DANE_QUERIES_MAX 64  /* under way; chosen */
 
 struct conn;
 struct delivery;
@@ -25,7 +26,7 @@ struct dane {
 	uint8_t count;
 	uint32_t print; /* of the records: equal sets have equal prints */
 	struct tls_tlsa tlsa[DANE_RECORDS_MAX];
-	uint8_t data[DANE_RECORDS_MAX][DNS_NAME_MAX];
+	uint8_t data[DANE_RECORDS_MAX][DANE_DATA_MAX];
 };
 
 struct dane_query {

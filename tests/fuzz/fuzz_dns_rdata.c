@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	static const enum dns_type types[] = {DNS_MX, DNS_A, DNS_AAAA};
+	static const enum dns_type types[] = {DNS_MX, DNS_A, DNS_AAAA, DNS_TLSA};
 	struct dns_record r;
 
 	if (n == 0)
