@@ -608,8 +608,8 @@ struct tcp_conn *tcp_syn_input(struct stack *st, struct tcp_syn *e, const struct
 struct tcp_conn *tcp_syn_conn(struct stack *st, const struct tcp_syn *e, struct listener *l);
 /* As tcp_unreachable. */
 bool tcp_syn_unreachable(struct stack *st, struct tcp_syn *e, uint32_t seq, bool hard);
-/* The window that SYN-ACKs tell. */
-uint32_t tcp_syn_window(const struct stack *st);
+/* The window that the SYN-ACK tells. */
+uint32_t tcp_syn_window(const struct stack *st, const struct tcp_syn *e);
 
 /* tcp_cookie.c */
 void tcp_cookie_init(struct stack *st);

@@ -142,10 +142,13 @@ static struct tcp_syn *syn_place(struct stack *st, uint32_t tag)
 
 /* ---- answers ---- */
 
-/* The same for all and always, so that it need not be kept. */
-uint32_t tcp_syn_window(const struct stack *st)
+/* Always the same, so that it need not be kept; and what a scaled window can say as well, or the
+ * next ACK would take octets back. */
+uint32_t tcp_syn_window(const struct stack *st, const struct tcp_syn *e)
 {
-	return MIN(st->conf.rcv_buffer_bytes, (uint32_t)UINT16_MAX);
+	uint32_t unit = e->flags & TCP_SYN_WSCALE ? 1u << tcp_wscale_ours(st) : 1;
+
+	return MIN(st->conf.rcv_buffer_bytes, (uint32_t)UINT16_MAX) & ~(unit - 1);
 }
 
 static uint32_t now_32(const struct stack *st)
@@ -311,7 +314,7 @@ struct tcp_conn *tcp_syn_conn(struct stack *st, const struct tcp_syn *e, struct 
 	c->listener = l;
 	c->irs = e->irs;
 	c->rcv_nxt = c->last_ack_sent = e->irs + 1;
-	c->rcv_adv = c->rcv_nxt + tcp_syn_window(st);
+	c->rcv_adv = c->rcv_nxt + tcp_syn_window(st, e);
 	c->snd_wnd = c->snd_wnd_max = e->window;
 	c->snd_wl1 = e->irs;
 	c->last_send_us = st->now_us - (uint32_t)(now_32(st) - (e->due - wait_us(e)));
@@ -343,7 +346,7 @@ static struct tcp_conn *handshake_done(
 
 struct tcp_conn *tcp_syn_input(struct stack *st, struct tcp_syn *e, const struct tcp_segment *seg)
 {
-	uint32_t next = e->irs + 1, edge = next + tcp_syn_window(st);
+	uint32_t next = e->irs + 1, edge = next + tcp_syn_window(st, e);
 	uint8_t kind = seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | RTE_TCP_RST_FLAG);
 	bool past =
 		(e->flags & TCP_SYN_TS) && seg->opt.has_ts && seq_lt(seg->opt.ts_val, e->ts_recent);

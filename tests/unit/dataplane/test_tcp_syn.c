@@ -285,6 +285,25 @@ static void test_flood_changes_no_memory_and_harms_no_connection(void **state)
 	assert_int_equal(st->syn.used, 0);
 }
 
+/* A challenge ACK of a half-open connection says the window scaled: no less than before. */
+static void test_scaled_window_takes_nothing_back(void **state)
+{
+	static const uint8_t scale[] = {1, 3, 3, 7};
+
+	(void)state;
+	hand_fini(&h);
+	h.conf = (struct host_conf){.rcv_buffer = 65536}; /* one more than a SYN can say */
+	hand_init(&h);
+	hand_say(&h, SYN, HAND_START, 0, BYTES_NONE, bytes_make(scale, sizeof(scale)));
+	struct seg s = hand_hear(&h);
+	uint32_t told = s.window;
+	assert_true(told > 65000);
+	say(RST, HAND_START + 100, 0);
+	s = hand_hear(&h);
+	assert_int_equal(s.flags, ACK);
+	assert_true((uint32_t)s.window << 1 >= told);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -298,6 +317,7 @@ int main(void)
 		TEST(test_later_data_opens_as_well),
 		TEST(test_only_the_exact_rst_ends_it),
 		TEST(test_icmp_ends_it_only_when_hard_and_exact),
+		TEST(test_scaled_window_takes_nothing_back),
 		TEST(test_listener_gone_means_rst),
 		TEST(test_full_table_of_connections_makes_it_wait),
 		TEST(test_flood_changes_no_memory_and_harms_no_connection),
