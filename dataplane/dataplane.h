@@ -85,7 +85,7 @@ struct stream_transport {
 struct stream {
 	const struct stream_ops *ops; /* set by the application */
 	const struct stream_options
-		*options; /* the same, before connect or in accept; NULL: all 0 */
+		*options; /* the same, before connect or in accept; NULL: the stack's */
 	const struct stream_transport *transport; /* set by connect/accept; NULL: not connected */
 	struct stack *stack;
 	struct conn_id id;

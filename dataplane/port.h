@@ -5,6 +5,7 @@
 #pragma once
 #include "dataplane/base/netaddr.h"
 #include "dataplane/core.h"
+#include "dataplane/stack.h"
 
 #define PORTS_MAX          8
 #define PORT_ADDRESSES_MAX 8
@@ -45,11 +46,12 @@ struct dataplane_conf {
 	unsigned core_count;
 	enum core_idle idle;
 	uint32_t connections_max; /* per core */
-	uint32_t mbufs;           /* per pool; 0: computed */
-	uint32_t chunks;          /* chunk pool (limits.body_memory / 4096) */
-	uint32_t memory_mb;       /* 0: computed; EAL -m without hugepages */
-	uint32_t ring_size;       /* capacity of rings between threads; >= 2 */
-	bool telemetry;           /* DPDK's telemetry socket */
+	struct stack_tcp_conf tcp;
+	uint32_t mbufs;     /* per pool; 0: computed */
+	uint32_t chunks;    /* chunk pool (limits.body_memory / 4096) */
+	uint32_t memory_mb; /* 0: computed; EAL -m without hugepages */
+	uint32_t ring_size; /* capacity of rings between threads; >= 2 */
+	bool telemetry;     /* DPDK's telemetry socket */
 	char eal_extra[256];
 	char file_prefix[32];
 };

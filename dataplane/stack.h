@@ -78,12 +78,13 @@ enum stack_cookies { STACK_COOKIES_OVERFLOW, STACK_COOKIES_ALWAYS, STACK_COOKIES
 
 /* TCP of one stack.  All 0 is the default. */
 struct stack_tcp_conf {
-	uint8_t congestion;     /* enum stack_congestion */
-	uint8_t ecn;            /* enum stack_ecn: passive takes what peers offer */
-	bool no_timestamps;     /* RFC 7323 is neither offered nor taken */
-	bool no_sack;           /* nor RFC 2018 */
-	uint8_t initial_window; /* segments; 0: 10 (RFC 6928) */
-	uint16_t delack_ms;     /* delayed ACK; 0: 40 */
+	struct stream_options stream; /* of streams that have none of their own */
+	uint8_t congestion;           /* enum stack_congestion */
+	uint8_t ecn;                  /* enum stack_ecn: passive takes what peers offer */
+	bool no_timestamps;           /* RFC 7323 is neither offered nor taken */
+	bool no_sack;                 /* nor RFC 2018 */
+	uint8_t initial_window;       /* segments; 0: 10 (RFC 6928) */
+	uint16_t delack_ms;           /* delayed ACK; 0: 40 */
 	/* So many octets at the start of a connection are acknowledged without delay, for a peer in
 	 * slow start that counts ACKs; 0: none. */
 	uint32_t quick_ack_bytes;

@@ -122,6 +122,14 @@ static inline uint32_t stack_hash(struct stack *st, const struct tcp_key *key)
  * hashes to st->memos. */
 void stack_look_ahead(struct stack *st, struct rte_mbuf **frames, unsigned n);
 
+/* NULL: the application has closed, or not accepted yet. */
+static inline const struct stream_options *tcp_stream_options(const struct tcp_conn *c)
+{
+	if (!c->stream)
+		return NULL;
+	return c->stream->options ? c->stream->options : &c->stack->conf.tcp.stream;
+}
+
 /* stack.c */
 /* May new payload take another segment of tx_pool? */
 bool stack_tx_allowed(struct stack *st);

@@ -211,6 +211,7 @@ static int start_stack(
 	struct stack_conf sc = {.core_index = c->index,
 		.connections_max = conf->connections_max,
 		.port_count = net.port_count,
+		.tcp = conf->tcp,
 		.claim_nonce = net.steer_key.k1};
 	struct stack_env env = {.wheel = &c->wheel, .now_us = c->now_us};
 

@@ -246,7 +246,8 @@ void tcp_reply_syn_ack(struct stack *st, const struct tcp_syn *e, uint32_t ts)
 {
 	uint8_t ecn = e->flags & TCP_SYN_ECN ? RTE_TCP_ECE_FLAG : 0;
 	struct bare b = {&e->key, e->port, e->iss, e->irs + 1,
-		(uint8_t)(RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | ecn), (uint16_t)tcp_syn_window(st)};
+		(uint8_t)(RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | ecn),
+		(uint16_t)tcp_syn_window(st, e)};
 	/* An answer offers only what the SYN did (RFC 7323 1.3, RFC 2018 2). */
 	struct tcp_offer offer = {.mss = tcp_mss_ours(st, e->port, &e->key.peer),
 		.wscale = e->flags & TCP_SYN_WSCALE ? tcp_wscale_ours(st) : -1,
@@ -265,7 +266,7 @@ void tcp_reply_half_open(struct stack *st, const struct tcp_syn *e, uint32_t ts)
 {
 	unsigned scale = e->flags & TCP_SYN_WSCALE ? tcp_wscale_ours(st) : 0;
 	struct bare b = {&e->key, e->port, e->iss + 1, e->irs + 1, RTE_TCP_ACK_FLAG,
-		(uint16_t)(tcp_syn_window(st) >> scale)};
+		(uint16_t)(tcp_syn_window(st, e) >> scale)};
 	uint8_t options[TCP_TS_OCTETS];
 	size_t n = 0;
 
@@ -466,7 +467,7 @@ static bool short_waits(const struct tcp_conn *c, struct rte_mbuf *m)
 		return false;
 	if (tcp_txseg_of(m)->next)
 		return false; /* cut to what a window took */
-	const struct stream_options *o = c->stream ? c->stream->options : NULL;
+	const struct stream_options *o = tcp_stream_options(c);
 	return (tcp_cold(c)->flags & COLD_CORK) || (o && o->nagle && tcp_flight(c));
 }
 

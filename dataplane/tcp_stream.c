@@ -138,8 +138,9 @@ static void tcp_stream_close(struct stream *s)
 	if (!c)
 		return;
 	uint64_t linger_us = TCP_LINGER_US;
-	if (s->options && s->options->user_timeout_us)
-		linger_us = MIN(linger_us, s->options->user_timeout_us);
+	const struct stream_options *o = tcp_stream_options(c);
+	if (o && o->user_timeout_us)
+		linger_us = MIN(linger_us, o->user_timeout_us);
 	s->id.generation = 0;
 	c->stream = NULL;
 	if (c->state == TCP_SYN_SENT) {

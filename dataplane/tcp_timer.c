@@ -40,7 +40,9 @@ static uint64_t probe_us(const struct tcp_conn *c)
 /* The application's limit for octets that are not acknowledged, us; 0: none. */
 static uint64_t user_timeout_us(const struct tcp_conn *c)
 {
-	return c->stream && c->stream->options ? c->stream->options->user_timeout_us : 0;
+	const struct stream_options *o = tcp_stream_options(c);
+
+	return o ? o->user_timeout_us : 0;
 }
 
 /* The next timeout is not behind the application's limit. */
@@ -102,7 +104,7 @@ void tcp_ack_delay(struct tcp_conn *c)
  * nothing is in flight. */
 static uint64_t keepalive_at(const struct tcp_conn *c)
 {
-	const struct stream_options *o = c->stream ? c->stream->options : NULL;
+	const struct stream_options *o = tcp_stream_options(c);
 	bool synchronized = c->state >= TCP_ESTABLISHED;
 
 	if (!o || !o->keepalive_us || !synchronized || tcp_flight(c) || c->unsent)
@@ -267,7 +269,7 @@ static void rto_expired(struct tcp_conn *c)
 /* RFC 9293 3.8.4: an octet before the window makes the peer say where it is. */
 static void keepalive_timeout(struct tcp_conn *c)
 {
-	const struct stream_options *o = c->stream->options;
+	const struct stream_options *o = tcp_stream_options(c);
 	unsigned max = o->keepalive_probes ? o->keepalive_probes : TCP_KEEPALIVE_PROBES;
 
 	if (c->retries >= max) {

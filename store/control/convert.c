@@ -23,6 +23,22 @@ static void port_convert(const struct config_port *p, struct port_conf *out)
 	out->trust_rx_checksum = p->trust_rx_checksum;
 }
 
+static void tcp_convert(const struct config_tcp *t, struct stack_tcp_conf *out)
+{
+	*out = (struct stack_tcp_conf){
+		.congestion = (uint8_t)t->congestion,
+		.ecn = (uint8_t)t->ecn,
+		.syn_cookies = (uint8_t)t->syn_cookies,
+		.source_connections = (uint32_t)t->source_connections,
+		.source_half_open = (uint16_t)t->source_half_open,
+		.source_syns = (uint16_t)t->source_syns,
+		.stream = {.keepalive_us = t->keepalive,
+			   .keepalive_interval_us = t->keepalive_interval,
+			   .keepalive_probes = (uint8_t)t->keepalive_probes,
+			   .user_timeout_us = t->user_timeout},
+	};
+}
+
 void config_to_dataplane(const struct config *c, struct dataplane_conf *out)
 {
 	const struct config_cores *cores = &c->root.cores;
@@ -35,6 +51,7 @@ void config_to_dataplane(const struct config *c, struct dataplane_conf *out)
 		.ring_size = (uint32_t)cores->ring_size,
 		.telemetry = c->root.metrics.telemetry,
 	};
+	tcp_convert(&c->root.tcp, &out->tcp);
 	out->port_count = MIN(c->root.ports_n, (uint32_t)PORTS_MAX);
 	for (unsigned i = 0; i < out->port_count; i++)
 		port_convert(&c->root.ports[i], &out->ports[i]);

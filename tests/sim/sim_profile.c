@@ -70,7 +70,9 @@ static void profile_hosts(uint64_t *random, struct sim_conf *c)
 			.tcp = {.ecn = (uint8_t)(pick(random, 2) ? STACK_ECN_ACTIVE
 								 : pick(random, 3)),
 				.congestion = pick(random, 4) ? STACK_CUBIC : STACK_NEWRENO,
-				.no_timestamps = pick(random, 8) == 0},
+				.no_timestamps = pick(random, 8) == 0,
+				.stream = {.nagle = pick(random, 4) == 0,
+					.keepalive_us = some(random, 6, 60 * US_PER_SEC)}},
 		};
 	}
 }

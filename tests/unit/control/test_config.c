@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 #include <unistd.h>
+#include "dataplane/stack.h"
 #include "store/control/config_priv.h"
 
 #define PORT "ports:\n  - {name: p0, device: tap0, addresses: [198.18.0.1/24]}\n"
@@ -65,6 +66,7 @@ static void test_all_kinds_of_values(void **state)
 					"dns: {servers: [198.18.0.53@5353], timeout: 500ms}\n"
 					"store: {path: /tmp/s, reserve: 16M, map_size: 10G}\n"
 					"delivery: {retry: [2s, 1m], lifetime: 1h}\n"
+					"tcp: {ecn: active, keepalive: 10m, user_timeout: 90s}\n"
 					"log:\n"
 					"  level: debug\n"
 					"  file:\n"
@@ -91,6 +93,11 @@ static void test_all_kinds_of_values(void **state)
 	assert_int_equal(c->root.dns.timeout, 500 * US_PER_MS);
 	assert_int_equal(c->root.store.map_size, 10ull << 30);
 	assert_int_equal(c->root.delivery.retry.n, 2);
+	assert_int_equal(c->root.tcp.ecn, STACK_ECN_ACTIVE);
+	assert_int_equal(c->root.tcp.congestion, STACK_CUBIC);
+	assert_int_equal(c->root.tcp.keepalive, 600 * US_PER_SEC);
+	assert_int_equal(c->root.tcp.keepalive_interval, 75 * US_PER_SEC);
+	assert_int_equal(c->root.tcp.user_timeout, 90 * US_PER_SEC);
 	assert_int_equal(c->root.log.level, 3);
 	config_destroy(&c);
 }
