@@ -268,9 +268,11 @@ static bool client_connect(enum net_mode mode)
 		.port = (uint16_t)(NET_FIRST_PORT + client->target % NET_PORTS)};
 	session->mode = (uint8_t)mode;
 	session->stream.ops = &client_ops;
-	if (stream_connect(client->stack, &session->stream, &to, CONNECT_US) < 0) {
+	int rc = stream_connect(client->stack, &session->stream, &to, CONNECT_US);
+	if (rc < 0) {
 		session_put(&client->sessions, session);
-		add64(&client->failed, 1);
+		/* our own address is not claimed yet (RFC 5227, RFC 4862 5.4) */
+		add64(&client->failed, rc != -ENETUNREACH);
 		return false;
 	}
 	client->active[mode]++;
