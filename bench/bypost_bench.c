@@ -292,6 +292,18 @@ static void print_refusals_json(const struct source_figures *f)
 	print_text_json("first_refusal", f->first_refusal);
 }
 
+/* [accepted, refused, mean us, slowest us] for each second. */
+static void print_series_json(const struct source_figures *f)
+{
+	printf(", \"series\": [");
+	for (uint32_t i = 0; i < f->series_n; i++) {
+		const struct source_second *s = &f->series[i];
+		printf("%s[%u, %u, %.0f, %u]", i ? ", " : "", s->accepted, s->refused,
+			s->accepted ? (double)s->sum_us / s->accepted : 0, s->slowest_us);
+	}
+	printf("]");
+}
+
 static void print_source_json(const struct bench *b)
 {
 	const struct source_figures *f = source_figures(b->source);
@@ -311,6 +323,8 @@ static void print_source_json(const struct bench *b)
 	printf(", ");
 	hist_print_json(&f->connect_us, "connect_us");
 	print_refusals_json(f);
+	printf(", \"rate\": %.1f", b->o.source.rate);
+	print_series_json(f);
 	print_machine(b);
 	printf("}\n");
 }

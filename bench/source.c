@@ -279,11 +279,27 @@ static void on_rcpt(
 	ledger_add(s->ledger, &e);
 }
 
+static void note_second(struct source *s, bool accepted, uint64_t us)
+{
+	uint64_t second = (now_us(s) - s->began_us) / US_PER_SEC;
+
+	if (second >= SOURCE_SERIES_MAX)
+		return;
+	struct source_second *at = &s->figures.series[second];
+	at->accepted += accepted;
+	at->refused += !accepted;
+	at->sum_us += accepted ? us : 0;
+	if (accepted)
+		at->slowest_us = MAX(at->slowest_us, (uint32_t)MIN(us, (uint64_t)UINT32_MAX));
+	atomic_store_explicit(&s->figures.series_n, (uint32_t)second + 1, memory_order_relaxed);
+}
+
 static void on_message_end(void *ctx)
 {
 	struct session *t = ctx;
 	struct source *s = t->source;
 
+	note_second(s, t->accepted > 0, now_us(s) - t->intended_us);
 	if (t->accepted < s->conf.rcpts)
 		add(&s->figures.refused, 1);
 	if (!t->accepted)

@@ -49,6 +49,15 @@ struct source_conf {
 	bool starttls, tls; /* tls: from the first octet on */
 };
 
+#define SOURCE_SERIES_MAX 7200 /* seconds that are told one by one */
+
+/* One second, from the start, with the warm-up. */
+struct source_second {
+	uint32_t accepted, refused; /* messages */
+	uint32_t slowest_us;
+	uint64_t sum_us; /* of the answers to those accepted */
+};
+
 /* What main reads. */
 struct source_figures {
 	_Atomic uint64_t begun, accepted, refused; /* messages; refused: by any recipient */
@@ -63,6 +72,8 @@ struct source_figures {
 	struct hist connect_us, accept_us;
 	_Atomic bool finished;
 	char first_refusal[256];
+	struct source_second series[SOURCE_SERIES_MAX];
+	_Atomic uint32_t series_n;
 };
 
 struct source;

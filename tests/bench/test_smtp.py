@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import xml.dom.minidom
 
 from bed import build, proc
 from bed.harness import equal, test
@@ -50,3 +51,18 @@ def daemon(work):
     rows = json.loads(done.stdout[done.stdout.index("{"):])["rows"]
     equal([(r["mode"], r["accepted"] > 0, r["refused"]) for r in rows],
           [("discard", True, 0), ("accept", True, 0)], "modes")
+
+
+@test("bench: plots of a closed and of an open loop", seconds=150)
+def plots(work):
+    files = []
+    for i, args in enumerate((("-m", "2000", "-d"), ("--rate", "300", "--seconds", "2"))):
+        sent, _ = run_pair(work, "-s", "10", *args)
+        files.append(f"{work}/{i}.json")
+        with open(files[-1], "w") as f:
+            json.dump(sent, f)
+        equal(sum(s[0] for s in sent["series"]), sent["accepted"], "seconds one by one")
+    for kind, chosen, lines in (("time", files, 6), ("load", files[1:], 4)):
+        done = proc.run([os.path.join(proc.ROOT, "bench", "plot"), kind, *chosen])
+        drawn = xml.dom.minidom.parseString(done.stdout).getElementsByTagName("polyline")
+        equal(len(drawn), lines, f"lines of the plot over {kind}")
