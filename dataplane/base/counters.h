@@ -37,6 +37,13 @@ extern __thread struct counters *counters_mine;
  * counts into a block shared by all such threads (tests, tools), never read. */
 void counters_thread_init(const char *thread);
 
+#ifdef BYPOST_NO_COUNTERS /* to measure what counting costs (docs/performance.md) */
+static inline void counter_add(enum counter c, uint64_t n)
+{
+	(void)c;
+	(void)n;
+}
+#else
 static inline void counter_add(enum counter c, uint64_t n)
 {
 	_Atomic uint64_t *v = &counters_mine->value[c];
@@ -44,6 +51,7 @@ static inline void counter_add(enum counter c, uint64_t n)
 	atomic_store_explicit(
 		v, atomic_load_explicit(v, memory_order_relaxed) + n, memory_order_relaxed);
 }
+#endif
 
 static inline void counter_inc(enum counter c)
 {

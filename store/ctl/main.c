@@ -60,6 +60,8 @@ static const struct ctl_command commands[] = {
 		1, 1, 0, ctl_user_passwd},
 	{"user", "delete", "ADDRESS --yes", "remove a mailbox and its mail",
 		1, 1, CTL_OPT_YES, ctl_user_delete},
+	{"user", "list", "", "mailboxes with their size",
+		0, 0, 0, ctl_user_list},
 	{"net", NULL, "", "ports, cores, rings and pools on one screen",
 		0, 0, 0, ctl_net},
 	{"net", "ports", "", "the ports and what went through them",
@@ -87,8 +89,6 @@ static const struct ctl_command commands[] = {
 		0, 0, CTL_OPT_ONCE | CTL_OPT_INTERVAL | CTL_OPT_VIEW, ctl_top},
 	{"why", NULL, "[--limit N]", "what keeps mail from being accepted or moving, by count",
 		0, 0, CTL_OPT_LIMIT, ctl_why},
-	{"user", "list", "", "mailboxes with their size",
-		0, 0, 0, ctl_user_list},
 	{"store", "stat", "", "what the store's file holds",
 		0, 0, 0, ctl_store_stat},
 	{"store", "check", "[--repair]", "look over everything; --repair: bypostd must be down",
@@ -153,7 +153,10 @@ static void help_print(FILE *out, const char *noun)
 			continue;
 		snprintf(words, sizeof(words), "%s%s%s%s%s", c->noun, c->verb ? " " : "",
 			c->verb ? c->verb : "", c->args[0] ? " " : "", c->args);
-		fprintf(out, "  %-46s %s\n", words, c->help);
+		fprintf(out, "  %-46s", words);
+		if (strlen(words) > 46)
+			fprintf(out, "\n  %46s", "");
+		fprintf(out, " %s\n", c->help);
 	}
 	fputs("\nFILTER is one or more of --recipient ADDRESS, --domain DOMAIN (of a recipient),\n"
 	      "--sender ADDRESS and --older TIME (4h).  Words may be\n"
