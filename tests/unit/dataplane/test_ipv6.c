@@ -687,6 +687,36 @@ static void test_router_that_ceases(void **state)
 	stream_abort(&stream);
 }
 
+/* RFC 4861 6.3.6: the first one that has spoken, until it is silent. */
+static void test_silent_router_is_left_for_another(void **state)
+{
+	struct frame6 f;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		advert(&f, 1800, 0, 0);
+		f.octets[ETH + 23] = (uint8_t)(0xfe - i);
+		f.octets[ETH + IP6 + 16 + 7] = (uint8_t)(0xfe - i);
+		checksum_at(&f, ETH + IP6);
+		give(&f);
+	}
+	connect_to(&far, 0);
+	assert_int_equal(lone.sent[lone.sent_n - 1].octets[5], 0xfe);
+	for (unsigned s = 0; s < 20; s++) {
+		wait_us(US_PER_SEC);
+		for (; lone.taken < lone.sent_n; lone.taken++) {
+			const uint8_t *o = lone.sent[lone.taken].octets;
+			if (o[ETH + 6] == IPPROTO_TCP && o[5] == 0xfd)
+				s = 20;
+		}
+	}
+	assert_int_equal(closes, 0);
+	stream_abort(&stream);
+	connect_to(&far, 0);
+	assert_int_equal(lone.sent[lone.sent_n - 1].octets[5], 0xfd);
+	stream_abort(&stream);
+}
+
 static void test_routers_are_asked_for(void **state)
 {
 	struct frame6 f;
@@ -760,6 +790,7 @@ int main(void)
 		TD(test_arp_probe_of_another_for_our_address),
 		T(test_router_advertisement),
 		T(test_router_that_ceases),
+		T(test_silent_router_is_left_for_another),
 		TD(test_routers_are_asked_for),
 		T(test_queries_are_answered),
 	};

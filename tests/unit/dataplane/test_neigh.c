@@ -194,6 +194,51 @@ static void test_states_of_an_entry(void **state)
 	assert_int_equal(lone.host.wheel.armed, 0);
 }
 
+/* RFC 1122 3.3.1.4: what is sent again makes its next hop doubtful, unless that was confirmed
+ * lately. */
+static void test_timeout_of_tcp_raises_doubts(void **state)
+{
+	const struct rte_arp_hdr *a;
+
+	(void)state;
+	lone_arp(&lone);
+	connect_to(LONE_PEER);
+	wait_alone(2 * US_PER_SEC); /* the SYN went again after one second */
+	assert_int_equal(entry()->state, NEIGH_REACHABLE);
+	wait_alone(2 * US_PER_SEC); /* and after three */
+	assert_int_equal(entry()->state, NEIGH_PROBE);
+	a = next_arp();
+	assert_non_null(a);
+	assert_int_equal(((const uint8_t *)a - 14)[5], 2); /* to it alone */
+	stream_abort(&stream);
+}
+
+/* RFC 4861 7.3.1: what is acknowledged has arrived. */
+static void test_progress_of_tcp_confirms(void **state)
+{
+	struct seg s, answer = {.sport = 25, .flags = SYN | ACK, .seq = 100, .window = 60000};
+
+	(void)state;
+	lone_arp(&lone);
+	connect_to(LONE_PEER);
+	assert_true(lone_next(&lone, &s));
+	answer.dport = s.sport;
+	answer.ack = s.seq + 1;
+	lone_send(&lone, &answer);
+	answer.flags = ACK;
+	answer.seq++;
+	for (unsigned i = 0; i < 30; i++) { /* five minutes */
+		assert_int_equal(stream_send(&stream, BYTES_LIT("x")), 1);
+		wait_alone(10 * US_PER_MS);
+		answer.ack++;
+		lone_send(&lone, &answer);
+		assert_int_equal(entry()->state, NEIGH_REACHABLE);
+		wait_alone(10 * US_PER_SEC);
+	}
+	assert_null(next_arp());
+	stream_abort(&stream);
+}
+
 static void test_table_is_bounded(void **state)
 {
 	(void)state;
@@ -365,6 +410,8 @@ int main(void)
 		T(test_frames_wait_for_the_answer),
 		T(test_silent_neighbour_is_unreachable),
 		T(test_states_of_an_entry),
+		T(test_timeout_of_tcp_raises_doubts),
+		T(test_progress_of_tcp_confirms),
 		T(test_table_is_bounded),
 		T(test_queue_of_an_entry_is_bounded),
 		T(test_echo_is_answered_without_padding),
