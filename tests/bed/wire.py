@@ -125,6 +125,8 @@ class Wire(beds.Bed):
         so.  What the client itself sends is small, or its own end would refuse it."""
         net.ip(self.ns, "link", "set", "down0", "mtu", str(mtu))
         for family, via in (("-4", ROUTER_CLIENT), ("-6", ROUTER_CLIENT6)):
+            if family == "-6" and mtu < 1280:
+                continue  # no IPv6 over such a link
             net.ip(self.client_ns, family, "route", "replace", "default", "via", via, "mtu",
                    str(mtu), "advmss", str(self.mtu - (40 if family == "-4" else 60)))
         if silent:
