@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Ethernet II frames. */
 #include <rte_ether.h>
+#include <rte_ip.h>
 #include "dataplane/stack_priv.h"
 
 #define VLAN_ID_MASK 0xfffu /* IEEE 802.1Q 9.6 */
@@ -75,6 +76,15 @@ static size_t header_parse(const struct rte_mbuf *m, uint16_t *vlan_r, uint16_t 
 	return sizeof(*eth) + sizeof(*tag);
 }
 
+/* A frame for a group of the link has a packet for a group: one for a single host in it is
+ * nobody's, or its answers would be asked of many (RFC 4443 2.4 (e)). */
+static bool is_for_group6(const struct rte_mbuf *m)
+{
+	const struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv6_hdr *);
+
+	return m->data_len >= sizeof(*ip) && ip->dst_addr[0] == 0xff;
+}
+
 void eth_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 {
 	if (!frame_prepare(st, port, m)) {
@@ -96,7 +106,7 @@ void eth_input(struct stack *st, unsigned port, struct rte_mbuf *m)
 	rte_pktmbuf_adj(m, (uint16_t)header_n);
 	if (type == RTE_ETHER_TYPE_IPV4 && to_us)
 		ipv4_input(st, port, m);
-	else if (type == RTE_ETHER_TYPE_IPV6 && (to_us || group6))
+	else if (type == RTE_ETHER_TYPE_IPV6 && (to_us || (group6 && is_for_group6(m))))
 		ipv6_input(st, port, m);
 	else if (type == RTE_ETHER_TYPE_ARP && (to_us || broadcast))
 		arp_input(st, port, m);

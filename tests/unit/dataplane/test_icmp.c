@@ -235,6 +235,8 @@ static void test_never_to_or_from_many(void **state)
 	ask.to = 0;
 	ask.mac0 = 0xff; /* to us, but to all of the link (RFC 1122 3.2.2) */
 	send4();
+	ask.mac0 = 0x33;
+	send6();
 	ask.mac0 = 0;
 	for (unsigned i = 0; i < ARRAY_LEN(groups); i++) {
 		ask.to6 = groups[i];
