@@ -205,6 +205,9 @@ unsigned store_domain_owner(struct bytes domain, unsigned workers)
 
 int store_start(struct store *s)
 {
+	if (s->conf.relaxed)
+		log_warn("store", "unsafe mode=relaxed: power loss can lose mail that has been "
+				  "answered with 250");
 	int err = writer_start(s->writer);
 	unsigned started = 0;
 

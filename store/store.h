@@ -32,6 +32,7 @@ struct store_conf {
 	const char *const *local_domains; /* lower case */
 	uint32_t local_domain_count;
 	char hostname[256];
+	bool relaxed; /* mail is answered after the puts, the commit follows at once: unsafe */
 	/* Test mutants (meson -Dmutants=true only): */
 	bool mutant_no_sync;   /* commits are not synced */
 	bool mutant_early_ack; /* accepts are answered 20 ms before their commit */

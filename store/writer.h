@@ -224,8 +224,14 @@ int writer_expand(struct writer *w, uint32_t alias, uint64_t octets) WARN_UNUSED
 /* The targets of an alias: each with its NUL, a view until the next write. */
 int writer_alias_get(struct writer *w, uint32_t alias, struct bytes *targets_r) WARN_UNUSED;
 
-/* ---- test mutants: writer_mutant.c, or writer_mutant_none.c in every real build ---- */
-/* May answer ops before they are durable and put copies in their place. */
-void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n);
+/* ---- writer_early.c ---- */
+/* A copy of an op that is about to be answered; NULL: no memory. */
+struct op *writer_early_copy(struct accept_op *a);
 /* True when op was such a copy; it is gone then. */
-bool writer_mutant_complete(struct op *op);
+bool writer_early_complete(struct op *op);
+/* Mode relaxed: answers what has been put, before the commit. */
+void writer_relaxed_ack(struct writer *w, struct op **ops, unsigned n);
+
+/* ---- test mutants: writer_mutant.c, or writer_mutant_none.c in every real build ---- */
+/* May answer ops before they are durable and put copies in their place (writer_early_copy). */
+void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n);

@@ -36,7 +36,7 @@ static void complete(struct op *op)
 
 	if (o && o->release)
 		o->release(op);
-	if (!writer_mutant_complete(op))
+	if (!writer_early_complete(op))
 		channel_complete(op);
 }
 
@@ -180,8 +180,10 @@ static int txn_run(
 		rc = gc_step(w, gc_pages);
 	if (rc && w->txn)
 		db_abort(w->txn);
-	else if (!rc)
+	else if (!rc) {
+		writer_relaxed_ack(w, ops, n);
 		rc = txn_commit(w);
+	}
 	if (rc) {
 		counter_inc(CTR_STORE_ERRORS);
 		txn_undo(w);

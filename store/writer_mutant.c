@@ -1,22 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A writer that is wrong on purpose, to prove that the crash tests notice: it answers an accept
  * before the commit.  Only built with -Dmutants=true. */
-#include <stdlib.h>
 #include <time.h>
 #include "store/writer.h"
 
 #define LATE_NS 20000000 /* between answer and commit: what a kill must be able to hit */
-
-static struct accept_op *copy_of(struct accept_op *a)
-{
-	struct accept_op *copy = malloc(sizeof(*copy));
-
-	BUG_ON(!copy);
-	*copy = *a;
-	copy->op.channel = NULL;
-	message_ref(copy->message);
-	return copy;
-}
 
 void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n)
 {
@@ -29,7 +17,8 @@ void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n)
 		if (ops[i]->kind != HANDOFF_ACCEPT)
 			continue;
 		struct accept_op *a = container_of(ops[i], struct accept_op, op);
-		ops[i] = &copy_of(a)->op;
+		ops[i] = writer_early_copy(a);
+		BUG_ON(!ops[i]);
 		a->refused = 0;
 		a->op.status = HANDOFF_OK;
 		channel_complete(&a->op);
@@ -37,14 +26,4 @@ void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n)
 	}
 	if (any)
 		nanosleep(&late, NULL);
-}
-
-bool writer_mutant_complete(struct op *op)
-{
-	if (op->channel)
-		return false;
-	struct accept_op *a = container_of(op, struct accept_op, op);
-	message_unref(a->message);
-	free(a);
-	return true;
 }

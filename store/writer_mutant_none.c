@@ -8,9 +8,3 @@ void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n)
 	(void)ops;
 	(void)n;
 }
-
-bool writer_mutant_complete(struct op *op)
-{
-	(void)op;
-	return false;
-}

@@ -88,7 +88,9 @@ static const char *durability(const struct daemon *d)
 {
 	if (d->options.discard)
 		return "discard";
-	return d->options.mutant_no_sync ? "none" : "sync";
+	if (d->options.mutant_no_sync)
+		return "none";
+	return d->config->root.store.mode == 1 ? "relaxed" : "sync";
 }
 
 static json_t *store_json(const struct daemon *d, const struct store_info *info)

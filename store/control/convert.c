@@ -76,6 +76,7 @@ void config_to_store(const struct config *c, struct store_conf *out)
 	*out = (struct store_conf){
 		.path = s->path,
 		.shards = 1,
+		.relaxed = s->mode == 1,
 		.readers = (uint32_t)s->readers,
 		.map_bytes = s->map_size,
 		.reserve_bytes = s->reserve,

@@ -23,6 +23,13 @@ def power_cut(work):
     equal(status, 0, text)
 
 
+@test("power cut, store.mode relaxed: mail may be lost, but the store is whole", seconds=120)
+def relaxed(work):
+    status, text = campaign(work).run(11, IMAGES, mutant="relaxed")
+    print(text)
+    equal(status, 0, text)
+
+
 def must_be_caught(work, mutant):
     status, text = campaign(work).run(7, MUTANT_IMAGES, mutant=mutant)
     print(f"status {status}: {text}")

@@ -100,3 +100,20 @@ int __wrap_mdb_txn_commit(MDB_txn *txn)
 	mdb_txn_abort(txn);
 	return atomic_load(&code);
 }
+
+#define WRAP(kind, name, declaration, call)                                                        \
+	int __real_##name declaration;                                                             \
+	int __wrap_##name declaration;                                                             \
+	int __wrap_##name declaration                                                              \
+	{                                                                                          \
+		return strikes(kind) ? atomic_load(&code) : __real_##name call;                    \
+	}
+
+WRAP(FAULT_DEL, mdb_del, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v), (txn, dbi, k, v))
+WRAP(FAULT_GET, mdb_get, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v), (txn, dbi, k, v))
+WRAP(FAULT_CURSOR_OPEN, mdb_cursor_open, (MDB_txn * txn, MDB_dbi dbi, MDB_cursor **c),
+	(txn, dbi, c))
+WRAP(FAULT_CURSOR_GET, mdb_cursor_get, (MDB_cursor * c, MDB_val *k, MDB_val *v, MDB_cursor_op op),
+	(c, k, v, op))
+WRAP(FAULT_BEGIN, mdb_txn_begin, (MDB_env * env, MDB_txn *parent, unsigned flags, MDB_txn **txn),
+	(env, parent, flags, txn))

@@ -92,7 +92,7 @@ static void fault_maybe(void)
 {
 	static const int errors[] = {EIO, ENOSPC};
 	static const int codes[] = {MDB_MAP_FULL, MDB_BAD_TXN, ENOMEM, MDB_TXN_FULL, EIO};
-	enum fault_kind k = (enum fault_kind)rnd(FAULT_N);
+	enum fault_kind k = (enum fault_kind)rnd(FAULT_COMMON_N);
 
 	if (rnd(6))
 		return;
