@@ -3,20 +3,25 @@
  * beside the raw rate of appending the same octets to a file with one fdatasync per group, in turns
  * in one run, because only their ratio means anything on a shared machine.
  *
- *   bench_store DIR [outstanding] [octets] [seconds]
+ *   bench_store DIR [outstanding] [octets] [seconds] [live]
  *
- * One JSON object on stdout.  The queue is emptied as it fills (results for the oldest), so that
- * the store is measured in a steady state and not while it only grows. */
+ * One JSON object on stdout.  With `live` messages in the queue each further one is followed by the
+ * result of another, chosen at random: the store is measured in a steady state under churn and not
+ * while it only grows.  Until there are so many nothing is measured.  Also printed: quantiles of
+ * the time of one commit, the writer's CPU time per message, and the file's size beside what lives.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 #include "dataplane/base/counters.h"
 #include "dataplane/base/crc32c.h"
 #include "dataplane/base/rt/eal.h"
 #include "dataplane/base/rt/ids.h"
-#include "store/store.h"
+#include "store/writer.h"
 
 #define OUTSTANDING_MAX 4096
 #define SLICES          6 /* store and raw take turns */
@@ -34,6 +39,8 @@ static struct ids ids;
 static unsigned octets = 10240;
 static uint8_t *content;
 static uint64_t accepted, errors;
+static uint64_t *live; /* ids of messages in the queue */
+static uint64_t live_max, live_n, random_state = 88172645463325252ull;
 static bool stopping;
 
 static void submit(struct slot *s);
@@ -47,7 +54,29 @@ static void result_done(struct op *op)
 	submit(s);
 }
 
-/* Accepted: delivered at once, so that what is stored stays small. */
+static uint64_t rnd(uint64_t n)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (random_state >> 8) % n;
+}
+
+/* The message that goes for the one that came; 0: there are not enough yet. */
+static uint64_t exchange(uint64_t id)
+{
+	if (live_max == 0)
+		return id;
+	if (live_n < live_max) {
+		live[live_n++] = id;
+		return 0;
+	}
+	uint64_t i = rnd(live_n), gone = live[i];
+	live[i] = id;
+	return gone;
+}
+
+/* Accepted: that one, or another, is delivered. */
 static void accept_done(struct op *op)
 {
 	struct slot *s = container_of(op, struct slot, accept.op);
@@ -56,10 +85,16 @@ static void accept_done(struct op *op)
 		accepted++;
 	else
 		errors++;
+	uint64_t gone = exchange(s->accept.message->id);
+	if (gone == 0) {
+		message_unref(s->accept.message);
+		submit(s);
+		return;
+	}
 	s->row = (struct rcpt_result){.outcome = ATTEMPT_DELIVERED};
 	s->result = (struct results_op){
 		.op = {.kind = STORE_RESULT, .done = result_done},
-		.id = s->accept.message->id,
+		.id = gone,
 		.count = 1,
 		.results = &s->row
         };
@@ -127,15 +162,20 @@ static double run_store(unsigned outstanding, uint64_t us)
 	return rate;
 }
 
-/* Messages/s of appending the same octets, one fdatasync per group. */
-static double run_raw(int fd, double group, uint64_t us)
+#define PREALLOCATED (256ull << 20)
+
+/* Messages/s of appending the same octets, one fdatasync per group: to a file that grows, or over
+ * one whose blocks are there already, where a sync has no metadata to write. */
+static double run_raw(int fd, bool grows, double group, uint64_t us)
 {
-	uint64_t start = clock_mono_us(), n = 0;
+	uint64_t start = clock_mono_us(), n = 0, at = 0;
 	unsigned per = group < 1 ? 1 : (unsigned)group;
 
 	while (clock_mono_us() - start < us) {
-		for (unsigned i = 0; i < per; i++) {
-			if (write(fd, content, octets) != (ssize_t)octets) {
+		for (unsigned i = 0; i < per; i++, at += octets) {
+			if (!grows && at + octets > PREALLOCATED)
+				at = 0;
+			if (pwrite(fd, content, octets, (off_t)at) != (ssize_t)octets) {
 				perror("raw write");
 				exit(1);
 			}
@@ -147,74 +187,161 @@ static double run_raw(int fd, double group, uint64_t us)
 		n += per;
 	}
 	double rate = (double)n * 1e6 / (double)(clock_mono_us() - start);
-	if (ftruncate(fd, 0) < 0)
+	if (grows && ftruncate(fd, 0) < 0)
 		perror("ftruncate");
-	lseek(fd, 0, SEEK_SET);
 	return rate;
+}
+
+static int raw_open(const char *directory, const char *name, bool grows)
+{
+	static uint8_t zeros[1 << 20];
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	if (fd < 0) {
+		perror(path);
+		exit(1);
+	}
+	unlink(path);
+	for (uint64_t at = 0; !grows && at < PREALLOCATED; at += sizeof(zeros)) {
+		if (pwrite(fd, zeros, sizeof(zeros), (off_t)at) != (ssize_t)sizeof(zeros)) {
+			perror("raw write");
+			exit(1);
+		}
+	}
+	if (fsync(fd) < 0)
+		perror("fsync");
+	return fd;
+}
+
+static void fill(unsigned outstanding)
+{
+	while (live_n < live_max && errors == 0)
+		run_store(outstanding, 200000);
+}
+
+static double writer_cpu_us(struct store *store)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(store->writer->thread, &clock) != 0 ||
+		clock_gettime(clock, &ts) != 0)
+		return 0;
+	return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec / 1e3;
+}
+
+static void commit_times(struct histogram_view *v)
+{
+	*v = (struct histogram_view){0};
+	histograms_sum(HIST_STORE_COMMIT, v);
+}
+
+struct figures {
+	double store, grown, preallocated; /* messages/s */
+	double group, cpu_us;
+	struct histogram_view commits;
+};
+
+static void measure(struct store *store, const char *directory, unsigned outstanding,
+	double seconds, struct figures *f)
+{
+	int grown = raw_open(directory, "raw", true), fixed = raw_open(directory, "raw2", false);
+	uint64_t slice = (uint64_t)(seconds * 1e6 / (3 * SLICES)), all = 0;
+	struct histogram_view before, after;
+
+	*f = (struct figures){0};
+	fill(outstanding);
+	commit_times(&before);
+	uint64_t commits = counters_sum(CTR_STORE_COMMITS);
+	double cpu = writer_cpu_us(store);
+	for (unsigned i = 0; i < SLICES; i++) {
+		uint64_t then = accepted;
+		f->store += run_store(outstanding, slice) / SLICES;
+		all += accepted - then;
+		uint64_t done = counters_sum(CTR_STORE_COMMITS) - commits;
+		f->group = done ? (double)all / (double)done : 1;
+		f->grown += run_raw(grown, true, f->group, slice) / SLICES;
+		f->preallocated += run_raw(fixed, false, f->group, slice) / SLICES;
+	}
+	f->cpu_us = all ? (writer_cpu_us(store) - cpu) / (double)all : 0;
+	commit_times(&after);
+	histogram_since(&after, &before, &f->commits);
+	close(grown);
+	close(fixed);
+}
+
+static void print(const struct store *store, unsigned outstanding, const struct figures *f)
+{
+	struct store_info info;
+
+	store_get_info(store, &info);
+	printf("{\"bench\":\"store\",\"outstanding\":%u,\"octets\":%u,\"live\":%llu,"
+	       "\"store_per_s\":%.0f,\"raw_per_s\":%.0f,\"raw_preallocated_per_s\":%.0f,"
+	       "\"share\":%.3f,\"mean_group\":%.1f,\"commit_us_p50\":%llu,"
+	       "\"commit_us_p99\":%llu,\"writer_cpu_us\":%.1f,\"file_bytes\":%llu,"
+	       "\"live_bytes\":%llu,\"errors\":%lu}\n",
+		outstanding, octets, (unsigned long long)live_n, f->store, f->grown,
+		f->preallocated, f->store / f->grown, f->group,
+		(unsigned long long)histogram_quantile(&f->commits, 0.5),
+		(unsigned long long)histogram_quantile(&f->commits, 0.99), f->cpu_us,
+		(unsigned long long)info.file_bytes, (unsigned long long)live_n * octets,
+		(unsigned long)errors);
+}
+
+static struct store *start(const char *directory, unsigned outstanding, struct waker *waker)
+{
+	static char path[512];
+	char error[512];
+	uint32_t chunks = (octets / CHUNK_DATA + 4) * outstanding * 2 + 4096;
+	struct store *store;
+
+	eal_start_for_tests(chunks / 256 + 64);
+	snprintf(path, sizeof(path), "%s/store", directory);
+	struct store_conf conf = {.path = path, .shards = 1, .readers = 1, .hostname = "bench"};
+	if (chunk_pool_init(chunks, -1) < 0 || message_pool_init(outstanding * 2 + 64, -1) < 0 ||
+		waker_init(waker) < 0) {
+		fprintf(stderr, "bench_store: not enough memory\n");
+		exit(1);
+	}
+	if (store_open(&conf, &store, error, sizeof(error)) < 0) {
+		fprintf(stderr, "bench_store: %s\n", error);
+		exit(1);
+	}
+	struct service *writer = store_writer(store);
+	if (channel_init(&channel, "bench", outstanding, waker, &writer->waker, -1) < 0 ||
+		service_add(writer, &channel) < 0 || store_start(store) < 0)
+		exit(1);
+	ids_init(&ids, 0, store_last_id(store));
+	return store;
 }
 
 int main(int argc, char **argv)
 {
 	unsigned outstanding = argc > 2 ? (unsigned)atoi(argv[2]) : 64;
 	double seconds = argc > 4 ? atof(argv[4]) : 12;
-	char path[512], raw_path[600], error[512];
-	struct store *store;
+	struct figures f;
 	struct waker waker;
 
 	if (argc < 2 || outstanding == 0 || outstanding > OUTSTANDING_MAX) {
-		fprintf(stderr, "usage: bench_store DIR [outstanding 1..%d] [octets] [seconds]\n",
+		fprintf(stderr,
+			"usage: bench_store DIR [outstanding 1..%d] [octets] [seconds] [live]\n",
 			OUTSTANDING_MAX);
 		return 2;
 	}
-	if (argc > 3)
-		octets = (unsigned)atoi(argv[3]);
+	octets = argc > 3 ? (unsigned)atoi(argv[3]) : octets;
+	live_max = argc > 5 ? strtoull(argv[5], NULL, 10) : 0;
 	content = malloc(octets + 1);
-	if (!content)
+	live = calloc(live_max + 1, sizeof(*live));
+	if (!content || !live)
 		return 1;
 	for (unsigned i = 0; i < octets; i++)
 		content[i] = i % 78 == 76 ? '\r' : i % 78 == 77 ? '\n' : (uint8_t)('a' + i % 26);
-	uint32_t chunks = (octets / CHUNK_DATA + 4) * outstanding * 2 + 4096;
-	eal_start_for_tests(chunks / 256 + 64);
-	snprintf(path, sizeof(path), "%s/store", argv[1]);
-	snprintf(raw_path, sizeof(raw_path), "%s/raw", argv[1]);
-	struct store_conf conf = {.path = path, .shards = 1, .readers = 1, .hostname = "bench"};
-	if (chunk_pool_init(chunks, -1) < 0 || message_pool_init(outstanding * 2 + 64, -1) < 0 ||
-		waker_init(&waker) < 0) {
-		fprintf(stderr, "bench_store: not enough memory\n");
-		return 1;
-	}
-	if (store_open(&conf, &store, error, sizeof(error)) < 0) {
-		fprintf(stderr, "bench_store: %s\n", error);
-		return 1;
-	}
-	struct service *writer = store_writer(store);
-	if (channel_init(&channel, "bench", outstanding, &waker, &writer->waker, -1) < 0 ||
-		service_add(writer, &channel) < 0 || store_start(store) < 0)
-		return 1;
-	ids_init(&ids, 0, store_last_id(store));
-	int fd = open(raw_path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-	if (fd < 0) {
-		perror(raw_path);
-		return 1;
-	}
-	uint64_t slice = (uint64_t)(seconds * 1e6 / (2 * SLICES));
-	double store_rate = 0, raw_rate = 0;
-	uint64_t commits = counters_sum(CTR_STORE_COMMITS), all = 0;
-	for (unsigned i = 0; i < SLICES; i++) {
-		uint64_t before = accepted;
-		store_rate += run_store(outstanding, slice) / SLICES;
-		all += accepted - before;
-		uint64_t done = counters_sum(CTR_STORE_COMMITS) - commits;
-		raw_rate += run_raw(fd, done ? (double)all / (double)done : 1, slice) / SLICES;
-	}
-	commits = counters_sum(CTR_STORE_COMMITS) - commits;
-	printf("{\"bench\":\"store\",\"outstanding\":%u,\"octets\":%u,\"store_per_s\":%.0f,"
-	       "\"raw_per_s\":%.0f,\"share\":%.3f,\"mean_group\":%.1f,\"errors\":%lu}\n",
-		outstanding, octets, store_rate, raw_rate, store_rate / raw_rate,
-		commits ? (double)all / (double)commits : 0, (unsigned long)errors);
+	struct store *store = start(argv[1], outstanding, &waker);
+	measure(store, argv[1], outstanding, seconds, &f);
+	print(store, outstanding, &f);
 	store_stop(store);
 	store_close(&store);
-	close(fd);
-	unlink(raw_path);
 	return errors ? 1 : 0;
 }

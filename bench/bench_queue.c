@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A long queue: what it costs to open, to load the schedule of, to look up in, to change by filter,
+ * and to take from, in order of due time and at random.
+ *
+ *   bench_queue DIR [messages] [recipients of each] [octets]
+ *
+ * One JSON object on stdout.  Resident memory is the process's own, without the map's pages, which
+ * belong to the page cache. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "dataplane/base/clock.h"
+#include "dataplane/base/rt/eal.h"
+#include "store/store.h"
+
+#define OUTSTANDING 256
+#define RCPTS_MAX   100
+#define DOMAINS     1000
+#define TAKEN_MAX   20000 /* messages taken from the queue in each order */
+
+static struct slot {
+	struct accept_op accept; /* first: done() gets the op */
+	struct results_op results;
+	struct rcpt_result rows[RCPTS_MAX];
+} slots[OUTSTANDING];
+
+static struct store *store;
+static struct channel writer, reader;
+static struct waker waker;
+static uint64_t messages = 100000, next_id = 1, errors;
+static uint32_t rcpts = 10, octets = 2048, pending;
+static uint8_t *content;
+
+static double seconds_since(uint64_t us)
+{
+	return (double)(clock_mono_us() - us) / 1e6;
+}
+
+/* Anonymous memory of this process, in octets. */
+static uint64_t resident(void)
+{
+	char line[256];
+	unsigned long kib = 0;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "RssAnon: %lu", &kib) != 1) {
+	}
+	if (f)
+		fclose(f);
+	return (uint64_t)kib << 10;
+}
+
+static void settle(struct op *op)
+{
+	errors += op->status != 0;
+	pending--;
+}
+
+static void accept_done(struct op *op)
+{
+	message_unref(container_of(op, struct accept_op, op)->message);
+	settle(op);
+}
+
+static void wait_below(struct channel *c, uint32_t n)
+{
+	while (pending >= n) {
+		if (channel_poll(c) == 0)
+			usleep(20);
+	}
+}
+
+static void submit(struct channel *c, struct op *op, unsigned kind, op_done_fn done)
+{
+	op->kind = (uint16_t)kind;
+	op->done = done;
+	pending++;
+	if (channel_submit(c, op) < 0) {
+		fprintf(stderr, "bench_queue: no credit\n");
+		exit(1);
+	}
+}
+
+static void run(struct channel *c, struct op *op, unsigned kind)
+{
+	submit(c, op, kind, settle);
+	wait_below(c, 1);
+}
+
+static void accept_one(struct slot *s)
+{
+	struct message *m = message_new();
+	char address[64];
+	int err = m ? 0 : -ENOMEM;
+
+	if (!err) {
+		m->id = next_id++;
+		err = message_set_sender(m, BYTES_LIT("sender@example.org"));
+	}
+	for (uint32_t i = 0; i < rcpts && !err; i++) {
+		snprintf(address, sizeof(address), "r%u@d%u.example.net", i,
+			(unsigned)((m->id * 7 + i) % DOMAINS));
+		err = message_add_rcpt(m, bytes_str(address), RCPT_REMOTE, 0);
+	}
+	if (!err)
+		err = chain_append(&m->body, bytes_make(content, octets));
+	if (err) {
+		fprintf(stderr, "bench_queue: no memory\n");
+		exit(1);
+	}
+	s->accept = (struct accept_op){.message = m};
+	submit(&writer, &s->accept.op, HANDOFF_ACCEPT, accept_done);
+}
+
+/* Messages/s; slots are used in turn, which is right because the writer answers in order. */
+static double fill(uint64_t n)
+{
+	uint64_t start = clock_mono_us();
+
+	for (uint64_t i = 0; i < n; i++) {
+		wait_below(&writer, OUTSTANDING);
+		accept_one(&slots[i % OUTSTANDING]);
+	}
+	wait_below(&writer, 1);
+	return (double)n / seconds_since(start);
+}
+
+static double take(uint64_t n, uint64_t (*which)(uint64_t i))
+{
+	uint64_t start = clock_mono_us();
+
+	for (uint64_t i = 0; i < n; i++) {
+		struct slot *s = &slots[i % OUTSTANDING];
+		wait_below(&writer, OUTSTANDING);
+		for (uint32_t r = 0; r < rcpts; r++)
+			s->rows[r] = (struct rcpt_result){.rcpt = r, .outcome = ATTEMPT_DELIVERED};
+		s->results =
+			(struct results_op){.id = which(i), .count = rcpts, .results = s->rows};
+		submit(&writer, &s->results.op, STORE_RESULT, settle);
+	}
+	wait_below(&writer, 1);
+	return (double)n / seconds_since(start);
+}
+
+static uint64_t in_order(uint64_t i)
+{
+	return 1 + i;
+}
+
+/* A permutation of the last quarter. */
+static uint64_t at_random(uint64_t i)
+{
+	uint64_t quarter = messages / 4;
+
+	return messages - quarter + 1 + i * 7919 % quarter;
+}
+
+static void open_all(const char *directory)
+{
+	static char path[512];
+	char error[512];
+
+	snprintf(path, sizeof(path), "%s/store", directory);
+	struct store_conf conf = {.path = path, .shards = 1, .readers = 1};
+	if (store_open(&conf, &store, error, sizeof(error)) < 0) {
+		fprintf(stderr, "bench_queue: %s\n", error);
+		exit(1);
+	}
+	struct service *w = store_writer(store), *r = store_reader(store, 0);
+	if (channel_init(&writer, "bw", OUTSTANDING, &waker, &w->waker, -1) < 0 ||
+		channel_init(&reader, "br", 1, &waker, &r->waker, -1) < 0 ||
+		service_add(w, &writer) < 0 || service_add(r, &reader) < 0 ||
+		store_start(store) < 0)
+		exit(1);
+}
+
+static void close_all(void)
+{
+	store_stop(store);
+	store_close(&store);
+	channel_fini(&writer);
+	channel_fini(&reader);
+}
+
+/* Rows/s of the whole schedule. */
+static double load(uint64_t *rows_r)
+{
+	struct schedule_read_op op = {.max_rows = 4096};
+	uint64_t start = clock_mono_us(), bytes = 0;
+
+	for (*rows_r = 0; !op.end;) {
+		op.out = (struct chain){0};
+		run(&reader, &op.op, STORE_READ_SCHEDULE);
+		for (const struct chunk *c = op.out.head; c; c = c->next) {
+			for (uint32_t at = 0; at < c->n; ++*rows_r) {
+				struct schedule_row row;
+				memcpy(&row, c->data + at, sizeof(row));
+				at += (uint32_t)(sizeof(row) + row.domain_n + 7) & ~7u;
+			}
+		}
+		bytes += op.out.bytes;
+		chain_free(&op.out);
+	}
+	return bytes ? (double)*rows_r / seconds_since(start) : 0;
+}
+
+static double look_up(void)
+{
+	struct queue_filter f = {.recipient = "r3@d10.example.net"};
+	struct queue_list_op op = {.filter = &f, .max_messages = 16};
+	uint64_t start = clock_mono_us();
+
+	run(&reader, &op.op, STORE_READ_QUEUE_LIST);
+	chain_free(&op.out);
+	return (double)(clock_mono_us() - start);
+}
+
+/* Recipients/s of holding a domain. */
+static double hold(uint64_t *rows_r)
+{
+	struct queue_filter f = {.domain = "d10.example.net"};
+	struct queue_slice_op op = {.action = QUEUE_HOLD, .filter = &f};
+	uint64_t start = clock_mono_us();
+
+	for (*rows_r = 0; !op.end && !errors; *rows_r += op.recipients)
+		run(&writer, &op.op, STORE_QUEUE_SLICE);
+	return (double)*rows_r / seconds_since(start);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t rows, held;
+
+	messages = argc > 2 ? strtoull(argv[2], NULL, 10) : messages;
+	rcpts = argc > 3 ? (uint32_t)atoi(argv[3]) : rcpts;
+	octets = argc > 4 ? (uint32_t)atoi(argv[4]) : octets;
+	if (argc < 2 || messages < 100 || rcpts < 1 || rcpts > RCPTS_MAX) {
+		fprintf(stderr, "usage: bench_queue DIR [messages] [recipients 1..%d] [octets]\n",
+			RCPTS_MAX);
+		return 2;
+	}
+	content = calloc(1, octets + 1u);
+	eal_start_for_tests(256);
+	if (!content || chunk_pool_init(32768, -1) < 0 || message_pool_init(2048, -1) < 0 ||
+		waker_init(&waker) < 0)
+		return 1;
+	open_all(argv[1]);
+	double first = fill(messages / 10), all = fill(messages - messages / 10);
+	close_all();
+	uint64_t before = resident(), start = clock_mono_us();
+	open_all(argv[1]);
+	double opened = seconds_since(start);
+	double loaded = load(&rows);
+	uint64_t after = resident();
+	double found_us = look_up(), holding = hold(&held);
+	uint64_t n = messages / 4 < TAKEN_MAX ? messages / 4 : TAKEN_MAX;
+	double ordered = take(n, in_order), random = take(n, at_random);
+	struct store_info info;
+	store_get_info(store, &info);
+	printf("{\"bench\":\"queue\",\"messages\":%llu,\"recipients\":%llu,\"fill_first_per_s\":%."
+	       "0f,"
+	       "\"fill_per_s\":%.0f,\"open_s\":%.3f,\"schedule_rows_per_s\":%.0f,"
+	       "\"resident_bytes_per_recipient\":%.1f,\"look_up_us\":%.0f,\"hold_per_s\":%.0f,"
+	       "\"held\":%llu,\"take_in_order_per_s\":%.0f,\"take_at_random_per_s\":%.0f,"
+	       "\"file_bytes\":%llu,\"errors\":%llu}\n",
+		(unsigned long long)messages, (unsigned long long)rows, first, all, opened, loaded,
+		rows ? (double)(after > before ? after - before : 0) / (double)rows : 0, found_us,
+		holding, (unsigned long long)held, ordered, random,
+		(unsigned long long)info.file_bytes, (unsigned long long)errors);
+	close_all();
+	return errors ? 1 : 0;
+}
