@@ -201,6 +201,64 @@ static void test_bad_files_name_line_key_and_problem(void **state)
 	}
 }
 
+#define ROUTE "relay:\n  routes:\n    - "
+
+static void test_routes(void **state)
+{
+	static const char text[] =
+		NODE PORT "tls: {ca_file: /ca}\ndelivery: {tls: encrypt}\n" ROUTE
+			  "{domain: .Example.NET, host: 'MX.example.net:465', transport: smtps,\n"
+			  "       tls: verify, user: u, password_file: /p}\n"
+			  "    - {domain: '*', tls: none, names: [.Example.com, a.example.org]}\n";
+	static const struct {
+		const char *text, *error;
+	} wrong[] = {
+		{NODE PORT ROUTE "{host: a}\n",
+                 "f.yaml:6: key relay.routes[0].domain: is required"                   },
+		{NODE PORT ROUTE "{domain: a b}\n", "f.yaml:6: key relay.routes[0].domain: "
+                 "\"a\\x20b\" is not a domain, .domain or *"                                    },
+		{NODE PORT ROUTE "{domain: '*'}\n    - {domain: '*'}\n",
+                 "f.yaml:7: key relay.routes[1].domain: has an entry already"},
+		{NODE PORT ROUTE "{domain: a, transport: lmtp}\n",
+                 "f.yaml:6: key relay.routes[0].host: is required with this transport"                                          },
+		{NODE PORT ROUTE "{domain: a, tls: dane}\n",
+                 "f.yaml:6: key relay.routes[0].tls: dane needs dns.trust_anchor"},
+		{NODE PORT ROUTE "{domain: a, tls: verify}\n",
+                 "f.yaml:6: key relay.routes[0].tls: verify needs tls.ca_file"                                        },
+		{NODE PORT "delivery: {tls: dane}\n",
+                 "f.yaml:4: key delivery.tls: dane needs dns.trust_anchor"},
+		{NODE PORT ROUTE "{domain: a, user: u}\n",
+                 "f.yaml:6: key relay.routes[0].user: needs a host"                                   },
+		{NODE PORT ROUTE "{domain: a, host: b, user: u}\n",
+                 "f.yaml:6: key relay.routes[0].password_file: is required with user"},
+		{NODE PORT ROUTE "{domain: a, host: b, user: u, password_file: /p}\n",
+                 "f.yaml:6: key relay.routes[0].tls: must be encrypt, dane or verify with "
+                 "user"                },
+		{NODE PORT "tls: {client_chain: /c}\n",
+                 "f.yaml:4: key tls.client_key: is required with tls.client_chain"               },
+	};
+	const struct config *c;
+	char error[512];
+
+	(void)state;
+	assert_int_equal(parse(text, &c, error), 0);
+	const struct config_route *r = c->root.relay.routes;
+	assert_int_equal(c->root.relay.routes_n, 2);
+	assert_string_equal(r[0].domain, ".example.net");
+	assert_string_equal(r[0].host, "mx.example.net:465");
+	assert_int_equal(r[0].transport, 1);
+	assert_int_equal(r[0].tls, 5);
+	assert_string_equal(r[1].domain, "*");
+	assert_int_equal(r[1].names.n, 2);
+	assert_string_equal(r[1].names.v[0], ".example.com");
+	assert_int_equal(c->root.delivery.tls, 2);
+	config_destroy(&c);
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		assert_int_equal(parse(wrong[i].text, &c, error), -EINVAL);
+		assert_string_equal(error, wrong[i].error);
+	}
+}
+
 static void test_too_many_ports(void **state)
 {
 	const struct config *c;
@@ -271,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_minimal_file_gives_defaults),
 		cmocka_unit_test(test_all_kinds_of_values),
 		cmocka_unit_test(test_bad_files_name_line_key_and_problem),
+		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_too_many_ports),
 		cmocka_unit_test(test_sample_is_valid),
 		cmocka_unit_test(test_missing_file_names_the_path),
