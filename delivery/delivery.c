@@ -274,6 +274,7 @@ struct delivery *delivery_create(struct core *core, const struct delivery_conf *
 void delivery_set_tls(struct delivery *d, struct tls_config *config)
 {
 	d->conf.tls_config = config;
+	dest_forget_tickets(&d->dest); /* the issuers may be others now */
 }
 
 void delivery_drain(struct delivery *d)

@@ -34,10 +34,15 @@ int dest_init(struct dest *t, const struct dest_limits *limits)
 	return -ENOMEM;
 }
 
-void dest_fini(struct dest *t)
+void dest_forget_tickets(struct dest *t)
 {
 	for (uint32_t i = 0; t->sites && i < t->sites_fresh; i++)
 		tls_ticket_free(&t->sites[i].ticket);
+}
+
+void dest_fini(struct dest *t)
+{
+	dest_forget_tickets(t);
 	free(t->domains);
 	free(t->sites);
 	free(t->domain_table);

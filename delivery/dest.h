@@ -130,6 +130,8 @@ void dest_domain_place(struct dest *t, struct domain *d, enum domain_place place
 struct site *dest_site_get(struct dest *t, const struct route *route);
 void dest_site_hold(struct dest *t, struct site *s);
 void dest_site_release(struct dest *t, struct site *s);
+/* What sessions could be resumed with is forgotten: trust is to be made anew. */
+void dest_forget_tickets(struct dest *t);
 /* Count a connection that begins or ends. */
 void dest_site_connect(struct dest *t, struct site *s);
 void dest_site_disconnect(struct dest *t, struct site *s);

@@ -146,6 +146,17 @@ static int check_level(
 	return 0;
 }
 
+/* "198.18.0.1", "198.18.0.1:25" */
+static bool is_address(const char *host)
+{
+	struct bytes text = bytes_str(host);
+	ptrdiff_t colon = bytes_rfind(text, ':');
+	struct ip_addr ip;
+
+	return ip_parse(text, &ip) == 0 ||
+	       (colon > 0 && ip_parse(bytes_first(text, (size_t)colon), &ip) == 0);
+}
+
 static int check_route(struct check *k, const struct config_root *c, unsigned i)
 {
 	const struct config_route *r = &c->relay.routes[i];
@@ -160,11 +171,14 @@ static int check_route(struct check *k, const struct config_root *c, unsigned i)
 		if (strcmp(c->relay.routes[j].domain, r->domain) == 0)
 			return fail(k, "has an entry already", "relay.routes[%u].domain", i);
 	}
+	enum tls_level level = (enum tls_level)(r->tls ? r->tls - 1 : c->delivery.tls);
+	if (level >= TLS_LEVEL_DANE && is_address(r->host))
+		return fail(k, "needs the name of a host, not an address, with dane and verify",
+			"relay.routes[%u].host", i);
 	if (r->user[0] && !r->host[0])
 		return fail(k, "needs a host", "relay.routes[%u].user", i);
 	if (r->user[0] && !r->password_file[0])
 		return fail(k, "is required with user", "relay.routes[%u].password_file", i);
-	enum tls_level level = (enum tls_level)(r->tls ? r->tls - 1 : c->delivery.tls);
 	if (r->user[0] && r->transport != HOP_SMTPS && level < TLS_LEVEL_ENCRYPT)
 		return fail(k, "must be encrypt, dane or verify with user", "%s", path);
 	return r->tls == 0 ? 0 : check_level(k, c, (enum tls_level)(r->tls - 1), path);

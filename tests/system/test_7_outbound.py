@@ -21,13 +21,13 @@ MX = "mx.sink.example.net"
 class Outbound(Bed):
     """A bed without a sink: the test starts its own at the sink's address."""
 
-    def __init__(self, work, folder="/bed", **changes):
+    def __init__(self, work, folder="/bed", layout="one", **changes):
         self.issuer = certs.Issuer(work + folder + "-certs")
         self.chain, self.private = self.issuer.issue(MX)
         os.chmod(self.private, 0o644)
         changes.setdefault("delivery", {}).setdefault("retry", ["2s"])
         changes["delivery"].setdefault("connect_timeout", "5s")
-        super().__init__(work + folder, sink=False, changes={
+        super().__init__(work + folder, sink=False, layout=layout, changes={
             "tls": {"ca_file": self.issuer.chain}, **changes})
 
     def far(self, name="x"):
@@ -57,6 +57,19 @@ def tls_may(work):
         equal(mx.wait(5)[4][0]["tls"], {}, "handshake failed: in clear")
         proc.wait_for("the reason in the log", lambda: "error=" in log_text(bed) and
                       "next=clear" in log_text(bed))
+
+
+@test("outbound TLS: two cores that deliver, many destinations, every connection verified")
+def tls_cores(work):
+    layout = [{"roles": ["dataplane", "control", "delivery"]}, {"roles": ["delivery"]}]
+    with Outbound(work, delivery={"tls": "verify"}, cores={"layout": layout}) as bed:
+        mx = bed.mx()
+        for i in range(40):
+            submit(bed, f"x{i}@d{i}." + bed.remote_domain)
+        found = mx.wait(40)
+        equal(len({facts["rcpt"][0] for facts, _ in found}), 40, "each once")
+        expect(all(facts["tls"] for facts, _ in found), "over TLS")
+        equal(log_text(bed).count("/verified status=delivered"), 40, "verified")
 
 
 @test("outbound TLS: encrypt and verify never send in clear or to the wrong host", seconds=120)
