@@ -214,31 +214,31 @@ static void test_routes(void **state)
 		const char *text, *error;
 	} wrong[] = {
 		{NODE PORT ROUTE "{host: a}\n",
-                 "f.yaml:6: key relay.routes[0].domain: is required"									      },
+                 "f.yaml:6: key relay.routes[0].domain: is required"										   },
 		{NODE PORT ROUTE "{domain: a b}\n",                                              "f.yaml:6: key relay.routes[0].domain: "
-						    "\"a\\x20b\" is not a domain, .domain or *"},
+						    "\"a\\x20b\" is not a domain, .domain or *"     },
 		{NODE PORT ROUTE "{domain: '*'}\n    - {domain: '*'}\n",
-                 "f.yaml:7: key relay.routes[1].domain: has an entry already"                                                                     },
+                 "f.yaml:7: key relay.routes[1].domain: has an entry already"                                                                          },
 		{NODE PORT ROUTE "{domain: a, transport: lmtp}\n",
-                 "f.yaml:6: key relay.routes[0].host: is required with this transport"                                                            },
+                 "f.yaml:6: key relay.routes[0].host: is required with this transport"                                                                 },
 		{NODE PORT ROUTE "{domain: a, tls: dane}\n",
-                 "f.yaml:6: key relay.routes[0].tls: dane needs dns.trust_anchor"                                                                 },
+                 "f.yaml:6: key relay.routes[0].tls: dane needs dns.trust_anchor"                                                                      },
 		{NODE PORT ROUTE "{domain: a, tls: verify}\n",
-                 "f.yaml:6: key relay.routes[0].tls: verify needs tls.ca_file"                                                                    },
+                 "f.yaml:6: key relay.routes[0].tls: verify needs tls.ca_file"                                                                         },
 		{NODE PORT "tls: {ca_file: /ca}\n" ROUTE
 			   "{domain: a, host: '198.18.0.1:26', tls: verify}\n", "f.yaml:7: key relay.routes[0].host: needs the name of a host, not an "
-                 "address, with dane and verify"                                                  },
+			"address, with dane and verify"},
 		{NODE PORT "delivery: {tls: dane}\n",
-                 "f.yaml:4: key delivery.tls: dane needs dns.trust_anchor"                                          },
+                 "f.yaml:4: key delivery.tls: dane needs dns.trust_anchor"                                                                             },
 		{NODE PORT ROUTE "{domain: a, user: u}\n",
-                 "f.yaml:6: key relay.routes[0].user: needs a host"                                             },
+                 "f.yaml:6: key relay.routes[0].user: needs a host"										    },
 		{NODE PORT ROUTE "{domain: a, host: b, user: u}\n",
-                 "f.yaml:6: key relay.routes[0].password_file: is required with user"                                 },
+                 "f.yaml:6: key relay.routes[0].password_file: is required with user"                                                                  },
 		{NODE PORT ROUTE "{domain: a, host: b, user: u, password_file: /p}\n",
                  "f.yaml:6: key relay.routes[0].tls: must be encrypt, dane or verify with "
-			"user"                          },
+			"user"															 },
 		{NODE PORT "tls: {client_chain: /c}\n",
-                 "f.yaml:4: key tls.client_key: is required with tls.client_chain"                                                                },
+                 "f.yaml:4: key tls.client_key: is required with tls.client_chain"                                                                     },
 	};
 	const struct config *c;
 	char error[512];
