@@ -23,7 +23,7 @@ bool ip_on_link(const struct stack *st, unsigned port, const struct ip_addr *ip)
 static bool route_by(const struct stack *st, unsigned port, const struct ip_addr *to,
 	const struct ip_addr *hop, struct ip_route *route_r)
 {
-	const struct ip_addr *from = link_source(&st->links[port], to, hop);
+	const struct ip_addr *from = link_source_soon(&st->links[port], to, hop);
 
 	if (!from)
 		return false;
@@ -87,6 +87,10 @@ void ip_output(struct stack *st, unsigned port, const struct ip_addr *from,
 {
 	struct ip_hop *kept = hop_kept(st, to);
 
+	if (unlikely(st->tentative && !ip_is_ours(st, from))) {
+		rte_pktmbuf_free(m); /* it may be another's */
+		return;
+	}
 	if (ip_is_v4(to))
 		ipv4_header_push(&st->conf.ports[port], from, to, protocol, ecn, m);
 	else

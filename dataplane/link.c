@@ -17,6 +17,7 @@ static void address_add(struct stack *st, unsigned port, const struct ip_net *ne
 	struct link *l = &st->links[port];
 	bool ask = st->conf.ports[port].discovery;
 
+	st->tentative += ask;
 	l->address[l->address_count++] = (struct link_address){.net = *net,
 		.state = ask ? LINK_ADDRESS_TENTATIVE : LINK_ADDRESS_USED,
 		.at_us = ask ? st->now_us : 0};
@@ -137,12 +138,12 @@ struct link_address *link_address_find(struct link *l, const struct ip_addr *ip)
 
 /* RFC 6724 5 as far as there is a choice: a larger one is better, 0 is none.  IPv4: on the network
  * of the next hop; IPv6: the longest common prefix with the destination (rule 8). */
-static unsigned source_rank(
-	const struct link_address *a, const struct ip_addr *to, const struct ip_addr *hop)
+static unsigned source_rank(const struct link_address *a, enum link_address_state state,
+	const struct ip_addr *to, const struct ip_addr *hop)
 {
 	const struct ip_addr *ip = &a->net.ip;
 
-	if (a->state != LINK_ADDRESS_USED || ip_is_v4(ip) != ip_is_v4(to) ||
+	if (a->state != state || ip_is_v4(ip) != ip_is_v4(to) ||
 		ip_is_link_local(ip) != ip_is_link_local(to))
 		return 0;
 	if (ip_is_v4(ip))
@@ -153,20 +154,34 @@ static unsigned source_rank(
 	return 1 + same;
 }
 
-const struct ip_addr *link_source(
-	const struct link *l, const struct ip_addr *to, const struct ip_addr *hop)
+static const struct ip_addr *source_in_state(const struct link *l, enum link_address_state state,
+	const struct ip_addr *to, const struct ip_addr *hop)
 {
 	const struct ip_addr *best = NULL;
 	unsigned best_rank = 0;
 
 	for (unsigned i = 0; i < l->address_count; i++) {
-		unsigned rank = source_rank(&l->address[i], to, hop);
+		unsigned rank = source_rank(&l->address[i], state, to, hop);
 		if (rank > best_rank) {
 			best = &l->address[i].net.ip;
 			best_rank = rank;
 		}
 	}
 	return best;
+}
+
+const struct ip_addr *link_source(
+	const struct link *l, const struct ip_addr *to, const struct ip_addr *hop)
+{
+	return source_in_state(l, LINK_ADDRESS_USED, to, hop);
+}
+
+const struct ip_addr *link_source_soon(
+	const struct link *l, const struct ip_addr *to, const struct ip_addr *hop)
+{
+	const struct ip_addr *used = link_source(l, to, hop);
+
+	return used ? used : source_in_state(l, LINK_ADDRESS_TENTATIVE, to, hop);
 }
 
 const struct ip_addr *link_source_local(const struct link *l)

@@ -68,6 +68,10 @@ struct link_address *link_address_find(struct link *l, const struct ip_addr *ip)
  * and scope and in use. */
 const struct ip_addr *link_source(
 	const struct link *l, const struct ip_addr *to, const struct ip_addr *hop);
+/* The same, or one that is still being asked for: ip_output drops what goes from that, and who
+ * sends again will come through. */
+const struct ip_addr *link_source_soon(
+	const struct link *l, const struct ip_addr *to, const struct ip_addr *hop);
 /* The address made for the link itself (fe80::/64) if it is in use, else one that is; NULL: none.
  */
 const struct ip_addr *link_source_local(const struct link *l);

@@ -45,6 +45,8 @@ static void announce(struct stack *st, unsigned port, const struct link_address 
 static void set_state(
 	struct stack *st, struct link_address *a, enum link_address_state state, uint64_t wait_us)
 {
+	st->tentative -= a->state != LINK_ADDRESS_USED;
+	st->tentative += state != LINK_ADDRESS_USED;
 	a->state = (uint8_t)state;
 	a->sent = 0;
 	a->at_us = st->now_us + wait_us;

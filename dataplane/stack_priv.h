@@ -83,6 +83,7 @@ struct stack {
 	struct icmp_limits icmp;
 	struct link links[STACK_PORTS_MAX]; /* [port] */
 	struct ip_hop hops[IP_HOPS_KEPT];   /* by destination */
+	uint32_t tentative;                 /* addresses of ours that may not be used (yet) */
 	struct timer link_timer;            /* armed only while something is due on one */
 };
 
