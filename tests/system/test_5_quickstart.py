@@ -62,7 +62,7 @@ def four_parts(work):
     began = time.monotonic()
     text = quickstart().stdout
     print(text)
-    expect("All 4 parts worked" in text, text)
+    expect("All 5 parts worked" in text, text)
     equal(traces() - before, set(), "left behind")
     equal(hugepages(), pages, "hugepages")
     expect(time.monotonic() - began < 60, "a run of what is built takes seconds")
@@ -74,7 +74,7 @@ def one_cpu(work):
     build_default()
     cpu = str(min(os.sched_getaffinity(0)))
     text = proc.run(["taskset", "-c", cpu, QUICKSTART, "--layout", "split"], timeout=120).stdout
-    expect("All 4 parts worked" in text, text)
+    expect("All 5 parts worked" in text, text)
     equal(traces() - before, set(), "left behind")
 
 
@@ -89,7 +89,7 @@ def interrupted(work):
         time.sleep(delay)
         os.killpg(p.pid, signo)
         text, _ = p.communicate(timeout=60)
-        expect(p.returncode != 0 or "All 4 parts" in text, f"status {p.returncode}: {text}")
+        expect(p.returncode != 0 or "All 5 parts" in text, f"status {p.returncode}: {text}")
         equal(traces() - before, set(), f"left behind after {signal.Signals(signo).name}: {text}")
 
 
