@@ -199,6 +199,9 @@ static void ack_new(struct tcp_conn *c, const struct tcp_segment *seg)
 		tcp_sendq_sack(c, &seg->opt, &acked);
 	uint32_t rtt_us = ack_delivered(c, seg, &acked);
 	uint32_t delivered = delivered_by(c, una, sacked);
+	/* No RTT, but no timeout either since the last ACK of new data: that was long enough. */
+	if (!rtt_us && acked.bytes && c->backoff && !c->retries)
+		c->backoff--;
 	c->retries = 0;
 	c->flags &= ~(uint32_t)CF_UNREACHABLE;
 	if ((c->flags & (CF_RECOVERY | CF_LOSS)) && tcp_undo_by_echo(c, seg, &acked))

@@ -47,6 +47,8 @@ static void profile_path(uint64_t *random, struct wire_conf *w)
 		break;
 	case 2:
 		w->cut = (uint16_t)(68 + pick(random, 1200));
+		if (w->loss > 300) /* of ten pieces one is always lost */
+			w->cut = MAX(w->cut, (uint16_t)400);
 		break;
 	}
 	w->mtu_from_us = SIM_START_US + some(random, 2, 20 * US_PER_SEC);
