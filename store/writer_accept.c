@@ -35,6 +35,8 @@ struct plan {
 	uint64_t owners;  /* delivery workers of the queued recipients' domains */
 	uint64_t refused_bits[LMTP_RCPT_WORDS];
 	uint64_t queued_bits[MESSAGE_RCPT_MAX / 64 + 1]; /* recipients of the message */
+	uint64_t report_bits[MESSAGE_RCPT_MAX / 64 + 1]; /* of these: it is in their mailbox */
+	uint32_t reports;
 };
 
 static void bit_set(uint64_t *bits, uint32_t i)
@@ -98,6 +100,11 @@ static uint32_t accounts_distinct(struct writer_expansion *e)
 	return distinct;
 }
 
+static bool wants_report(const struct message *m, const struct rcpt *r)
+{
+	return m->sender_n && r->notify & NOTIFY_SUCCESS;
+}
+
 static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 {
 	struct writer_expansion *e = w->expansion;
@@ -110,8 +117,16 @@ static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 		int rc = r->route == RCPT_LOCAL ? plan_local(w, m, r->account, &taken) : 0;
 		if (rc)
 			return rc;
-		if (taken)
+		if (taken && !wants_report(m, r))
 			continue;
+		if (taken) {
+			/* The report is delivery's to make: a row of the queue asks for it. */
+			bit_set(p->queued_bits, i);
+			bit_set(p->report_bits, i);
+			p->reports++;
+			p->owners |= owner_of(w, message_rcpt_domain(m, r));
+			continue;
+		}
 		if (r->route == RCPT_LOCAL) {
 			plan_refuse(p, m, i);
 			if (m->each)
@@ -129,6 +144,7 @@ static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 	/* The peer gets one answer for all: when nobody is left, it is no. */
 	if (p->local || p->queued)
 		p->queued += p->refused;
+	p->queued += p->reports;
 	return 0;
 }
 
@@ -207,6 +223,8 @@ static int queue_rows_put(struct writer *w, const struct message *m, const struc
 			.orcpt = message_rcpt_orcpt(m, r),
 			.domain_at = r->domain_at,
 			.notify = r->notify};
+		if (bit_is_set(p->report_bits, i))
+			q.notify |= NOTIFY_DELIVERED;
 		if (bit_is_set(p->queued_bits, i))
 			rc = queue_row_put(w, m, &q);
 	}
@@ -256,7 +274,7 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 		return rc;
 	/* The message in memory still calls them local, or knows the alias only; the rows do not.
 	 */
-	bool whole = p->refused == 0 && w->expansion->remote_n == 0;
+	bool whole = p->refused == 0 && p->reports == 0 && w->expansion->remote_n == 0;
 	struct effect e = {.value = m->id, .owners = p->owners, .message = whole ? m : NULL};
 	return p->owners ? writer_effect(w, &e) : 0;
 }

@@ -276,10 +276,10 @@ def client_certificate(work):
 
 @test("DSN, SMTPUTF8, BINARYMIME, LIMITS: what is announced is taken")
 def extensions(work):
-    with Bed(work + "/bed", changes={"limits": {"session_messages": 3}}) as bed:
+    with Bed(work + "/bed", changes={"limits": {"session_messages": 4}}) as bed:
         c = smtp.connect(bed)
         said = c.hello()[1].split("\n")
-        for word in ("DSN", "SMTPUTF8", "BINARYMIME", "CHUNKING", "LIMITS RCPTMAX=1000 MAILMAX=3"):
+        for word in ("DSN", "SMTPUTF8", "BINARYMIME", "CHUNKING", "LIMITS RCPTMAX=1000 MAILMAX=4"):
             expect(word in said, f"{word} in {said}")
         equal(c.cmd(f"MAIL FROM:<{bed.user1}> RET=HDRS ENVID=QQ+2B1 SMTPUTF8")[0], 250, "MAIL")
         c.send(f"RCPT TO:<{bed.user2}> NOTIFY=FAILURE ORCPT=rfc822;b+2Bx@y\r\n".encode())
@@ -291,10 +291,21 @@ def extensions(work):
         got = mailbox.wait_messages(bed, 1, user=2)[0]
         equal(mail.same(text, got), None, "content")
         expect(b"with UTF8SMTP" in got, f"Received: {got[:300]}")
+        # The sender hears that it is in the mailbox.
+        equal(c.cmd(f"MAIL FROM:<{bed.user1}> RET=HDRS ENVID=QQ+2B1")[0], 250, "MAIL")
+        c.send(f"RCPT TO:<{bed.user2}> NOTIFY=SUCCESS ORCPT=rfc822;b+2Bx@y\r\n".encode())
+        equal(c.reply()[0], 250, "RCPT")
+        equal(c.cmd("DATA")[0], 354, "DATA")
+        c.send(b"Subject: told\r\n\r\nbody\r\n.\r\n")
+        equal(c.reply()[0], 250, "end of data")
+        report = mailbox.wait_messages(bed, 1, user=1)[0]
+        for line in (b"Action: delivered", b"Original-Envelope-Id: QQ+1",
+                     b"Original-Recipient: rfc822; b+x@y"):
+            expect(line in report, f"{line} in {report}")
         # Binary content for a mailbox: refused; without a binary octet in it: taken.
         for body, code in ((b"Subject: x\r\n\r\n\0\r\n", 554), (b"Subject: x\r\n\r\n\xff\r\n", 250)):
             equal(c.cmd(f"MAIL FROM:<{bed.user1}> BODY=BINARYMIME")[0], 250, "MAIL")
             equal(c.cmd(f"RCPT TO:<{bed.user2}>")[0], 250, "RCPT")
             c.send(b"BDAT %d LAST\r\n" % len(body) + body)
             equal(c.reply()[0], code, f"{body!r}")
-        equal(c.cmd(f"MAIL FROM:<{bed.user1}>")[0], 452, "the fourth message")
+        equal(c.cmd(f"MAIL FROM:<{bed.user1}>")[0], 452, "the fifth message")

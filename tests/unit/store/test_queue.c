@@ -323,6 +323,41 @@ static void test_wishes_for_notifications_are_kept(void **state)
 	chain_free(&q.rows);
 }
 
+/* A mailbox has it, and a row asks delivery to tell the sender so. */
+static void test_local_success_is_queued_for_its_report(void **state)
+{
+	(void)state;
+	uint32_t ann = harness_account(&h, "ann@example.org");
+	struct message *m = harness_message(&h, 300, (const char *[]){"b@example.net", NULL});
+	struct dsn_rcpt dsn = {.notify = NOTIFY_SUCCESS, .orcpt = BYTES_LIT("rfc822;Ann@x")};
+	struct queue_read_op q = {.id = m->id};
+	void *hint;
+	struct message *told;
+
+	assert_int_equal(
+		message_add_rcpt_dsn(m, BYTES_LIT("ann@example.org"), RCPT_LOCAL, ann, &dsn), 0);
+	assert_int_equal(harness_accept(&h, m), HANDOFF_OK);
+	assert_int_equal(harness_box(&h, ann, "INBOX").exists, 1);
+	assert_int_equal(hints_take(&h.ready, &hint, 1), 1);
+	assert_true(ready_hint_take(hint, &told) == q.id);
+	assert_null(told); /* the rows know more than the message */
+	assert_int_equal(harness_read(&h, &q.op, STORE_READ_QUEUE), 0);
+	assert_int_equal(q.message->rcpt_count, 2);
+	const struct rcpt *r = message_rcpt(q.message, 1);
+	assert_int_equal(r->notify, NOTIFY_SUCCESS | NOTIFY_DELIVERED);
+	assert_int_equal(r->route, RCPT_REMOTE);
+	message_unref(q.message);
+	chain_free(&q.rows);
+	/* Of a report nobody is told. */
+	m = harness_message(&h, 300, (const char *[]){NULL});
+	assert_int_equal(message_set_sender(m, BYTES_NONE), 0);
+	assert_int_equal(
+		message_add_rcpt_dsn(m, BYTES_LIT("ann@example.org"), RCPT_LOCAL, ann, &dsn), 0);
+	q = (struct queue_read_op){.id = m->id};
+	assert_int_equal(harness_accept(&h, m), HANDOFF_OK);
+	assert_int_equal(harness_read(&h, &q.op, STORE_READ_QUEUE), -ENOENT);
+}
+
 static void test_a_thousand_recipients(void **state)
 {
 	(void)state;
@@ -454,6 +489,7 @@ int main(void)
 		T(test_operators),
 		T(test_list_is_json),
 		T(test_wishes_for_notifications_are_kept),
+		T(test_local_success_is_queued_for_its_report),
 		T(test_a_thousand_recipients),
 		T(test_the_queue_by_filter),
 	};
