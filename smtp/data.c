@@ -25,6 +25,12 @@ struct scan {
 	void *ctx;
 };
 
+static void check_header(struct data_decoder *d, uint64_t octets)
+{
+	if (d->header_max && octets > d->header_max)
+		d->faults |= DATA_HEADER;
+}
+
 static void emit(struct data_decoder *d, struct scan *s, struct bytes run)
 {
 	if (run.n == 0)
@@ -32,6 +38,8 @@ static void emit(struct data_decoder *d, struct scan *s, struct bytes run)
 	d->size += run.n;
 	if (d->size > d->size_max)
 		d->faults |= DATA_TOO_BIG;
+	if (d->in_header)
+		check_header(d, d->size);
 	if (d->faults)
 		return;
 	d->crc = crc32c(d->crc, run.p, run.n);
@@ -80,6 +88,7 @@ static void line_end(struct data_decoder *d, struct scan *s)
 	if (d->match == MATCH_EMPTY) {
 		d->in_header = false;
 		d->header_bytes = size_at(d, s);
+		check_header(d, d->header_bytes);
 	}
 	d->match = MATCH_EMPTY;
 }

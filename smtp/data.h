@@ -11,7 +11,8 @@ enum data_fault {
 	DATA_BARE_LF = 1 << 1,
 	DATA_NUL = 1 << 2,
 	DATA_TOO_BIG = 1 << 3,
-	DATA_LOOP = 1 << 4, /* more Received fields than the limit */
+	DATA_LOOP = 1 << 4,   /* more Received fields than the limit */
+	DATA_HEADER = 1 << 5, /* the header is larger than header_max */
 };
 
 /* Runs of content, in order; views into the input.  Nothing comes any more after the first fault,
@@ -31,6 +32,7 @@ struct data_decoder {
 	uint32_t crc;  /* CRC-32C of what went to the sink */
 	uint64_t size; /* octets of content */
 	uint64_t size_max;
+	uint64_t header_max;   /* set behind the init; 0: no limit of its own */
 	uint64_t header_bytes; /* see struct message; final after the end */
 };
 

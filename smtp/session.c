@@ -208,6 +208,7 @@ static void on_data(struct smtp_session *s, enum reply_id v)
 	}
 	data_decoder_init(
 		&s->data, DATA_DOTTED, s->policy->message_bytes_max, s->policy->received_max);
+	s->data.header_max = s->policy->header_bytes_max;
 	session_queue(s, REPLY_START_DATA);
 	session_set_state(s, SMTP_DATA);
 }
@@ -254,6 +255,8 @@ void smtp_session_verdict(struct smtp_session *s, enum reply_id verdict)
 
 enum reply_id session_fault_reply(const struct data_decoder *d)
 {
+	if (d->faults & DATA_HEADER)
+		return REPLY_HEADER_TOO_BIG;
 	if (d->faults & DATA_TOO_BIG)
 		return REPLY_SIZE_EXCEEDED;
 	if (d->faults & DATA_LOOP)

@@ -78,6 +78,7 @@ void session_chunk_begin(struct smtp_session *s, enum reply_id verdict)
 	}
 	data_decoder_init(&s->data, s->binary ? DATA_BINARY : DATA_CHUNKED,
 		s->policy->message_bytes_max, s->policy->received_max);
+	s->data.header_max = s->policy->header_bytes_max;
 	if (s->chunk_left == 0)
 		chunk_end(s);
 }

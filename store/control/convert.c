@@ -122,6 +122,7 @@ void config_to_policy(
 		.relay_domains = c->root.relay.domains.v,
 		.relay_domain_count = c->root.relay.domains.n,
 		.message_bytes_max = l->message_size,
+		.header_bytes_max = l->header_size,
 		.recipients_max = (uint32_t)l->recipients,
 		.session_messages_max = (uint32_t)l->session_messages,
 		.errors_max = (uint32_t)l->errors,

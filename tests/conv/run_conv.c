@@ -11,6 +11,7 @@
  *   @peer ADDRESS    a new session from there (first in the script; default 198.18.1.1)
  *   @service WORDS   the session's listener: tls, implicit, submission, auth, clear, lmtp
  *   @refused BITS    LMTP: recipients that the store refuses, bit 0 the first
+ *   @header_max N    octets of a header, at most
  *   @strict_helo     strangers need a HELO name with a dot
  *   @channel         TLS has keying material to bind to
  *   @secured         the TLS handshake is done; before that the session must have asked for it
@@ -259,6 +260,8 @@ static void directive(struct run *r, const char *name, const char *arg)
 		check_text(r, "mail", bytes_str(f->mail_says), arg);
 	else if (strcmp(name, "dsn") == 0)
 		check_text(r, "dsn", bytes_str(f->dsn_says), arg);
+	else if (strcmp(name, "header_max") == 0)
+		f->policy.header_bytes_max = (uint64_t)atoi(arg);
 	else if (strcmp(name, "strict_helo") == 0)
 		f->policy.strict_helo = true;
 	else if (strcmp(name, "channel") == 0)
