@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <cyaml/cyaml.h>
 
-#define FIELDS_MAX 64 /* keys in one mapping, checked when the schema is made */
+#define FIELDS_MAX   64 /* keys in one mapping, checked when the schema is made */
 #define LIST_MAX     4096
 #define DEFAULTS_MAX 32 /* entries of a list's default */
 
