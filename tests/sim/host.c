@@ -85,6 +85,21 @@ static uint64_t random64(void *ctx)
 	return host_random(&h->random);
 }
 
+static struct ip_addr ip6_of(uint8_t last)
+{
+	return (struct ip_addr){
+		{0x20, 0x01, 0, 2, [15] = last}
+        };
+}
+
+static void router_set(const struct host_conf *conf, struct stack_port *p)
+{
+	p->has_gateway = conf->router;
+	p->gateway = ip_from_v4(rte_cpu_to_be_32((conf->address & ~0xffu) | conf->router));
+	p->has_gateway6 = conf->router && conf->v6;
+	p->gateway6 = ip6_of(conf->router);
+}
+
 void host_init(struct host *h, const struct host_conf *conf, struct host_pools *pools,
 	uint64_t seed, uint64_t now_us)
 {
@@ -120,6 +135,7 @@ void host_init(struct host *h, const struct host_conf *conf, struct host_pools *
 	if (conf->v6)
 		sc.ports[0].address[sc.ports[0].address_count++] =
 			(struct ip_net){.ip = host_ip6(h), .prefix = 64};
+	router_set(conf, &sc.ports[0]);
 	struct stack_env env = {
 		.ctx = h,
 		.tx = host_tx,
@@ -167,9 +183,7 @@ struct ip_addr host_ip(const struct host *h)
 
 struct ip_addr host_ip6(const struct host *h)
 {
-	return (struct ip_addr){
-		{0x20, 0x01, 0, 2, [15] = h->conf.mac}
-        };
+	return ip6_of(h->conf.mac);
 }
 
 bool host_has_conn(const struct host *h, const struct packet *sent)

@@ -19,7 +19,8 @@ struct host_conf {
 	uint8_t mac;      /* last octet */
 	uint16_t mtu, vlan;
 	uint32_t connections_max, rcv_buffer, snd_buffer;
-	bool v6; /* has host_ip6() as well; the network is /64 */
+	bool v6;        /* has host_ip6() as well; the network is /64 */
+	uint8_t router; /* last octet of the default router's addresses; 0: there is none */
 	bool trust_csum;
 	bool discovery; /* asks for its addresses before it uses them, and so on */
 	bool hold_tx;   /* keep sent mbufs for a while, as drivers do */
