@@ -106,8 +106,10 @@ static uint64_t keepalive_at(const struct tcp_conn *c)
 {
 	const struct stream_options *o = tcp_stream_options(c);
 	bool synchronized = c->state >= TCP_ESTABLISHED;
+	/* and we are still here only for what is unread: the peer need not be */
+	bool both_closed = (c->flags & CF_FIN_RCVD) && tcp_conn_fin_acked(c);
 
-	if (!o || !o->keepalive_us || !synchronized || tcp_flight(c) || c->unsent)
+	if (!o || !o->keepalive_us || !synchronized || both_closed || tcp_flight(c) || c->unsent)
 		return UINT64_MAX;
 	uint64_t interval =
 		o->keepalive_interval_us ? o->keepalive_interval_us : TCP_KEEPALIVE_INTERVAL_US;
