@@ -38,7 +38,12 @@ static void syn_note(struct flow_side *s, const struct packet *p)
 	struct bytes mss = packet_option(p, PACKET_OPTION_MSS);
 	struct bytes scale = packet_option(p, PACKET_OPTION_WSCALE);
 
+	/* Another number is another incarnation: a cookie was lost, now there is room to remember.
+	 */
+	if (s->syn && s->iss != p->seq)
+		s->edge_known = false;
 	s->syn = true;
+	s->iss = p->seq;
 	s->scaled = scale.n == 1;
 	s->scale = s->scaled ? scale.p[0] : 0;
 	s->stamped = packet_option(p, PACKET_OPTION_TIMESTAMPS).p;

@@ -12,6 +12,7 @@ struct flow_side {
 	bool syn, scaled, stamped, edge_known, ack_known;
 	uint8_t scale;
 	uint16_t mss;
+	uint32_t iss;  /* of its last SYN */
 	uint32_t edge; /* right edge that it offers */
 	uint32_t ack, stamp;
 };
