@@ -102,10 +102,11 @@ static bool possible(const struct lane *l, struct random *r, struct lane_op *op)
 	case LANE_DELETE:
 	case LANE_RENAME:
 		op->box = 1 + rnd(r, LANE_BOXES - 1);
+		if (op->kind == LANE_DELETE)
+			return l->boxes[op->box].exists;
 		op->to = box_where(l, r, false, false);
 		/* "a" would take "a/b" with it. */
-		return l->boxes[op->box].exists &&
-		       (op->kind == LANE_DELETE || (op->box == 3 && op->to < LANE_BOXES));
+		return l->boxes[op->box].exists && op->box == 3 && op->to < LANE_BOXES;
 	default:
 		op->action = (uint8_t)(rnd(r, 3) ? QUEUE_HOLD + rnd(r, 2) : QUEUE_DELETE);
 		if (l->queue_n)
