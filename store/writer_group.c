@@ -274,7 +274,8 @@ static unsigned drop_unknown(struct op **ops, unsigned n)
 
 void writer_refs_look(struct writer *w)
 {
-	if (w->refs_due_us && clock_mono_us() >= w->refs_due_us) {
+	/* On a full disk nobody may go on reading what was expunged. */
+	if (w->refs_due_us && (health(w) == STORE_FULL || clock_mono_us() >= w->refs_due_us)) {
 		w->refs_due_us = 0;
 		w->garbage = true;
 	}
