@@ -112,7 +112,8 @@ def use(env, subject):
 KEYS = {"BED_NS", "BED_IF", "BED_RELAY_IP4", "BED_CLIENT_IP4", "BED_STRANGER_IP4", "BED_SMTP_PORT",
         "BED_POP3_PORT", "BED_IMAP_PORT", "BED_HOSTNAME", "BED_LOCAL_DOMAIN", "BED_USER1",
         "BED_PASS1", "BED_USER2", "BED_PASS2", "BED_REMOTE_DOMAIN", "BED_DEAD_DOMAIN", "BED_SINK_IP4",
-        "BED_SINK_PORT", "BED_SINK_DIR", "BED_CONFIG", "BED_CTL", "BED_PID", "BED_STORE"}
+        "BED_SINK_PORT", "BED_SINK_DIR", "BED_CONFIG", "BED_CTL", "BED_PID", "BED_STORE",
+        "BED_RELAY_IP6", "BED_CLIENT_IP6", "BED_REMOTE6_DOMAIN", "BED_SINK_IP6", "BED_SINK6_DIR"}
 
 
 @test("two beds stay side by side, restart, and stop without a trace", seconds=400)
