@@ -42,6 +42,8 @@ def through(work, server, level="verify", seen="/verified"):
             facts, got = end.wait(i + 1)[i]
             equal(mail.same(text, got), None, f"message {i}")
             equal(len(facts["rcpt"]), 2 if i == 1 else 1, "recipients")
+        proc.wait_for("5 deliveries in the log",
+                      lambda: log_text(bed).count("status=delivered") >= 5)
         log = log_text(bed)
         equal(log.count("status=delivered"), 5, "recipients delivered")
         equal(log.count(seen + " status=delivered"), 5, "recipients delivered " + seen)
@@ -81,7 +83,8 @@ def dovecot(work):
         for text in sent:
             expect(any(mail.same(text, got) is None for got in found),
                    f"{mail.same(text, found[0])}")
-        expect("tls=TLSv1.3/verified status=delivered" in log_text(bed), "over verified TLS")
+        proc.wait_for("verified TLS in the log",
+                      lambda: "tls=TLSv1.3/verified status=delivered" in log_text(bed))
         # LMTP is a final delivery: success is told as such.
         with proc.inside(bed.ns):
             s = smtplib.SMTP(bed.relay, 25, timeout=30)
