@@ -251,9 +251,11 @@ static void data_input(struct tcp_conn *c, struct tcp_segment *seg)
 
 	if (seg->flags & RTE_TCP_FIN_FLAG) {
 		uint32_t fin = seg->seq + seg->len;
-		/* the first FIN counts, if it is within the window and behind what we have */
+		/* the first FIN counts, if it is within the window and behind what we have, out of
+		 * order too: else rcv_nxt would step over it */
 		if (!(c->flags & CF_FIN_SEEN) && seq_le(c->rcv_nxt, fin) &&
-			seq_le(fin, seq_max(c->rcv_adv, c->rcv_nxt))) {
+			seq_le(fin, seq_max(c->rcv_adv, c->rcv_nxt)) &&
+			!tcp_reass_reaches(c, fin)) {
 			c->flags |= CF_FIN_SEEN;
 			c->rcv_fin = c->ooo_last = fin;
 		}

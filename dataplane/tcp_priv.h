@@ -493,6 +493,8 @@ void tcp_sendq_free(struct tcp_conn *c);
 /* tcp_reass.c */
 /* Take the payload of an acceptable segment; m NULL: none.  Upcalls happen.  Takes m. */
 void tcp_reass_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len);
+/* Is an octet held out of order that is at seq or behind? */
+bool tcp_reass_reaches(const struct tcp_conn *c, uint32_t seq);
 /* Give unread data to the application. */
 void tcp_reass_deliver(struct tcp_conn *c);
 /* What is held out of order, as at most room blocks; returns how many. */

@@ -269,6 +269,15 @@ static void ooo_drain(struct tcp_conn *c)
 	}
 }
 
+bool tcp_reass_reaches(const struct tcp_conn *c, uint32_t seq)
+{
+	const struct rte_mbuf *m = c->ooo;
+
+	while (m && m->next)
+		m = m->next;
+	return m && seq_lt(seq, rx_end(m));
+}
+
 void tcp_reass_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len)
 {
 	uint32_t limit = (c->flags & CF_FIN_SEEN) ? c->rcv_fin : c->rcv_adv;

@@ -671,6 +671,24 @@ static void test_fin_out_of_order_waits_for_the_gap(void **state)
 	expect(ACK, rcv, snd + 7, 0);
 }
 
+/* Whatever it means: the number behind what came is not stepped over, and a FIN there counts. */
+static void test_fin_before_what_has_arrived_is_none(void **state)
+{
+	(void)state;
+	handshake();
+	say(ACK, snd + 3, rcv, "def");
+	expect(ACK, rcv, snd, 0);
+	say(FIN | ACK, snd + 4, rcv, "");
+	expect(ACK, rcv, snd, 0);
+	say(ACK, snd, rcv, "abc");
+	assert_int_equal(app.n, 6);
+	assert_int_equal(app.eofs, 0);
+	expect(ACK, rcv, snd + 6, 0);
+	say(FIN | ACK, snd + 6, rcv, "");
+	assert_int_equal(app.eofs, 1);
+	expect(ACK, rcv, snd + 7, 0);
+}
+
 static void test_abort_sends_rst_and_nothing_follows(void **state)
 {
 	(void)state;
@@ -754,6 +772,7 @@ int main(void)
 		T(test_simultaneous_close),
 		T(test_eof_waits_for_unread_data),
 		T(test_fin_out_of_order_waits_for_the_gap),
+		T(test_fin_before_what_has_arrived_is_none),
 		T(test_abort_sends_rst_and_nothing_follows),
 		T(test_abort_and_close_inside_on_data),
 		T(test_orphan_is_not_kept_for_ever),
