@@ -236,7 +236,8 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq)
 		ooo_unlink(c, at);
 	if (*at && seq_lt(rx_seq(*at), rx_end(m)))
 		rte_pktmbuf_trim(m, (uint16_t)(rx_end(m) - rx_seq(*at)));
-	if (before && rx_end(before) == rx_seq(m) && rx_merge(before, m)) {
+	/* the two around it may have all of it */
+	if (m->data_len == 0 || (before && rx_end(before) == rx_seq(m) && rx_merge(before, m))) {
 		rte_pktmbuf_free(m);
 		return;
 	}

@@ -140,12 +140,27 @@ static void test_data_beyond_the_window_is_cut(void **state)
 	assert_true(host_pools_full(&pools));
 }
 
+static void test_what_two_hold_together_is_not_held_again(void **state)
+{
+	(void)state;
+	begin(0, STREAM);
+	tcp_reass_input(&conn, frame_make(pools.rx, bytes_make(content + 100, 100)), 100, 100);
+	tcp_reass_input(&conn, frame_make(pools.rx, bytes_make(content + 200, 100)), 200, 100);
+	for (unsigned i = 0; i < 10; i++)
+		tcp_reass_input(
+			&conn, frame_make(pools.rx, bytes_make(content + 150, 100)), 150, 100);
+	assert_int_equal(conn.ooo_count, 2);
+	tcp_reass_free(&conn);
+	assert_true(host_pools_full(&pools));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_overlaps_agree_with_a_map_of_octets),
 		cmocka_unit_test(test_memory_is_charged_and_bounded),
 		cmocka_unit_test(test_data_beyond_the_window_is_cut),
+		cmocka_unit_test(test_what_two_hold_together_is_not_held_again),
 	};
 	eal_start_for_tests(64);
 	host_pools_init(&pools, "r", 4095, 63);
