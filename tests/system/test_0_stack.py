@@ -189,7 +189,7 @@ def path_mtu(work):
         expect(told.get("tcp_mtu_lowered", 0) > 0, "no error was believed")
         equal(told.get("tcp_mtu_black_holes", 0), 0, "black holes")
     for address in (wire.STACK, wire.STACK6):
-        silent = narrow_path(f"{work}/silent{len(address)}", 1300, True, 24 * MEGABYTE, address)
+        silent = narrow_path(f"{work}/silent{len(address)}", 1300, True, 80 * MEGABYTE, address)
         equal(silent.get("tcp_mtu_lowered", 0), 0, "errors")
         expect(silent["tcp_mtu_black_holes"] > 0, "the black hole was not noticed")
         expect(silent["tcp_mtu_probes"] > 0, "nothing larger was tried")
