@@ -165,6 +165,7 @@ void net_server_fini(struct net_server *s)
 static void client_end(struct net_session *session)
 {
 	client->active[session->mode]--;
+	client->open[session->target]--;
 	session_put(&client->sessions, session);
 }
 
@@ -252,18 +253,26 @@ static const struct stream_ops client_ops = {
 	.on_close = client_closed,
 };
 
+/* The next connection's; false: all have as many as they may have. */
+static bool target_next(void)
+{
+	uint32_t targets = client->server_n * NET_PORTS;
+
+	for (uint32_t i = 0; client->target_used >= NET_BLOCK && i < targets; i++) {
+		client->target = (client->target + 1) % targets;
+		client->target_used = client->open[client->target];
+	}
+	return client->target_used++ < NET_BLOCK;
+}
+
 /* Returns false: not now. */
 static bool client_connect(enum net_mode mode)
 {
+	if (!target_next())
+		return false;
 	struct net_session *session = session_get(&client->sessions);
-	uint32_t targets = client->server_n * NET_PORTS;
-
 	if (!session)
 		return false;
-	if (client->target_used++ == NET_BLOCK) {
-		client->target = (client->target + 1) % targets;
-		client->target_used = 1;
-	}
 	struct endpoint to = {.ip = client->servers[client->target / NET_PORTS],
 		.port = (uint16_t)(NET_FIRST_PORT + client->target % NET_PORTS)};
 	session->mode = (uint8_t)mode;
@@ -276,6 +285,8 @@ static bool client_connect(enum net_mode mode)
 		return false;
 	}
 	client->active[mode]++;
+	session->target = client->target;
+	client->open[session->target]++;
 	client->opening += mode == NET_IDLE;
 	return true;
 }

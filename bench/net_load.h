@@ -25,7 +25,10 @@ int net_mode_parse(const char *name);
 
 struct net_session {
 	struct stream stream;
-	uint32_t next_unused;
+	union {
+		uint32_t next_unused; /* not in use */
+		uint32_t target;      /* a client's: what it is connected to */
+	};
 	uint8_t mode; /* enum net_mode; a server's: 0 until the first octet, then that */
 	uint16_t due; /* octets of the answer that are still to come; NET_IDLE: it is open */
 };
@@ -44,19 +47,22 @@ struct net_server {
 };
 
 /* Where the client connects to: every port of every address, NET_BLOCK connections to one before
- * the next, which is what ephemeral ports allow. */
+ * the next, which is what ephemeral ports allow; those that are open already are among them.  A
+ * target without a free port costs the stack a search through all of them for each try. */
 #define NET_BLOCK         1984u
 #define NET_ADDRESSES_MAX 64
+#define NET_TARGETS_MAX   (NET_ADDRESSES_MAX * NET_PORTS)
 
 struct net_client {
 	struct stack *stack;
 	struct net_sessions sessions;
 	struct ip_addr servers[NET_ADDRESSES_MAX];
 	unsigned server_n;
-	uint32_t target, target_used; /* of servers x ports, and connections to it */
-	uint32_t active[NET_MODE_N];  /* sessions by mode */
-	uint32_t opening;             /* of NET_IDLE, not open yet */
-	bool ending;                  /* the load is being taken away */
+	uint32_t target, target_used;   /* of servers x ports, and connections to it */
+	uint16_t open[NET_TARGETS_MAX]; /* to each, opening ones too */
+	uint32_t active[NET_MODE_N];    /* sessions by mode */
+	uint32_t opening;               /* of NET_IDLE, not open yet */
+	bool ending;                    /* the load is being taken away */
 	/* orders of main */
 	_Atomic uint32_t hold;  /* connections to hold open */
 	_Atomic uint32_t mode;  /* enum net_mode */
