@@ -22,6 +22,7 @@ static const char usage_text[] =
 	"  -l N  octets of body (1000)            -d    many messages in one connection\n"
 	"  -r N  recipients of a message (1)      -N    each recipient has another number\n"
 	"  -f A  sender                           -t A  recipient        -c  progress\n"
+	"  -L    speak LMTP\n"
 	"source, of its own:\n"
 	"  --seconds S  --warm-up S  --per-connection N  --rate N[,RAMP] (messages/s, open loop)\n"
 	"  --size N,N,.. in turn, or lognormal:MEDIAN,SIGMA[,MAX]\n"
@@ -374,6 +375,9 @@ static int source_option(struct bench_options *o, int opt, char *value)
 	case 'N':
 		c->number_rcpts = true;
 		return 0;
+	case 'L':
+		c->lmtp = true;
+		return 0;
 	case 'f':
 		snprintf(c->from, sizeof(c->from), "%.*s", SOURCE_ADDRESS_MAX - 24, value);
 		return 0;
@@ -580,7 +584,7 @@ int bench_options_parse(struct bench_options *o, int argc, char **argv)
 		return help ? 1 : -1;
 	}
 	o->mode = (enum bench_mode)mode;
-	const char *letters = mode == BENCH_SOURCE ? "s:m:l:dr:Nf:t:c" : "ch:m:M:w:r:f:";
+	const char *letters = mode == BENCH_SOURCE ? "s:m:l:dr:Nf:t:cL" : "ch:m:M:w:r:f:";
 	argc--;
 	argv++;
 	while ((opt = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {

@@ -420,7 +420,8 @@ static void start_smtp(struct session *t)
 	smtp_client_demand(&t->client,
 		&(struct smtp_client_demand){
 			.tls = s->conf.starttls ? SMTP_CLIENT_TLS_MUST : SMTP_CLIENT_TLS_NONE,
-			.secured = s->conf.tls});
+			.secured = s->conf.tls,
+			.lmtp = s->conf.lmtp});
 }
 
 static void on_open(struct stream *st)

@@ -47,6 +47,7 @@ struct source_conf {
 	double lognormal_median, lognormal_sigma; /* median 0: the list */
 	uint64_t size_max;
 	bool starttls, tls; /* tls: from the first octet on */
+	bool lmtp;          /* -L: RFC 2033 */
 };
 
 #define SOURCE_SERIES_MAX 7200 /* seconds that are told one by one */
