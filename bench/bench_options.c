@@ -322,6 +322,7 @@ static int parse_port(struct engine_conf *c, const char *text)
 		if (strlen(kinds[i].name) == (size_t)(comma - text) &&
 			strncmp(text, kinds[i].name, (size_t)(comma - text)) == 0) {
 			c->port.kind = kinds[i].kind;
+			c->port.discovery = kinds[i].kind != PORT_MEMIF; /* a cable */
 			snprintf(c->port.device, sizeof(c->port.device), "%s", comma + 1);
 			return 0;
 		}

@@ -62,7 +62,6 @@ static void port_fill(struct options *o, unsigned i)
 	snprintf(p->device, sizeof(p->device), "%.40s.%u%s", o->socket, i,
 		o->server ? "" : ",role=client");
 	p->address_count = PORT_ADDRESSES_MAX;
-	p->no_discovery = true; /* a cable: there is nobody else */
 	for (unsigned a = 0; a < PORT_ADDRESSES_MAX; a++)
 		p->address[a] = (struct ip_net){
 			.ip = ip_from_v4(rte_cpu_to_be_32(host_of(i, a, o->server))),

@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include "bench/letter.h"
 #include "smtp/command.h"
-#include "smtp/session.h"
+#include "smtp/session_stream.h"
 
-#define OUT_MAX    4096               /* octets of replies handed to the stream at once */
 #define TIMEOUT_US (300 * US_PER_SEC) /* RFC 5321 4.5.3.2.7 */
 #define RCPTS_STEP 64                 /* room for recipients grows by */
 #define SIZE_MAX_  (256ull << 20)     /* octets of a message */
@@ -304,22 +303,6 @@ static void begin_tls(struct conn *c)
 	conn_free(c);
 }
 
-static bool send_replies(struct conn *c)
-{
-	uint8_t memory[OUT_MAX];
-	struct buf out;
-
-	while (smtp_session_has_output(&c->session)) {
-		buf_init(&out, memory, sizeof(memory));
-		smtp_session_output(&c->session, &out);
-		size_t n = stream_send(&c->stream, buf_view(&out));
-		smtp_session_sent(&c->session, n);
-		if (n < out.n)
-			return false;
-	}
-	return true;
-}
-
 /* Say what is due; the connection may be gone afterwards. */
 static void conn_kick(struct conn *c)
 {
@@ -330,7 +313,7 @@ static void conn_kick(struct conn *c)
 		conn_free(c);
 		return;
 	}
-	if (!send_replies(c))
+	if (!smtp_session_flush(&c->session, &c->stream))
 		return;
 	if (smtp_session_wants_tls(&c->session) && !c->eof) {
 		begin_tls(c);

@@ -27,9 +27,9 @@ struct port_conf {
 	unsigned address_count;
 	struct ip_addr gateway, gateway6; /* default routers; has_gateway, has_gateway6 */
 	bool has_gateway, has_gateway6;
-	bool no_discovery; /* the stack neither asks whether others have its addresses nor announces
-			    * them, nor looks for routers by itself (tests) */
-	uint16_t queues;   /* pairs of queues, at most one for each core; 0: port_queues_auto() */
+	bool discovery;  /* the stack asks whether others have its addresses, announces them, and
+			  * looks for routers by itself */
+	uint16_t queues; /* pairs of queues, at most one for each core; 0: port_queues_auto() */
 	bool trust_rx_checksum; /* af_packet with peers on the same host: do not verify */
 	bool software_offloads; /* for tests: use also those that a driver computes in software */
 };

@@ -188,7 +188,7 @@ static void stack_port_fill(const struct port *p, struct stack_port *out)
 		.has_gateway = p->conf.has_gateway,
 		.gateway6 = p->conf.gateway6,
 		.has_gateway6 = p->conf.has_gateway6,
-		.discovery = !p->conf.no_discovery,
+		.discovery = p->conf.discovery,
 		.tx_csum_ip = p->csum_ip,
 		.tx_csum_tcp = p->csum_tcp,
 		.tso_segments = p->tso_segments,

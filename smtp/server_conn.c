@@ -4,8 +4,7 @@
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
 #include "smtp/relay.h"
-
-#define OUTPUT_MAX 2048 /* octets of replies handed to the stream at once */
+#include "smtp/session_stream.h"
 
 static struct smtp_conn *conn_of(struct stream *s)
 {
@@ -188,28 +187,11 @@ static void on_secure(struct stream *st)
 
 /* ---- output ---- */
 
-/* False: the stream is full; on_writable comes. */
-static bool send_replies(struct smtp_conn *c)
-{
-	uint8_t memory[OUTPUT_MAX];
-	struct buf out;
-
-	while (smtp_session_has_output(&c->session)) {
-		buf_init(&out, memory, sizeof(memory));
-		smtp_session_output(&c->session, &out);
-		size_t n = stream_send(&c->stream, buf_view(&out));
-		smtp_session_sent(&c->session, n);
-		if (n < out.n)
-			return false;
-	}
-	return true;
-}
-
 void conn_kick(struct smtp_conn *c)
 {
 	if (c->life != CONN_OPEN || c->handshaking || c->proxied)
 		return;
-	if (!send_replies(c))
+	if (!smtp_session_flush(&c->session, &c->stream))
 		return;
 	if (smtp_session_wants_tls(&c->session) && !c->eof) {
 		begin_tls(c);

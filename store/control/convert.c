@@ -19,7 +19,7 @@ static void port_convert(const struct config_port *p, struct port_conf *out)
 	out->has_gateway = p->gateway.given;
 	out->gateway6 = p->gateway6.ip;
 	out->has_gateway6 = p->gateway6.given;
-	out->no_discovery = !p->duplicate_check;
+	out->discovery = p->duplicate_check;
 	out->trust_rx_checksum = p->trust_rx_checksum;
 }
 

@@ -3,8 +3,7 @@
  * operations of 12 octets.  An ACK of a cookie that was given out and is young opens, with what the
  * SYN offered; any other does not, but for one in 2^28: over a run of the fuzzer more than that is
  * an error. */
-#include "dataplane/base/rt/eal.h"
-#include "tests/sim/lone.h"
+#include "tests/sim/lone_app.h"
 
 #define OPS_MAX    200
 #define COOKIES    32
@@ -16,11 +15,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static struct host_pools pools;
-static struct lone lone;
-static struct stream stream;
-static struct listener listener;
-static unsigned accepted;
+static struct lone_app app;
 static uint64_t tries, lucky; /* of all inputs */
 
 static struct cookie {
@@ -33,32 +28,13 @@ static struct cookie {
 } cookies[COOKIES];
 static unsigned cookies_n;
 
-static size_t on_data(struct stream *s, struct bytes data)
-{
-	(void)s;
-	return data.n;
-}
-
-static const struct stream_ops ops = {.on_data = on_data};
-
-static struct stream *on_accept(
-	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
-{
-	(void)l;
-	(void)peer;
-	(void)local;
-	stream = (struct stream){.ops = &ops};
-	accepted++;
-	return &stream;
-}
+static const struct stream_ops ops = {.on_data = lone_app_take};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	eal_start_for_tests(64);
-	host_pools_init(&pools, "f", 1023, 255);
-	listener.accept = on_accept;
+	lone_app_init(&app, &ops, 255);
 	return 0;
 }
 
@@ -69,7 +45,7 @@ static uint32_t get32(const uint8_t *p)
 
 static uint64_t now_us(void)
 {
-	return lone.host.now_us;
+	return app.lone.host.now_us;
 }
 
 /* op: kind, offers, port (2), number (4), shift */
@@ -96,8 +72,8 @@ static void syn(const uint8_t *op)
 	struct tcp_options opt;
 
 	s.options_n = tcp_options_syn(s.options, &offer);
-	lone_send(&lone, &s);
-	BUG_ON(!lone_next(&lone, &answer));
+	lone_send(&app.lone, &s);
+	BUG_ON(!lone_next(&app.lone, &answer));
 	if (!(answer.flags & SYN))
 		return; /* that connection is there already */
 	tcp_options_parse(bytes_make(answer.options, answer.options_n), &opt);
@@ -120,21 +96,22 @@ static bool ack(
 		.window = 60000,
 		.payload = data,
 		.payload_n = data_n};
-	unsigned before = accepted;
+	unsigned before = app.accepted;
 
 	if (has_ts)
 		s.options_n = tcp_options_ts(s.options, 1001, ts);
-	lone_send(&lone, &s);
-	return accepted > before;
+	lone_send(&app.lone, &s);
+	return app.accepted > before;
 }
 
 static void forget(void)
 {
 	struct seg s;
 
-	stream_abort(&stream);
-	host_lap(&lone.host, now_us());
-	while (lone_next(&lone, &s))
+	stream_abort(&app.stream);
+	app.open = false;
+	host_lap(&app.lone.host, now_us());
+	while (lone_next(&app.lone, &s))
 		;
 }
 
@@ -150,7 +127,7 @@ static void good_ack(const uint8_t *op)
 	BUG_ON(open && age > OLD_US);
 	if (!open)
 		return;
-	const struct tcp_conn *conn = &lone.host.stack->conns[stream.id.index];
+	const struct tcp_conn *conn = &app.lone.host.stack->conns[app.stream.id.index];
 	BUG_ON(conn->rcv_nxt != c->irs + 1 + op[2]);
 	BUG_ON(!(conn->flags & CF_TS) != !c->has_ts || !(conn->flags & CF_SACK) != !c->sack);
 	BUG_ON(!(conn->flags & CF_WSCALE) != !c->scale);
@@ -207,12 +184,12 @@ static void operate(const uint8_t *op)
 		bad_ack(op);
 		break;
 	default:
-		lone_arp(&lone);
-		host_lap(&lone.host, now_us() + (get32(op + 1) & 0x3ffffff));
-		lone_arp(&lone);
+		lone_arp(&app.lone);
+		host_lap(&app.lone.host, now_us() + (get32(op + 1) & 0x3ffffff));
+		lone_arp(&app.lone);
 		break;
 	}
-	while (lone_next(&lone, &s))
+	while (lone_next(&app.lone, &s))
 		;
 }
 
@@ -226,13 +203,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	memset(cookies, 0, sizeof(cookies));
 	cookies_n = 0;
-	lone_init(&lone, &pools, &conf);
-	lone.host.stack->conf.tcp.syn_cookies = STACK_COOKIES_ALWAYS;
-	lone_arp(&lone);
-	BUG_ON(stack_listen(lone.host.stack, PORT, &listener) < 0);
+	lone_app_begin(&app, &conf, PORT);
+	app.lone.host.stack->conf.tcp.syn_cookies = STACK_COOKIES_ALWAYS;
 	for (size_t i = 0, ops_n = 0; i + 12 <= n && ops_n < OPS_MAX; i += 12, ops_n++)
 		operate(data + i);
-	BUG_ON(lone.host.stack->syn.used);
-	lone_fini(&lone);
+	BUG_ON(app.lone.host.stack->syn.used);
+	lone_app_end(&app);
 	return 0;
 }

@@ -6,58 +6,28 @@
 #include <netinet/in.h>
 #include <rte_icmp.h>
 #include <rte_ip.h>
-#include "dataplane/base/rt/eal.h"
 #include "dataplane/csum.h"
-#include "tests/sim/lone.h"
+#include "tests/sim/lone_app.h"
 
 #define OPS_MAX 300
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static struct host_pools pools;
-static struct lone lone;
-static struct stream stream;
-static struct listener listener;
-static bool open, v6;
+static struct lone_app app;
+static bool v6;
 static uint32_t seq, ack;
 static struct seg last;                   /* what the stack sent last */
 static uint8_t quoted[2048], zeros[4000]; /* the packet that had it */
 static size_t quoted_n;
 
-static size_t on_data(struct stream *s, struct bytes data)
-{
-	(void)s;
-	return data.n;
-}
-
-static void on_close(struct stream *s, enum stream_reason reason)
-{
-	(void)s;
-	(void)reason;
-	open = false;
-}
-
-static const struct stream_ops ops = {.on_data = on_data, .on_close = on_close};
-
-static struct stream *on_accept(
-	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
-{
-	(void)l;
-	(void)peer;
-	(void)local;
-	stream = (struct stream){.ops = &ops};
-	open = true;
-	return &stream;
-}
+static const struct stream_ops ops = {.on_data = lone_app_take, .on_close = lone_app_closed};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	eal_start_for_tests(64);
-	host_pools_init(&pools, "f", 1023, 1023);
-	listener.accept = on_accept;
+	lone_app_init(&app, &ops, 1023);
 	return 0;
 }
 
@@ -70,7 +40,7 @@ static uint16_t get16(const uint8_t *p)
 static size_t frame_to_6(uint8_t *out, const uint8_t *frame, size_t n)
 {
 	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(out + 14);
-	struct ip_addr mine = host_ip6(&lone.host);
+	struct ip_addr mine = host_ip6(&app.lone.host);
 	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(ip + 1);
 
 	memcpy(out, frame, 12);
@@ -92,20 +62,20 @@ static size_t frame_to_6(uint8_t *out, const uint8_t *frame, size_t n)
 
 static void neighbours(void)
 {
-	struct ip_addr peer = host_ip6(&lone.host);
+	struct ip_addr peer = host_ip6(&app.lone.host);
 
 	peer.octets[15] = 2;
-	lone_arp(&lone);
-	stack_neigh_add(lone.host.stack, 0, &peer, (const uint8_t *)"\2\0\0\0\0\2", true);
+	lone_arp(&app.lone);
+	stack_neigh_add(app.lone.host.stack, 0, &peer, (const uint8_t *)"\2\0\0\0\0\2", true);
 }
 
 static void hear(void)
 {
 	struct packet p;
 
-	for (; lone.taken < lone.sent_n; lone.taken++) {
-		uint8_t *f = lone.sent[lone.taken].octets;
-		size_t n = lone.sent[lone.taken].n;
+	for (; app.lone.taken < app.lone.sent_n; app.lone.taken++) {
+		uint8_t *f = app.lone.sent[app.lone.taken].octets;
+		size_t n = app.lone.sent[app.lone.taken].n;
 		if (!packet_parse(f, n, &p) || !p.tcp)
 			continue;
 		last = (struct seg){.seq = p.seq, .payload_n = p.payload_n};
@@ -126,16 +96,16 @@ static void say(uint8_t flags)
 	size_t n = lone_build(frame, &s);
 
 	if (v6)
-		host_input(&lone.host, bytes_make(frame6, frame_to_6(frame6, frame, n)));
+		host_input(&app.lone.host, bytes_make(frame6, frame_to_6(frame6, frame, n)));
 	else
-		host_input(&lone.host, bytes_make(frame, n));
-	host_lap(&lone.host, lone.host.now_us);
+		host_input(&app.lone.host, bytes_make(frame, n));
+	host_lap(&app.lone.host, app.lone.host.now_us);
 	hear();
 }
 
 static struct tcp_conn *conn(void)
 {
-	return &lone.host.stack->conns[stream.id.index];
+	return &app.lone.host.stack->conns[app.stream.id.index];
 }
 
 /* The header of an error that quotes n octets.  Returns octets; *icmp_r: where the message is. */
@@ -159,7 +129,7 @@ static size_t error_header4(uint8_t *frame, size_t n, uint8_t **icmp_r)
 static size_t error_header6(uint8_t *frame, size_t n, uint8_t **icmp_r)
 {
 	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(frame + 14);
-	struct ip_addr mine = host_ip6(&lone.host);
+	struct ip_addr mine = host_ip6(&app.lone.host);
 
 	memcpy(frame, "\2\0\0\0\0\1\2\0\0\0\0\2\x86\xdd", 14);
 	*ip = (struct rte_ipv6_hdr){
@@ -208,12 +178,12 @@ static void error(const uint8_t *op)
 	if (op[6] < quote_n)
 		quote[op[6]] ^= op[7];
 	error_checksum(frame, icmp, 8 + quote_n);
-	if (open)
+	if (app.open)
 		before = *conn();
-	bool was_open = open;
-	host_input(&lone.host, bytes_make(frame, n));
-	BUG_ON(open != was_open);
-	if (!open)
+	bool was_open = app.open;
+	host_input(&app.lone.host, bytes_make(frame, n));
+	BUG_ON(app.open != was_open);
+	if (!app.open)
 		return;
 	const struct tcp_conn *c = conn();
 	bool flight = in_flight(c, quote, quote_n);
@@ -230,11 +200,11 @@ static void operate(const uint8_t *op)
 	switch (op[0] & 7) {
 	case 0:
 		neighbours();
-		host_lap(&lone.host, lone.host.now_us + get16(op + 2) * US_PER_MS);
+		host_lap(&app.lone.host, app.lone.host.now_us + get16(op + 2) * US_PER_MS);
 		break;
 	case 1:
-		if (open)
-			stream_send(&stream, bytes_make(zeros, get16(op + 2) % sizeof(zeros)));
+		if (app.open)
+			stream_send(&app.stream, bytes_make(zeros, get16(op + 2) % sizeof(zeros)));
 		break;
 	case 2: /* acknowledges up to here, or less */
 		ack = seq_max(ack, last.seq + (uint32_t)last.payload_n - op[1] * 100u);
@@ -262,24 +232,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n == 0)
 		return 0;
 	v6 = data[0] & 1;
-	open = false;
 	seq = 1000;
 	ack = 0;
 	quoted_n = 0;
-	lone_init(&lone, &pools, &conf);
+	lone_app_begin(&app, &conf, 25);
 	neighbours();
-	BUG_ON(stack_listen(lone.host.stack, 25, &listener) < 0);
 	say(SYN);
 	ack = last.seq + 1;
 	seq++;
 	say(ACK);
-	BUG_ON(!open);
+	BUG_ON(!app.open);
 	for (size_t i = 1, ops_n = 0; i + 8 <= n && ops_n < OPS_MAX; i += 8, ops_n++) {
 		operate(data + i);
-		host_lap(&lone.host, lone.host.now_us);
-		host_check(&lone.host);
+		host_lap(&app.lone.host, app.lone.host.now_us);
+		host_check(&app.lone.host);
 		hear();
 	}
-	lone_fini(&lone);
+	lone_app_end(&app);
 	return 0;
 }

@@ -3,19 +3,14 @@
  * input as operations of 8 octets, with the invariants of host_check after each: una <= nxt, SACKed
  * and lost within flight, reassembly sorted, memory bounded, a timer behind everything in flight.
  */
-#include "dataplane/base/rt/eal.h"
-#include "tests/sim/lone.h"
+#include "tests/sim/lone_app.h"
 
 #define OPS_MAX 400
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static struct host_pools pools;
-static struct lone lone;
-static struct stream stream;
-static struct listener listener;
-static bool open;
+static struct lone_app app;
 static uint8_t appetite;
 static uint16_t their_port;
 static uint32_t seq, ack, edge; /* our next; theirs as far as seen; right edge of their window */
@@ -30,11 +25,11 @@ static size_t on_data(struct stream *s, struct bytes data)
 	case 1:
 		return data.n / 2;
 	case 2:
-		open = false;
+		app.open = false;
 		stream_close(s);
 		return data.n;
 	case 3:
-		open = false;
+		app.open = false;
 		stream_abort(s);
 		return 1;
 	case 4:
@@ -49,7 +44,7 @@ static size_t on_data(struct stream *s, struct bytes data)
 static void on_eof(struct stream *s)
 {
 	if (appetite & 8) {
-		open = false;
+		app.open = false;
 		stream_close(s);
 	}
 }
@@ -59,37 +54,16 @@ static void on_writable(struct stream *s)
 	stream_send(s, bytes_make(zeros, appetite));
 }
 
-static void on_close(struct stream *s, enum stream_reason reason)
-{
-	(void)s;
-	(void)reason;
-	BUG_ON(!open);
-	open = false;
-}
-
-static const struct stream_ops ops = {
-	.on_data = on_data, .on_eof = on_eof, .on_writable = on_writable, .on_close = on_close};
-
-static struct stream *on_accept(
-	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
-{
-	(void)l;
-	(void)peer;
-	(void)local;
-	if (open)
-		return NULL;
-	stream = (struct stream){.ops = &ops};
-	open = true;
-	return &stream;
-}
+static const struct stream_ops ops = {.on_data = on_data,
+	.on_eof = on_eof,
+	.on_writable = on_writable,
+	.on_close = lone_app_closed};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	eal_start_for_tests(64);
-	host_pools_init(&pools, "f", 1023, 255);
-	listener.accept = on_accept;
+	lone_app_init(&app, &ops, 255);
 	return 0;
 }
 
@@ -98,7 +72,7 @@ static void listen_to_it(void)
 {
 	struct seg s;
 
-	while (lone_next(&lone, &s)) {
+	while (lone_next(&app.lone, &s)) {
 		if (s.flags & RST) {
 			edge_known = false;
 			continue;
@@ -150,7 +124,7 @@ static void segment(const uint8_t *op)
 		memcpy(s.options, sack, sizeof(sack));
 		s.options_n = sizeof(sack);
 	}
-	lone_send(&lone, &s);
+	lone_send(&app.lone, &s);
 	if (op[0] & 0x80) /* this one counts as the next in order */
 		seq = s.seq + (uint32_t)s.payload_n + !!(s.flags & SYN) + !!(s.flags & FIN);
 }
@@ -161,41 +135,42 @@ static void operate(const uint8_t *op)
 
 	switch (op[0] & 15) {
 	case 0:
-		lone_arp(&lone);
-		host_lap(&lone.host, lone.host.now_us + get16(op + 2) * 1000ull);
+		lone_arp(&app.lone);
+		host_lap(&app.lone.host, app.lone.host.now_us + get16(op + 2) * 1000ull);
 		break;
 	case 1:
-		host_lap(&lone.host, lone.host.now_us + get16(op + 2));
+		host_lap(&app.lone.host, app.lone.host.now_us + get16(op + 2));
 		break;
 	case 2:
 		appetite = op[1];
 		break;
 	case 3:
-		if (open)
-			stream_send(&stream, bytes_make(zeros, get16(op + 2) % sizeof(zeros)));
+		if (app.open)
+			stream_send(&app.stream, bytes_make(zeros, get16(op + 2) % sizeof(zeros)));
 		break;
 	case 4:
-		if (open)
-			stream_resume(&stream);
+		if (app.open)
+			stream_resume(&app.stream);
 		break;
 	case 5:
-		if (open)
-			stream_shutdown(&stream);
+		if (app.open)
+			stream_shutdown(&app.stream);
 		break;
 	case 6:
-		if (open && (op[1] & 1)) {
-			open = false;
-			stream_close(&stream);
-		} else if (open && (op[1] & 2)) {
-			open = false;
-			stream_abort(&stream);
+		if (app.open && (op[1] & 1)) {
+			app.open = false;
+			stream_close(&app.stream);
+		} else if (app.open && (op[1] & 2)) {
+			app.open = false;
+			stream_abort(&app.stream);
 		}
 		break;
 	case 7:
-		if (open)
+		if (app.open)
 			break;
-		stream = (struct stream){.ops = &ops};
-		open = stream_connect(lone.host.stack, &stream, &remote, 30 * US_PER_SEC) == 0;
+		app.stream = (struct stream){.ops = &ops};
+		app.open = stream_connect(
+				   app.lone.host.stack, &app.stream, &remote, 30 * US_PER_SEC) == 0;
 		break;
 	default:
 		segment(op);
@@ -208,12 +183,12 @@ static void handshake(void)
 {
 	struct seg s = {.sport = 40000, .dport = 25, .seq = seq - 1, .flags = SYN, .window = 5000};
 
-	lone_send(&lone, &s);
+	lone_send(&app.lone, &s);
 	listen_to_it();
 	s.seq = seq;
 	s.ack = ack;
 	s.flags = ACK;
-	lone_send(&lone, &s);
+	lone_send(&app.lone, &s);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -228,22 +203,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n < 8)
 		return 0;
 	conf.rcv_buffer = data[0] & 1 ? 5000 : 65535; /* windows that need no scale */
-	open = edge_known = false;
+	edge_known = false;
 	their_port = 25;
 	appetite = data[1];
 	seq = (uint32_t)get16(data + 2) << 16;
 	ack = 0;
-	lone_init(&lone, &pools, &conf);
-	lone_arp(&lone);
-	BUG_ON(stack_listen(lone.host.stack, 25, &listener) < 0);
+	lone_app_begin(&app, &conf, 25);
 	if (data[0] & 2)
 		handshake();
 	for (size_t i = 8, ops_n = 0; i + 8 <= n && ops_n < OPS_MAX; i += 8, ops_n++) {
 		operate(data + i);
-		host_lap(&lone.host, lone.host.now_us);
-		host_check(&lone.host);
+		host_lap(&app.lone.host, app.lone.host.now_us);
+		host_check(&app.lone.host);
 		listen_to_it();
 	}
-	lone_fini(&lone);
+	lone_app_end(&app);
 	return 0;
 }

@@ -318,6 +318,7 @@ static int parse_port(struct dataplane_conf *conf, struct bytes text)
 	if (comma < 0 || conf->port_count == PORTS_MAX ||
 		parse_kind(bytes_first(text, (size_t)comma), &p->kind) < 0)
 		return -1;
+	p->discovery = true;
 	text = bytes_skip(text, (size_t)comma + 1);
 	snprintf(p->name, sizeof(p->name), "p%u", conf->port_count++);
 	snprintf(p->device, sizeof(p->device), "%.*s", (int)text.n, (const char *)text.p);
@@ -379,7 +380,7 @@ static int parse_number(struct options *o, struct port_conf *p, const char *key,
 	else if (strcmp(key, "queues") == 0)
 		p->queues = (uint16_t)value;
 	else if (strcmp(key, "discovery") == 0)
-		p->no_discovery = !value;
+		p->discovery = value;
 	else if (strcmp(key, "trust") == 0)
 		p->trust_rx_checksum = value;
 	else if (strcmp(key, "offloads") == 0)

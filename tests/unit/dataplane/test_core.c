@@ -474,7 +474,6 @@ static void configure(struct dataplane_conf *conf)
 		.chunks = 1024,
 		.ring_size = ring_size,
 	};
-	conf->ports[0].no_discovery = true; /* the peer counts what it gets */
 	conf->ports[0].address[0] = (struct ip_net){.ip = ip_from_v4(host_ip), .prefix = 120};
 	snprintf(conf->file_prefix, sizeof(conf->file_prefix), "bptest%d", (int)getpid());
 }
