@@ -316,6 +316,7 @@ struct message *bounce_build(const struct bounce *b)
 	w.m->bare = 1;
 	w.m->smtputf8 = w.global || (b->full[0] && b->smtputf8);
 	w.m->requiretls = b->requiretls;
+	w.m->priority = b->priority;
 	w.m->body_type = w.global || (b->full[0] && b->eight_bit) ? BODY_8BITMIME : BODY_7BIT;
 	snprintf(w.boundary, sizeof(w.boundary), "=_%016lx%016lx_bypost", b->id, b->salt);
 	put_header(&w, b);

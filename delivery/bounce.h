@@ -44,6 +44,7 @@ struct bounce {
 	const struct bounce_rcpt *rcpts;
 	uint32_t rcpt_count;
 	bool smtputf8, requiretls; /* the original's */
+	int8_t priority;           /* the same (RFC 6710 5.2) */
 	struct bytes original;     /* the original from its first octet on; cut after its header */
 	/* The whole original instead: octets of two chains, of the first from `skip` on.  NULL: the
 	 * header.  With CRLF only. */

@@ -265,6 +265,7 @@ static bool conn_begin(struct conn *c)
 					     .body = m->body_type,
 					     .smtputf8 = m->smtputf8,
 					     .requiretls = m->requiretls,
+					     .priority = m->priority,
 					     .ret = m->ret,
 					     .envid = message_envid(m),
 				     });

@@ -28,8 +28,8 @@ bool delivery_owns(const struct delivery *d, struct bytes domain)
 	return d->workers == 1 || store_domain_owner(domain, d->workers) == d->worker;
 }
 
-uint32_t delivery_add(
-	struct delivery *d, uint64_t id, uint32_t rcpt, struct bytes name, uint16_t attempts)
+uint32_t delivery_add(struct delivery *d, uint64_t id, uint32_t rcpt, struct bytes name,
+	uint16_t attempts, int8_t priority)
 {
 	struct domain *domain;
 	uint32_t node;
@@ -40,6 +40,7 @@ uint32_t delivery_add(
 	if (!domain)
 		return SCHEDULE_NONE;
 	node = schedule_add(&d->schedule, id, rcpt, dest_domain_index(&d->dest, domain), attempts);
+	delivery_node(d, node)->priority = priority;
 	dest_domain_ref(&d->dest, domain);
 	return node;
 }
@@ -57,9 +58,19 @@ void delivery_enqueue(struct delivery *d, uint32_t node)
 {
 	struct domain *domain = delivery_domain(d, node);
 
-	schedule_list_push(&d->schedule, &domain->backlog, node);
+	backlog_push(&d->schedule, &domain->backlog, node);
 	if (domain->place == DOMAIN_NOWHERE && domain->state != DOMAIN_RESOLVING)
 		dest_domain_place(&d->dest, domain, DOMAIN_RUNNABLE);
+}
+
+void delivery_prioritise(struct delivery *d, uint32_t node, int8_t priority)
+{
+	struct schedule_node *n = delivery_node(d, node);
+
+	if (n->backlogged)
+		backlog_move(&d->schedule, &delivery_domain(d, node)->backlog, node, priority);
+	else
+		n->priority = priority;
 }
 
 void delivery_wait(struct delivery *d, uint32_t node, uint64_t next_ms)
@@ -113,11 +124,11 @@ static bool domain_step(struct delivery *d, struct domain *domain)
 	}
 	if (list_empty(&d->attempts.free))
 		return false;
-	uint32_t node = schedule_list_pop(&d->schedule, &domain->backlog);
+	uint32_t node = backlog_pop(&d->schedule, &domain->backlog);
 	if (delivery_node(d, node)->job) {
 		attempt_dispatch(d, node);
 	} else if (!job_load(d, node)) {
-		schedule_list_push_head(&d->schedule, &domain->backlog, node);
+		backlog_push_head(&d->schedule, &domain->backlog, node);
 		return false;
 	}
 	/* Behind the others: one domain's backlog does not hold up the rest. */

@@ -49,8 +49,10 @@ static inline struct domain *delivery_domain(const struct delivery *d, uint32_t 
 /* Is the domain ours to deliver to? */
 bool delivery_owns(const struct delivery *d, struct bytes domain);
 /* A recipient that is not in memory yet; state DUE.  SCHEDULE_NONE: no room. */
-uint32_t delivery_add(
-	struct delivery *d, uint64_t id, uint32_t rcpt, struct bytes domain, uint16_t attempts);
+uint32_t delivery_add(struct delivery *d, uint64_t id, uint32_t rcpt, struct bytes domain,
+	uint16_t attempts, int8_t priority);
+/* The store has another priority for it. */
+void delivery_prioritise(struct delivery *d, uint32_t node, int8_t priority);
 /* Finished, or gone from the store. */
 void delivery_forget(struct delivery *d, uint32_t node);
 /* A DUE node joins its domain's backlog. */

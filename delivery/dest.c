@@ -112,7 +112,7 @@ struct domain *dest_domain_get(struct dest *t, struct bytes name)
 	if (!d)
 		return NULL;
 	uint32_t *slot = domain_slot(t, name);
-	*d = (struct domain){.backlog = SCHEDULE_LIST_EMPTY, .name_n = (uint8_t)name.n};
+	*d = (struct domain){.backlog = backlog_empty(), .name_n = (uint8_t)name.n};
 	memcpy(d->name, name.p, name.n);
 	list_init(&d->link);
 	list_init(&d->site_link);

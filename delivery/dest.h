@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 #include "dataplane/base/list.h"
 #include "dataplane/tls/tls.h"
+#include "delivery/backlog.h"
 #include "delivery/route.h"
-#include "delivery/schedule.h"
 #include "store/store.h"
 
 #define DEST_DOWN_MIN_US (5 * US_PER_SEC)  /* a site that failed is left alone so long; doubles */
@@ -29,11 +29,11 @@ struct domain {
 	struct list link;      /* one of enum domain_place */
 	struct list site_link; /* site->domains */
 	struct site *site;
-	struct schedule_list backlog; /* recipients that are due and not in an attempt */
-	uint64_t route_until_us;      /* then it is looked up anew */
-	uint64_t next_ms;             /* for people: about the earliest attempt put off */
-	uint32_t hash_next;           /* 1 + index */
-	uint32_t refs;                /* recipients in the schedule that name it */
+	struct backlog backlog;  /* recipients that are due and not in an attempt */
+	uint64_t route_until_us; /* then it is looked up anew */
+	uint64_t next_ms;        /* for people: about the earliest attempt put off */
+	uint32_t hash_next;      /* 1 + index */
+	uint32_t refs;           /* recipients in the schedule that name it */
 	uint8_t state, place, name_n;
 	bool refused_for_good;
 	struct route_refusal refusal;

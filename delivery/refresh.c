@@ -63,7 +63,7 @@ static void intake_rcpt(struct delivery *d, struct job *j, const struct message 
 	if (r->route != RCPT_REMOTE || !delivery_owns(d, domain) ||
 		schedule_find(&d->schedule, m->id, i) != SCHEDULE_NONE)
 		return;
-	uint32_t node = delivery_add(d, m->id, i, domain, 0);
+	uint32_t node = delivery_add(d, m->id, i, domain, 0, m->priority);
 	if (node == SCHEDULE_NONE) {
 		note_hole(&d->refresh, id_to_ms(m->id));
 		return;
@@ -123,6 +123,7 @@ static bool take_row(struct delivery *d, const struct schedule_row *row, struct 
 	uint32_t node = schedule_find(&d->schedule, row->id, row->rcpt);
 	if (node != SCHEDULE_NONE) {
 		const struct schedule_node *n = delivery_node(d, node);
+		delivery_prioritise(d, node, row->priority);
 		if (n->state == SCHEDULE_WAITING && row->next_ms < n->next_ms)
 			delivery_wait(d, node, row->next_ms);
 		return true;
@@ -131,7 +132,7 @@ static bool take_row(struct delivery *d, const struct schedule_row *row, struct 
 		note_horizon(&d->refresh, row->next_ms);
 		return false;
 	}
-	node = delivery_add(d, row->id, row->rcpt, domain, row->attempts);
+	node = delivery_add(d, row->id, row->rcpt, domain, row->attempts, row->priority);
 	if (node == SCHEDULE_NONE)
 		note_horizon(&d->refresh, row->next_ms); /* no room for its domain */
 	else
@@ -221,14 +222,17 @@ static void one_row(
 		return;
 	}
 	if (node == SCHEDULE_NONE) {
-		node = delivery_add(d, id, row->rcpt, domain, (uint16_t)row->attempts);
+		node = delivery_add(
+			d, id, row->rcpt, domain, (uint16_t)row->attempts, row->priority);
 		if (node == SCHEDULE_NONE) {
 			note_horizon(&d->refresh, row->next_ms);
 			return;
 		}
 		delivery_wait(d, node, row->next_ms);
-	} else if (delivery_node(d, node)->state == SCHEDULE_WAITING) {
-		delivery_wait(d, node, row->next_ms);
+	} else {
+		delivery_prioritise(d, node, row->priority);
+		if (delivery_node(d, node)->state == SCHEDULE_WAITING)
+			delivery_wait(d, node, row->next_ms);
 	}
 	if (row->next_ms <= d->core->now_ms)
 		one_hurry(d, node);

@@ -336,6 +336,7 @@ static bool bounce_make(struct report *r, struct bounce *b)
 	b->envid = message_envid(m);
 	b->smtputf8 = m->smtputf8;
 	b->requiretls = m->requiretls;
+	b->priority = m->priority;
 	b->eight_bit = m->body_type != BODY_7BIT;
 	if (!bounce_route(r, &b->route, &b->account)) {
 		log_warn("delivery", "id=%016lx bounce=dropped reason=\"no such local sender\"",

@@ -251,6 +251,7 @@ uint32_t schedule_evict_next(struct schedule *s, uint64_t late_ms, uint32_t *bud
 void schedule_list_push(struct schedule *s, struct schedule_list *l, uint32_t i)
 {
 	s->nodes[i].next = SCHEDULE_NONE;
+	s->nodes[i].prev = l->tail;
 	if (l->tail != SCHEDULE_NONE)
 		s->nodes[l->tail].next = i;
 	else
@@ -262,22 +263,36 @@ void schedule_list_push(struct schedule *s, struct schedule_list *l, uint32_t i)
 void schedule_list_push_head(struct schedule *s, struct schedule_list *l, uint32_t i)
 {
 	s->nodes[i].next = l->head;
-	l->head = i;
-	if (l->tail == SCHEDULE_NONE)
+	s->nodes[i].prev = SCHEDULE_NONE;
+	if (l->head != SCHEDULE_NONE)
+		s->nodes[l->head].prev = i;
+	else
 		l->tail = i;
+	l->head = i;
 	l->count++;
+}
+
+void schedule_list_remove(struct schedule *s, struct schedule_list *l, uint32_t i)
+{
+	struct schedule_node *n = &s->nodes[i];
+
+	if (n->prev != SCHEDULE_NONE)
+		s->nodes[n->prev].next = n->next;
+	else
+		l->head = n->next;
+	if (n->next != SCHEDULE_NONE)
+		s->nodes[n->next].prev = n->prev;
+	else
+		l->tail = n->prev;
+	l->count--;
+	n->next = n->prev = SCHEDULE_NONE;
 }
 
 uint32_t schedule_list_pop(struct schedule *s, struct schedule_list *l)
 {
 	uint32_t i = l->head;
 
-	if (i == SCHEDULE_NONE)
-		return i;
-	l->head = s->nodes[i].next;
-	if (l->head == SCHEDULE_NONE)
-		l->tail = SCHEDULE_NONE;
-	l->count--;
-	s->nodes[i].next = SCHEDULE_NONE;
+	if (i != SCHEDULE_NONE)
+		schedule_list_remove(s, l, i);
 	return i;
 }

@@ -21,13 +21,14 @@ struct schedule_node {
 	uint64_t id;      /* message */
 	uint32_t rcpt;    /* index in the message, as results name it */
 	uint32_t domain;  /* index in struct dest */
-	uint32_t pos;  /* WAITING: place in the heap; DUE: recipient's place in the job's message */
-	uint32_t next; /* on a schedule_list */
+	uint32_t pos; /* WAITING: place in the heap; DUE: recipient's place in the job's message */
+	uint32_t next, prev; /* on a schedule_list */
 	uint32_t hash_next;
 	uint32_t job; /* DUE: 1 + index of the message in memory, 0: none yet */
 	uint16_t attempts;
-	uint8_t state; /* enum schedule_state */
-	uint8_t reserved;
+	uint8_t state : 7;      /* enum schedule_state */
+	uint8_t backlogged : 1; /* in its domain's backlog */
+	int8_t priority;        /* RFC 6710 */
 };
 static_assert(sizeof(struct schedule_node) + 2 * sizeof(uint32_t) <= 64,
 	"a deferred recipient: node, heap slot and table slot in 64 octets");
@@ -90,3 +91,5 @@ uint32_t schedule_evict_next(struct schedule *s, uint64_t late_ms, uint32_t *bud
 void schedule_list_push(struct schedule *s, struct schedule_list *l, uint32_t i);
 void schedule_list_push_head(struct schedule *s, struct schedule_list *l, uint32_t i);
 uint32_t schedule_list_pop(struct schedule *s, struct schedule_list *l);
+/* i is on l. */
+void schedule_list_remove(struct schedule *s, struct schedule_list *l, uint32_t i);

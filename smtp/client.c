@@ -267,17 +267,18 @@ static void learn_extension(struct smtp_client *c, struct bytes line)
 		enum smtp_client_ext ext;
 		void (*params)(struct smtp_client *c, struct bytes params);
 	} known[] = {
-		{"PIPELINING", SMTP_EXT_PIPELINING, NULL        },
-		{"BINARYMIME", SMTP_EXT_BINARYMIME, NULL        },
-		{"SMTPUTF8",   SMTP_EXT_SMTPUTF8,   NULL        },
-		{"DSN",        SMTP_EXT_DSN,        NULL        },
-		{"REQUIRETLS", SMTP_EXT_REQUIRETLS, NULL        },
-		{"LIMITS",     SMTP_EXT_LIMITS,     learn_limits},
-		{"8BITMIME",   SMTP_EXT_8BITMIME,   NULL        },
-		{"CHUNKING",   SMTP_EXT_CHUNKING,   NULL        },
-		{"STARTTLS",   SMTP_EXT_STARTTLS,   NULL        },
-		{"AUTH",       SMTP_EXT_AUTH,       learn_auth  },
-		{"SIZE",       SMTP_EXT_SIZE,       learn_size  },
+		{"PIPELINING",  SMTP_EXT_PIPELINING,  NULL        },
+		{"BINARYMIME",  SMTP_EXT_BINARYMIME,  NULL        },
+		{"SMTPUTF8",    SMTP_EXT_SMTPUTF8,    NULL        },
+		{"DSN",         SMTP_EXT_DSN,         NULL        },
+		{"REQUIRETLS",  SMTP_EXT_REQUIRETLS,  NULL        },
+		{"LIMITS",      SMTP_EXT_LIMITS,      learn_limits},
+		{"MT-PRIORITY", SMTP_EXT_MT_PRIORITY, NULL        },
+		{"8BITMIME",    SMTP_EXT_8BITMIME,    NULL        },
+		{"CHUNKING",    SMTP_EXT_CHUNKING,    NULL        },
+		{"STARTTLS",    SMTP_EXT_STARTTLS,    NULL        },
+		{"AUTH",        SMTP_EXT_AUTH,        learn_auth  },
+		{"SIZE",        SMTP_EXT_SIZE,        learn_size  },
 	};
 	ptrdiff_t space = bytes_find(line, ' ', 0);
 	struct bytes word = space < 0 ? line : bytes_first(line, (size_t)space);

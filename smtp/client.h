@@ -77,6 +77,7 @@ struct smtp_client_message {
 	uint8_t body;    /* enum body_type */
 	bool smtputf8;   /* asked for by the sender (RFC 6531) */
 	bool requiretls; /* the same (RFC 8689) */
+	int8_t priority; /* the same (RFC 6710); 0: nothing is said */
 	uint8_t ret;     /* enum dsn_ret */
 	struct bytes envid;
 };
@@ -110,6 +111,7 @@ enum smtp_client_ext {
 	SMTP_EXT_DSN = 1 << 8,
 	SMTP_EXT_REQUIRETLS = 1 << 9,
 	SMTP_EXT_LIMITS = 1 << 10,
+	SMTP_EXT_MT_PRIORITY = 1 << 11,
 };
 
 /* Users embed it and leave its fields alone. */

@@ -116,6 +116,8 @@ static void put_mail(struct smtp_client *c, struct buf *out)
 		buf_str(out, " SMTPUTF8");
 	if (c->m.requiretls)
 		buf_str(out, " REQUIRETLS");
+	if (c->m.priority && c->ext & SMTP_EXT_MT_PRIORITY)
+		buf_printf(out, " MT-PRIORITY=%d", c->m.priority);
 	if (!(c->ext & SMTP_EXT_DSN))
 		return;
 	if (c->m.ret != RET_DEFAULT)

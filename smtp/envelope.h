@@ -36,6 +36,10 @@ struct rcpt {
 	uint32_t account;     /* RCPT_LOCAL: account number in the directory */
 };
 
+/* RFC 6710 4: values of MT-PRIORITY. */
+#define MESSAGE_PRIORITY_MIN (-9)
+#define MESSAGE_PRIORITY_MAX 9
+
 /* All variable-size memory of a message is chunks, so that limits.body_memory covers it. */
 struct message {
 	atomic_uint refs;
@@ -48,6 +52,7 @@ struct message {
 	uint8_t bare;       /* internal: a DSN or APPEND, not from a peer */
 	uint8_t ret;        /* enum dsn_ret */
 	uint8_t requiretls; /* RFC 8689: only over verified TLS, to who does the same */
+	int8_t priority;    /* RFC 6710: MESSAGE_PRIORITY_MIN .. MAX, 0 when nobody said one */
 	uint8_t each;       /* LMTP: each recipient is answered by itself, none bounces */
 	uint16_t envid_n;   /* octets of ENVID as it was said; 0: not given */
 	uint32_t rcpt_count;

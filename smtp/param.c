@@ -47,6 +47,20 @@ static bool parse_flag(struct bytes value, struct params *p)
 	return value.n == 0;
 }
 
+/* RFC 6710 4.1: a digit with or without "-", and no "-0". */
+static bool parse_priority(struct bytes value, struct params *p)
+{
+	bool negative = value.n == 2 && value.p[0] == '-';
+	struct bytes digit = bytes_skip(value, negative);
+
+	if (digit.n != 1 || !ascii_is_digit(digit.p[0]) || (negative && digit.p[0] == '0'))
+		return false;
+	p->priority = (int8_t)(digit.p[0] - '0');
+	if (negative)
+		p->priority = (int8_t)-p->priority;
+	return true;
+}
+
 static bool parse_ret(struct bytes value, struct params *p)
 {
 	return dsn_ret_parse(value, &p->ret);
@@ -82,7 +96,7 @@ static bool parse_orcpt(struct bytes value, struct params *p)
 }
 
 static const struct param table[PARAM_N] = {
-#define PARAM(id, of, parse) [PARAM_##id] = {BYTES_LIT(#id), of, parse},
+#define PARAM(id, name, of, parse) [PARAM_##id] = {BYTES_LIT(name), of, parse},
 #include "smtp/param.def"
 #undef PARAM
 };

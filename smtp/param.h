@@ -11,7 +11,7 @@ enum params_of {
 };
 
 enum param_id {
-#define PARAM(id, of, parse) PARAM_##id,
+#define PARAM(id, name, of, parse) PARAM_##id,
 #include "smtp/param.def"
 #undef PARAM
 	PARAM_N
@@ -28,6 +28,7 @@ struct params {
 	uint64_t size;  /* SIZE=, octets; UINT64_MAX when it exceeds that */
 	enum body_type body;
 	enum dsn_ret ret;
+	int8_t priority;           /* MT-PRIORITY= (RFC 6710) */
 	uint8_t notify;            /* enum dsn_notify */
 	bool utf8;                 /* PARAMS_UTF8 */
 	struct bytes envid, orcpt; /* views into the input, as they were said */

@@ -51,6 +51,8 @@ static void put_ehlo(const struct reply_args *args, struct buf *out)
 		buf_str(out, "250-STARTTLS\r\n");
 	if (args->ehlo & EHLO_REQUIRETLS)
 		buf_str(out, "250-REQUIRETLS\r\n");
+	if (args->ehlo & EHLO_MT_PRIORITY)
+		buf_str(out, "250-MT-PRIORITY\r\n");
 	if (args->ehlo & EHLO_AUTH)
 		buf_printf(out, "250-AUTH%s%s PLAIN LOGIN\r\n",
 			args->ehlo & EHLO_SCRAM_PLUS ? " SCRAM-SHA-256-PLUS" : "",

@@ -25,6 +25,7 @@ enum reply_ehlo {
 	EHLO_XCLIENT = 8,
 	EHLO_SCRAM = 16, /* with EHLO_AUTH */
 	EHLO_SCRAM_PLUS = 32,
+	EHLO_MT_PRIORITY = 64,
 };
 
 /* What the texts that are made need. */

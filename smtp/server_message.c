@@ -71,6 +71,7 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 	m->body_type = (uint8_t)mail->body;
 	m->smtputf8 = mail->smtputf8;
 	m->requiretls = mail->requiretls;
+	m->priority = mail->priority;
 	m->ret = (uint8_t)mail->ret;
 	if (message_set_sender(m, mail->sender) < 0 || message_set_envid(m, mail->envid) < 0) {
 		message_unref(m);

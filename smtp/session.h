@@ -56,6 +56,7 @@ struct smtp_mail {
 	enum body_type body;
 	enum dsn_ret ret;
 	bool smtputf8, requiretls;
+	int8_t priority;    /* RFC 6710; 0: not given */
 	struct bytes envid; /* in xtext, checked; empty: not given */
 };
 

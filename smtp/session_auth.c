@@ -21,6 +21,11 @@ static unsigned scram_offer(const struct smtp_session *s)
 	return s->tls && s->channel ? EHLO_SCRAM | EHLO_SCRAM_PLUS : EHLO_SCRAM;
 }
 
+bool session_may_prioritise(const struct smtp_session *s)
+{
+	return s->account || s->certified || relay_peer_is_listed(s->policy, &s->peer);
+}
+
 unsigned session_ehlo(const struct smtp_session *s)
 {
 	unsigned offer = 0;
@@ -31,6 +36,8 @@ unsigned session_ehlo(const struct smtp_session *s)
 		offer |= EHLO_AUTH | scram_offer(s);
 	if (s->tls)
 		offer |= EHLO_REQUIRETLS; /* RFC 8689 4.1: never in clear */
+	if (session_may_prioritise(s))
+		offer |= EHLO_MT_PRIORITY;
 	if (s->may_xclient)
 		offer |= EHLO_XCLIENT;
 	return offer;

@@ -103,6 +103,7 @@ static enum reply_id parse_params(struct bytes in, unsigned of, struct params *p
 static bool params_offered(const struct smtp_session *s, const struct params *p)
 {
 	return (s->tls || !params_have(p, PARAM_REQUIRETLS)) &&
+	       (!params_have(p, PARAM_MT_PRIORITY) || session_may_prioritise(s)) &&
 	       (s->service->auth || !params_have(p, PARAM_AUTH));
 }
 
@@ -138,7 +139,8 @@ static enum reply_id parse_mail(
 		.ret = p.ret,
 		.envid = p.envid,
 		.smtputf8 = params_have(&p, PARAM_SMTPUTF8),
-		.requiretls = params_have(&p, PARAM_REQUIRETLS)};
+		.requiretls = params_have(&p, PARAM_REQUIRETLS),
+		.priority = p.priority};
 	return REPLY_OK;
 }
 

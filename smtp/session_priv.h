@@ -52,6 +52,9 @@ size_t session_chunk_take(struct smtp_session *s, struct bytes in);
 /* session_auth.c: STARTTLS (RFC 3207) and AUTH (RFC 4954) */
 /* enum reply_ehlo: what may be offered in the state the session is in. */
 unsigned session_ehlo(const struct smtp_session *s);
+/* May the peer say how urgent its mail is?  Who may relay or has logged in: urgency that anybody
+ * could claim is none (RFC 6710 9). */
+bool session_may_prioritise(const struct smtp_session *s);
 void session_starttls(struct smtp_session *s, struct bytes argument);
 void session_auth(struct smtp_session *s, struct bytes argument);
 /* A line of the exchange. */

@@ -17,7 +17,7 @@ static struct bytes schedule_row(
 {
 	struct bytes domain = qr_domain(q);
 	struct qt_rec t = {.attempts = (uint16_t)MIN(q->r.attempts, (uint32_t)UINT16_MAX),
-		.state = q->r.state,
+		.state_priority = qt_state_priority(q->r.state, q->r.priority),
 		.domain_n = (uint8_t)domain.n};
 
 	memcpy(out, &t, sizeof(t));

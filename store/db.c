@@ -180,7 +180,7 @@ static bool format_known(uint64_t format)
 }
 
 /* The tables that an older format has not. */
-static int dbis_add(struct db *db)
+static int dbis_add(struct db *db, uint64_t from)
 {
 	MDB_txn *txn;
 	int rc = db_begin(db, true, &txn);
@@ -191,7 +191,7 @@ static int dbis_add(struct db *db)
 	if (!rc)
 		rc = format_put(db, txn);
 	if (!rc)
-		rc = db_upgrade_begin(txn, db);
+		rc = db_upgrade_begin(txn, db, from);
 	if (rc) {
 		db_abort(txn);
 		return rc;
@@ -235,7 +235,7 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 		format = STORE_FORMAT;
 	}
 	if (!rc && format != STORE_FORMAT && format_known(format)) {
-		rc = dbis_add(db);
+		rc = dbis_add(db, format);
 		format = STORE_FORMAT;
 	}
 	if (!rc && format == STORE_FORMAT)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Format 3: longer rows of accounts and mailboxes, and the queue's two indices.  Where the work
- * stands is a row of meta, written in the same transaction as the rows. */
+ * stands is a row of meta, written in the same transaction as the rows.  Format 4 has new tables
+ * and new meanings of octets that were zero: no row is rewritten. */
 #include "store/db_upgrade.h"
 #include <errno.h>
 #include "dataplane/base/log.h"
@@ -186,10 +187,14 @@ static int step(const struct db *db, MDB_txn *txn, bool *end_r)
 	return *end_r ? db_del(txn, db, DB_META, BYTES_LIT("upgrade")) : progress_put(txn, db, &p);
 }
 
-int db_upgrade_begin(MDB_txn *txn, const struct db *db)
+/* One to format 3 that was interrupted goes on where it stands. */
+int db_upgrade_begin(MDB_txn *txn, const struct db *db, uint64_t from)
 {
-	struct progress p = {.key_n = 1};
-	int rc = progress_put(txn, db, &p);
+	struct progress p = {.stage = from < 3 ? 0 : ARRAY_LEN(stages), .key_n = 1};
+	int rc = progress_get(txn, db, &p);
+
+	if (rc == MDB_NOTFOUND)
+		rc = progress_put(txn, db, &p);
 
 	log_info("store", "upgrade path=%s to=%d", db->path, STORE_FORMAT);
 	return rc;

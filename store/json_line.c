@@ -22,6 +22,14 @@ void json_u64(struct json_line *j, const char *name, uint64_t v)
 	put(j, bytes_make(text, (size_t)n));
 }
 
+void json_i64(struct json_line *j, const char *name, int64_t v)
+{
+	char text[96];
+	int n = snprintf(text, sizeof(text), "\"%s\":%lld", name, (long long)v);
+
+	put(j, bytes_make(text, (size_t)n));
+}
+
 static void put_escaped(struct json_line *j, uint8_t c)
 {
 	char text[8];

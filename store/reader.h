@@ -68,6 +68,7 @@ struct json_line {
 };
 void json_raw(struct json_line *j, const char *text);
 void json_u64(struct json_line *j, const char *name, uint64_t v);
+void json_i64(struct json_line *j, const char *name, int64_t v);
 /* The inside of a text. */
 void json_escaped(struct json_line *j, struct bytes value);
 /* "name":"value" with every octet that needs it escaped; octets that are not UTF-8 become U+FFFD.

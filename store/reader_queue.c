@@ -21,7 +21,8 @@ static int schedule_record(struct chain *out, struct bytes key, struct bytes val
 	u.row.next_ms = key_get_u64(key, 0);
 	u.row.id = key_get_u64(key, 8);
 	u.row.rcpt = key_get_u32(key, 16);
-	u.row.state = qt.state;
+	u.row.state = qt_state(&qt);
+	u.row.priority = qt_priority(&qt);
 	u.row.attempts = qt.attempts;
 	u.row.domain_n = qt.domain_n;
 	memcpy(u.octets + sizeof(u.row), value.p + sizeof(qt), qt.domain_n);
@@ -106,6 +107,7 @@ static int queue_recipient(void *ctx, const struct qr_view *q)
 		.reason_n = q->r.reason_n,
 		.code = q->r.code,
 		.attempts = q->r.attempts,
+		.priority = q->r.priority,
 		.next_ms = q->r.next_ms};
 
 	memcpy(row.reason, q->reason.p, q->reason.n);
@@ -127,6 +129,7 @@ static int envelope_fill(struct message *m, const struct q_view *q, const struct
 	m->bare = q->r.bare;
 	m->ret = q->r.ret;
 	m->requiretls = q->r.requiretls;
+	m->priority = q->r.priority;
 	m->streamed = h->r.size; /* the body is in the store */
 	m->streamed_chunks = h->r.chunks;
 	m->body_crc = h->r.crc;
@@ -199,6 +202,8 @@ static int list_recipient(void *ctx, const struct qr_view *q)
 	json_text(j, "address", q->address);
 	json_raw(j, ",");
 	json_text(j, "state", bytes_str(q->r.state == QUEUE_HELD ? "held" : "scheduled"));
+	json_raw(j, ",");
+	json_i64(j, "priority", q->r.priority);
 	json_raw(j, ",");
 	json_u64(j, "attempts", q->r.attempts);
 	json_raw(j, ",");

@@ -13,8 +13,9 @@
 /* Meta "format"; raised with every change that older code cannot read.  2: queue rows with ENVID
  * and ORCPT, accounts with SCRAM records, whose lengths are 0 in rows of format 1.  3: quotas, the
  * log of vanished messages, aliases and domains, the queue by sender and by recipient (upgrade:
- * db_upgrade.c). */
-#define STORE_FORMAT     3
+ * db_upgrade.c).  4: priorities in the queue's rows, where rows of format 3 have zeros, which is
+ * the priority of mail that has none. */
+#define STORE_FORMAT     4
 #define STORE_FORMAT_MIN 1 /* what is brought up to date when it is opened */
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");
@@ -252,7 +253,8 @@ struct q_rec {
 	uint8_t ret; /* enum dsn_ret */
 	uint8_t requiretls;
 	uint8_t envid_n;
-	uint8_t reserved[4];
+	int8_t priority; /* as the message came (RFC 6710) */
+	uint8_t reserved[3];
 	/* sender_n octets, envid_n octets */
 };
 static_assert(sizeof(struct q_rec) == 48, "stored record");
@@ -265,7 +267,7 @@ struct qr_rec {
 	uint8_t state; /* enum queue_state */
 	uint8_t notify;
 	uint8_t reason_n;
-	uint8_t reserved;
+	int8_t priority; /* that of the message, until an operator says another */
 	uint16_t orcpt_n;
 	/* address_n octets, orcpt_n octets, reason_n octets */
 };
@@ -274,11 +276,29 @@ static_assert(sizeof(struct qr_rec) == 24, "stored record");
 /* What the schedule needs, so that loading it is one sequential scan. */
 struct qt_rec {
 	uint16_t attempts;
-	uint8_t state;
+	uint8_t state_priority; /* qt_state_priority */
 	uint8_t domain_n;
 	/* domain_n octets */
 };
 static_assert(sizeof(struct qt_rec) == 4, "stored record");
+
+/* enum queue_state in three bits, the priority in five. */
+#define QT_STATE_BITS 3
+static_assert(QUEUE_HELD < 1 << QT_STATE_BITS, "a state fits");
+static_assert(MESSAGE_PRIORITY_MIN >= -16 && MESSAGE_PRIORITY_MAX < 16, "a priority fits");
+
+static inline uint8_t qt_state_priority(uint8_t state, int8_t priority)
+{
+	return (uint8_t)(state | (uint8_t)priority << QT_STATE_BITS);
+}
+static inline uint8_t qt_state(const struct qt_rec *r)
+{
+	return r->state_priority & ((1 << QT_STATE_BITS) - 1);
+}
+static inline int8_t qt_priority(const struct qt_rec *r)
+{
+	return (int8_t)((int8_t)r->state_priority >> QT_STATE_BITS);
+}
 
 #define KEYWORD_MAX    64 /* octets of one keyword, chosen */
 #define KEYWORDS_BYTES (MBOX_KEYWORDS_MAX * (KEYWORD_MAX + 1))

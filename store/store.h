@@ -110,13 +110,22 @@ struct results_op {
 };
 
 /* QUEUE_BOUNCE: given up at the next attempt, which is now, and reported to the sender. */
-enum queue_action { QUEUE_RETRY, QUEUE_DELETE, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_BOUNCE };
+enum queue_action {
+	QUEUE_RETRY,
+	QUEUE_DELETE,
+	QUEUE_HOLD,
+	QUEUE_RELEASE,
+	QUEUE_BOUNCE,
+	QUEUE_PRIORITY,
+	QUEUE_ACTION_N
+};
 
 /* Administrative change of all recipients of one message. */
 struct queue_admin_op {
 	struct op op; /* STORE_QUEUE_ADMIN */
 	uint64_t id;
 	uint8_t action;   /* enum queue_action */
+	int8_t priority;  /* QUEUE_PRIORITY: MESSAGE_PRIORITY_MIN .. MAX */
 	uint32_t changed; /* out: recipients touched */
 };
 
@@ -131,6 +140,7 @@ struct queue_filter {
 struct queue_slice_op {
 	struct op op;                      /* STORE_QUEUE_SLICE */
 	uint8_t action;                    /* enum queue_action */
+	int8_t priority;                   /* QUEUE_PRIORITY */
 	uint32_t max_rows;                 /* recipients looked at, at most; 0: 256 */
 	const struct queue_filter *filter; /* requester's memory */
 	uint64_t at_id;                    /* in: 0; out: where to go on */
@@ -163,13 +173,15 @@ static inline uint64_t ready_hint_take(void *hint, struct message **message_r)
 	return v & 1 ? (uint64_t)v >> 1 : (*message_r)->id;
 }
 
-/* A recipient of the schedule, 24 octets and then the domain. */
+/* A recipient of the schedule, 32 octets and then the domain. */
 struct schedule_row {
 	uint64_t next_ms, id;
 	uint32_t rcpt;
 	uint8_t state; /* enum queue_state */
 	uint8_t domain_n;
 	uint16_t attempts;
+	int8_t priority;
+	uint8_t reserved[7];
 	/* domain_n octets follow, then padding to 8 */
 };
 
@@ -200,7 +212,8 @@ struct queue_rcpt_row {
 	uint8_t reason_n;
 	uint16_t code;
 	uint32_t attempts;
-	uint32_t reserved;
+	int8_t priority;
+	uint8_t reserved[3];
 	uint64_t next_ms;
 	char reason[STORE_REASON_MAX];
 };

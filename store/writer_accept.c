@@ -185,8 +185,10 @@ static int queue_row_put(struct writer *w, const struct message *m, const struct
 		.domain_at = r->domain_at,
 		.orcpt_n = (uint16_t)r->orcpt.n,
 		.state = QUEUE_SCHEDULED,
-		.notify = r->notify};
-	struct qt_rec qt = {.state = QUEUE_SCHEDULED, .domain_n = (uint8_t)domain.n};
+		.notify = r->notify,
+		.priority = m->priority};
+	struct qt_rec qt = {.state_priority = qt_state_priority(QUEUE_SCHEDULED, m->priority),
+		.domain_n = (uint8_t)domain.n};
 	uint8_t row[sizeof(qr) + ADDRESS_MAX + DSN_ORCPT_MAX];
 	struct key k;
 
@@ -252,6 +254,7 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 		.bare = m->bare,
 		.ret = m->ret,
 		.requiretls = m->requiretls,
+		.priority = m->priority,
 		.envid_n = (uint8_t)envid.n};
 	uint8_t row[sizeof(q) + ADDRESS_MAX + DSN_ENVID_MAX];
 	struct key k;

@@ -40,7 +40,7 @@ int queue_row_change(struct writer *w, const struct queue_row *q, uint64_t befor
 	uint8_t row[sizeof(q->r) + sizeof(q->text) + STORE_REASON_MAX];
 	struct bytes domain = queue_row_domain(q);
 	struct qt_rec qt = {.attempts = (uint16_t)MIN(q->r.attempts, (uint32_t)UINT16_MAX),
-		.state = q->r.state,
+		.state_priority = qt_state_priority(q->r.state, q->r.priority),
 		.domain_n = (uint8_t)MIN(domain.n, (size_t)DOMAIN_MAX)};
 	struct key k;
 	size_t n = sizeof(q->r);

@@ -8,10 +8,22 @@
 
 #define SLICE_ROWS 256 /* rows in one transaction that everybody waits for; chosen */
 
-/* True when the action changes this row; then the row is changed in memory. */
-static bool admin_change(struct writer *w, uint8_t action, struct queue_row *q)
+/* What is done to each row. */
+struct change {
+	uint8_t action; /* enum queue_action */
+	int8_t priority;
+};
+
+static bool change_valid(const struct change *c)
 {
-	switch (action) {
+	return c->action < QUEUE_ACTION_N && c->priority >= MESSAGE_PRIORITY_MIN &&
+	       c->priority <= MESSAGE_PRIORITY_MAX;
+}
+
+/* True when the action changes this row; then the row is changed in memory. */
+static bool admin_change(struct writer *w, const struct change *c, struct queue_row *q)
+{
+	switch (c->action) {
 	case QUEUE_RETRY:
 		if (q->r.state != QUEUE_SCHEDULED)
 			return false;
@@ -31,6 +43,11 @@ static bool admin_change(struct writer *w, uint8_t action, struct queue_row *q)
 		q->r.state = QUEUE_SCHEDULED;
 		q->r.notify |= NOTIFY_RETURN;
 		q->r.next_ms = w->now_ms;
+		return true;
+	case QUEUE_PRIORITY:
+		if (q->r.priority == c->priority)
+			return false;
+		q->r.priority = c->priority;
 		return true;
 	default:
 		return true;
@@ -58,21 +75,22 @@ static int row_next(struct writer *w, uint64_t id, uint32_t from, struct queue_r
 	return rc;
 }
 
-static int admin_row(
-	struct writer *w, uint8_t action, struct queue_row *q, uint32_t *changed, uint64_t *owners)
+static int admin_row(struct writer *w, const struct change *c, struct queue_row *q,
+	uint32_t *changed, uint64_t *owners)
 {
 	uint64_t before_ms = q->r.next_ms;
 
-	if (!admin_change(w, action, q))
+	if (!admin_change(w, c, q))
 		return 0;
 	++*changed;
 	if (w->store->ready_count)
 		*owners |= 1ull << store_domain_owner(queue_row_domain(q), w->store->ready_count);
-	return action == QUEUE_DELETE ? queue_row_del(w, q) : queue_row_change(w, q, before_ms);
+	return c->action == QUEUE_DELETE ? queue_row_del(w, q) : queue_row_change(w, q, before_ms);
 }
 
 static int admin_rows(struct writer *w, struct queue_admin_op *a, uint64_t *owners)
 {
+	struct change c = {a->action, a->priority};
 	struct queue_row q;
 
 	/* At most MESSAGE_RCPT_MAX rows; each step goes on behind the last. */
@@ -81,7 +99,7 @@ static int admin_rows(struct writer *w, struct queue_admin_op *a, uint64_t *owne
 		if (rc == MDB_NOTFOUND)
 			return 0;
 		if (!rc)
-			rc = admin_row(w, a->action, &q, &a->changed, owners);
+			rc = admin_row(w, &c, &q, &a->changed, owners);
 		if (rc)
 			return rc;
 	}
@@ -95,7 +113,7 @@ int writer_apply_queue_admin(struct writer *w, struct op *op)
 	struct bytes row;
 
 	a->changed = 0;
-	if (a->action > QUEUE_BOUNCE) {
+	if (!change_valid(&(struct change){a->action, a->priority})) {
 		op->status = -EINVAL;
 		return 0;
 	}
@@ -121,6 +139,7 @@ int writer_apply_queue_admin(struct writer *w, struct op *op)
 /* Where a slice stands and what it has done. */
 struct slice {
 	struct queue_slice_op *op;
+	struct change change;
 	uint32_t left; /* rows that may still be looked at */
 };
 
@@ -143,7 +162,7 @@ static int slice_row(struct writer *w, struct slice *s, struct queue_row *q)
 		!queue_filter_recipient(
 			op->filter, bytes_make(q->text, q->r.address_n), q->r.domain_at))
 		return 0;
-	rc = admin_row(w, op->action, q, &changed, &owners);
+	rc = admin_row(w, &s->change, q, &changed, &owners);
 	if (!rc && changed && op->action == QUEUE_DELETE) {
 		rc = queue_message_get(w, q->id, &row);
 		if (!rc)
@@ -246,13 +265,16 @@ int writer_apply_queue_slice(struct writer *w, struct op *op)
 {
 	struct queue_slice_op *a = container_of(op, struct queue_slice_op, op);
 	struct slice s = {
-		.op = a, .left = a->max_rows ? MIN(a->max_rows, (uint32_t)SLICE_ROWS) : SLICE_ROWS};
+		.op = a,
+		.change = {a->action, a->priority},
+		.left = a->max_rows ? MIN(a->max_rows, (uint32_t)SLICE_ROWS) : SLICE_ROWS
+        };
 	const struct queue_filter *f = a->filter;
 	int rc;
 
 	a->messages = a->recipients = 0;
 	a->end = false;
-	if (a->action > QUEUE_BOUNCE || (f->recipient[0] && !strchr(f->recipient, '@'))) {
+	if (!change_valid(&s.change) || (f->recipient[0] && !strchr(f->recipient, '@'))) {
 		op->status = -EINVAL;
 		return 0;
 	}

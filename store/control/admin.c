@@ -41,6 +41,7 @@ static const struct admin_command commands[] = {
 	{"trace",          admin_trace         },
 	{"tcp show",       admin_tcp_show      },
 	{"queue bounce",   admin_queue_bounce  },
+	{"queue priority", admin_queue_priority},
 	{"user quota",     admin_user_quota    },
 	{"user disable",   admin_user_disable  },
 	{"user enable",    admin_user_enable   },

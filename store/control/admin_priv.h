@@ -24,6 +24,7 @@ struct queue_walk {
 	struct queue_slice_op slice;
 	struct queue_filter filter;
 	bool filtered, stopped; /* stopped: the limit was reached, list.from_id is next */
+	int8_t priority;        /* `queue priority` */
 	uint64_t limit, listed, messages, recipients;
 };
 
@@ -251,6 +252,7 @@ void admin_store_check(struct admin_client *c, const json_t *request);
 void admin_store_stat(struct admin_client *c, const json_t *request);
 void admin_store_backup(struct admin_client *c, const json_t *request);
 void admin_queue_bounce(struct admin_client *c, const json_t *request);
+void admin_queue_priority(struct admin_client *c, const json_t *request);
 void admin_user_quota(struct admin_client *c, const json_t *request);
 void admin_user_disable(struct admin_client *c, const json_t *request);
 void admin_user_enable(struct admin_client *c, const json_t *request);

@@ -186,6 +186,7 @@ static void act(struct admin_client *c, const json_t *request, enum queue_action
 	const char *id = admin_text(request, "id", 16, &ok);
 
 	w->slice.action = w->act.action = (uint8_t)action;
+	w->slice.priority = w->act.priority = w->priority;
 	if (!take_filter(c, request))
 		return;
 	if (!ok || (id && !id_parse(id, &w->act.id))) {
@@ -226,6 +227,20 @@ void admin_queue_release(struct admin_client *c, const json_t *request)
 	act(c, request, QUEUE_RELEASE);
 }
 
+void admin_queue_priority(struct admin_client *c, const json_t *request)
+{
+	const json_t *v = json_object_get(request, "priority");
+
+	if (!json_is_integer(v) || json_integer_value(v) < MESSAGE_PRIORITY_MIN ||
+		json_integer_value(v) > MESSAGE_PRIORITY_MAX) {
+		admin_fail(c, "priority must be a number from %d to %d", MESSAGE_PRIORITY_MIN,
+			MESSAGE_PRIORITY_MAX);
+		return;
+	}
+	c->work.walk.priority = (int8_t)json_integer_value(v);
+	act(c, request, QUEUE_PRIORITY);
+}
+
 void admin_queue_list(struct admin_client *c, const json_t *request)
 {
 	struct queue_walk *w = &c->work.walk;
@@ -248,10 +263,10 @@ static json_t *rcpt_json(const struct message *m, uint32_t i, const struct queue
 	const struct rcpt *r = message_rcpt(m, i);
 	struct bytes address = message_rcpt_address(m, r);
 
-	return json_pack("{s:o, s:s, s:I, s:I, s:i, s:o}", "address",
+	return json_pack("{s:o, s:s, s:i, s:I, s:I, s:i, s:o}", "address",
 		json_stringn((const char *)address.p, address.n), "state",
-		row->state == QUEUE_HELD ? "held" : "scheduled", "attempts",
-		(json_int_t)row->attempts, "next_ms", (json_int_t)row->next_ms, "code",
+		row->state == QUEUE_HELD ? "held" : "scheduled", "priority", (int)row->priority,
+		"attempts", (json_int_t)row->attempts, "next_ms", (json_int_t)row->next_ms, "code",
 		(int)row->code, "reason",
 		json_stringn(row->reason, MIN((size_t)row->reason_n, sizeof(row->reason))));
 }

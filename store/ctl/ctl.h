@@ -125,6 +125,7 @@ int ctl_user_add(struct ctl *c, char **args, int n);
 int ctl_user_passwd(struct ctl *c, char **args, int n);
 int ctl_user_delete(struct ctl *c, char **args, int n);
 int ctl_queue_bounce(struct ctl *c, char **args, int n);
+int ctl_queue_priority(struct ctl *c, char **args, int n);
 int ctl_user_quota(struct ctl *c, char **args, int n);
 int ctl_user_disable(struct ctl *c, char **args, int n);
 int ctl_user_enable(struct ctl *c, char **args, int n);

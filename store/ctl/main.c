@@ -36,6 +36,8 @@ static const struct ctl_command commands[] = {
 		0, 1, MATCHES, ctl_queue_delete},
 	{"queue", "bounce", "ID | FILTER | --all", "give up and report to the sender",
 		0, 1, MATCHES, ctl_queue_bounce},
+	{"queue", "priority", "LEVEL ID | FILTER | --all", "urgent, normal, bulk, or 9 to 0 (-- -9)",
+		1, 2, MATCHES, ctl_queue_priority},
 	{"user", "quota", "ADDRESS SIZE|none|default [--messages N]", "limit of a mailbox",
 		2, 2, CTL_OPT_MESSAGES, ctl_user_quota},
 	{"user", "disable", "ADDRESS", "no login and no mail until enabled",

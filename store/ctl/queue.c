@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * `queue list|show|retry|delete|hold|release|bounce`. */
+ * `queue list|show|retry|delete|hold|release|bounce|priority`. */
 #include "store/ctl/ctl.h"
 #include "dataplane/base/clock.h"
 
@@ -120,7 +120,9 @@ static void show_whole(const json_t *m, void *ctx)
 	{
 		printf("recipient   %s\n",
 			format_safe(ctl_text(rcpt, "address"), text, sizeof(text)));
-		printf("            %s, %llu attempts, next %s\n", ctl_text(rcpt, "state"),
+		printf("            %s, priority %lld, %llu attempts, next %s\n",
+			ctl_text(rcpt, "state"),
+			(long long)json_integer_value(json_object_get(rcpt, "priority")),
 			(unsigned long long)ctl_number(rcpt, "attempts"), next_try(rcpt, next));
 		if (ctl_text(rcpt, "reason")[0])
 			printf("            %s\n",
@@ -134,9 +136,10 @@ int ctl_queue_show(struct ctl *c, char **args, int n)
 	return ctl_run(c, request_make(c, "queue show", args[0]), show_whole, NULL, NULL);
 }
 
-static int act(struct ctl *c, const char *command, const char *did, char **args, int n)
+/* request: taken; n: whether an ID is in it. */
+static int act_on(struct ctl *c, json_t *request, const char *did, int n)
 {
-	json_t *request = request_make(c, command, n ? args[0] : NULL), *last = NULL;
+	json_t *last = NULL;
 
 	if (n == 0 && !c->domain && !c->sender && !c->recipient && !c->older_ms) {
 		if (!(c->given & CTL_OPT_ALL)) {
@@ -153,6 +156,47 @@ static int act(struct ctl *c, const char *command, const char *did, char **args,
 			(unsigned long long)ctl_number(last, "recipients"));
 	json_decref(last);
 	return exit;
+}
+
+static int act(struct ctl *c, const char *command, const char *did, char **args, int n)
+{
+	return act_on(c, request_make(c, command, n ? args[0] : NULL), did, n);
+}
+
+/* RFC 6710 and its names for the levels of X.400 (appendix A). */
+static bool priority_parse(const char *text, long *level_r)
+{
+	static const struct {
+		const char *name;
+		long level;
+	} names[] = {
+		{"urgent", 4 },
+                {"normal", 0 },
+                {"bulk",   -4}
+        };
+	char *end;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		*level_r = names[i].level;
+		if (strcmp(text, names[i].name) == 0)
+			return true;
+	}
+	*level_r = strtol(text, &end, 10);
+	return end != text && *end == '\0' && *level_r >= -9 && *level_r <= 9;
+}
+
+int ctl_queue_priority(struct ctl *c, char **args, int n)
+{
+	long level;
+
+	if (!priority_parse(args[0], &level)) {
+		fprintf(stderr,
+			"bypostctl: a level is urgent, normal, bulk or a number from -9 to 9\n");
+		return CTL_USAGE;
+	}
+	json_t *request = request_make(c, "queue priority", n > 1 ? args[1] : NULL);
+	json_object_set_new(request, "priority", json_integer(level));
+	return act_on(c, request, "changed", n - 1);
 }
 
 int ctl_queue_retry(struct ctl *c, char **args, int n)

@@ -117,6 +117,11 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 	snprintf(f->mail_says, sizeof(f->mail_says), "ret=%d envid=%.*s body=%d utf8=%d tls=%d",
 		mail->ret, (int)mail->envid.n, mail->envid.p, mail->body, mail->smtputf8,
 		mail->requiretls);
+	if (mail->priority) {
+		size_t n = strlen(f->mail_says);
+		snprintf(
+			f->mail_says + n, sizeof(f->mail_says) - n, " priority=%d", mail->priority);
+	}
 	return verdict(f, STAGE_MAIL);
 }
 

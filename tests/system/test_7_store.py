@@ -140,6 +140,11 @@ def by_filter(work):
         equal(nothing.returncode, 3, "nothing matches")
         bed.ctl("queue", "release", "--domain", here)
         expect("held" not in recipients(bed).values(), "released")
+        bed.ctl("queue", "priority", "bulk", "--recipient", f"b0@{here}")
+        bed.ctl("queue", "priority", "--recipient", f"a0@{here}", "--", "7")
+        levels = {r["address"].partition("@")[0]: r["priority"]
+                  for m in bed.queue() for r in m["recipients"] if r["priority"]}
+        equal(levels, {"b0": -4, "a0": 7}, "priorities")
         # Given up, and reported to the sender; the others stay.
         bed.ctl("queue", "bounce", "--recipient", f"b2@{here}")
         mailbox.wait_messages(bed, 1, user=1)

@@ -389,6 +389,31 @@ static void test_requiretls(void **state)
 	}
 }
 
+/* RFC 6710: said to who offers it, and only when there is something to say. */
+static void test_priority(void **state)
+{
+	static const struct {
+		const char *ehlo;
+		int8_t priority;
+		const char *mail;
+	} table[] = {
+		{"250-far\r\n250 MT-PRIORITY\r\n",            4,
+                 "MAIL FROM:<s@near.example> MT-PRIORITY=4\r\n"                                   },
+		{"250-far\r\n250 mt-priority STANAG4406\r\n", -9,
+                 "MAIL FROM:<s@near.example> MT-PRIORITY=-9\r\n"                                  },
+		{"250-far\r\n250 MT-PRIORITY\r\n",            0,  "MAIL FROM:<s@near.example>\r\n"},
+		{"250-far\r\n250 DSN\r\n",                    4,  "MAIL FROM:<s@near.example>\r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		struct user u;
+		begin_ext(&u, table[i].ehlo);
+		u.message.priority = table[i].priority;
+		send_it(&u, table[i].mail);
+	}
+}
+
 static void test_limits(void **state)
 {
 	struct user u;
@@ -424,6 +449,7 @@ int main(void)
 		cmocka_unit_test(test_binary_goes_in_chunks),
 		cmocka_unit_test(test_smtputf8),
 		cmocka_unit_test(test_requiretls),
+		cmocka_unit_test(test_priority),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_content_that_cannot_be_made_fit),
 	};

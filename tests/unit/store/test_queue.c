@@ -472,7 +472,55 @@ static void test_the_queue_by_filter(void **state)
 	assert_int_equal(change(QUEUE_DELETE, &sender, &messages), 20);
 	assert_int_equal(messages, 20);
 	assert_int_equal(listed(&any, "\"id\""), 0);
-	struct queue_slice_op wrong = {.action = QUEUE_BOUNCE + 1, .filter = &any};
+	struct queue_slice_op wrong = {.action = QUEUE_ACTION_N, .filter = &any};
+	assert_int_equal(harness_write(&h, &wrong.op, STORE_QUEUE_SLICE), -EINVAL);
+}
+
+static void priority_says(uint64_t id, int8_t message, int8_t rcpt)
+{
+	struct queue_read_op q = {.id = id};
+	struct queue_rcpt_row row;
+
+	assert_int_equal(harness_read(&h, &q.op, STORE_READ_QUEUE), 0);
+	assert_int_equal(q.message->priority, message);
+	assert_int_equal(chain_read(&q.rows, 0, (uint8_t *)&row, sizeof(row)), sizeof(row));
+	assert_int_equal(row.priority, rcpt);
+	message_unref(q.message);
+	chain_free(&q.rows);
+}
+
+/* In the message, its recipients and the schedule, whatever else changes. */
+static void test_priorities(void **state)
+{
+	static const struct queue_filter any;
+	struct seen seen[2];
+
+	(void)state;
+	for (int8_t p = MESSAGE_PRIORITY_MIN; p <= MESSAGE_PRIORITY_MAX; p++) {
+		struct message *m = harness_message(
+			&h, 100, (const char *[]){"a@one.example.net", "b@two.example.net", NULL});
+		uint64_t id = m->id;
+		m->priority = p;
+		assert_int_equal(harness_accept(&h, m), HANDOFF_OK);
+		harness_hints_drop(&h);
+		priority_says(id, p, p);
+		assert_int_equal(admin(id, QUEUE_HOLD), 2);
+		assert_int_equal(schedule(seen, 2, 9), 2);
+		assert_int_equal(seen[0].row.state, QUEUE_HELD);
+		assert_int_equal(seen[0].row.priority, p);
+		struct queue_admin_op op = {
+			.id = id, .action = QUEUE_PRIORITY, .priority = (int8_t)-p};
+		assert_int_equal(harness_write(&h, &op.op, STORE_QUEUE_ADMIN), 0);
+		assert_int_equal(op.changed, p ? 2 : 0);
+		/* What the next hop is told is still what the sender said. */
+		priority_says(id, p, (int8_t)-p);
+		assert_int_equal(schedule(seen, 2, 9), 2);
+		assert_int_equal(seen[1].row.state, QUEUE_HELD);
+		assert_int_equal(seen[1].row.priority, -p);
+		assert_int_equal(admin(id, QUEUE_DELETE), 2);
+	}
+	struct queue_slice_op wrong = {
+		.action = QUEUE_PRIORITY, .priority = MESSAGE_PRIORITY_MAX + 1, .filter = &any};
 	assert_int_equal(harness_write(&h, &wrong.op, STORE_QUEUE_SLICE), -EINVAL);
 }
 
@@ -492,6 +540,7 @@ int main(void)
 		T(test_local_success_is_queued_for_its_report),
 		T(test_a_thousand_recipients),
 		T(test_the_queue_by_filter),
+		T(test_priorities),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A store that a program of format 1 has written: two accounts, mailboxes with copies, flags and an
- * expunge, five queued messages with one deferred and two held recipients. */
+ * expunge, five queued messages with one deferred and two held recipients.  And the same store as a
+ * program of format 3 has left it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,14 +14,14 @@
 
 static struct harness h;
 
+/* *state: the number of the format. */
 static int setup(void **state)
 {
 	char command[900];
 
-	(void)state;
 	harness_init(&h);
-	snprintf(command, sizeof(command), "gzip -dc '%s/format1.mdb.gz' > '%s/data.mdb'",
-		TEST_DATA, h.dir);
+	snprintf(command, sizeof(command), "gzip -dc '%s/format%s.mdb.gz' > '%s/data.mdb'",
+		TEST_DATA, (const char *)*state, h.dir);
 	BUG_ON(system(command) != 0);
 	return 0;
 }
@@ -80,12 +81,15 @@ static void test_an_old_store_is_brought_up_to_date(void **state)
 	char text[8192];
 	text[chain_read(&l.out, 0, text, sizeof(text) - 1)] = '\0';
 	chain_free(&l.out);
-	unsigned n = 0, held = 0;
+	unsigned n = 0, held = 0, normal = 0;
 	for (const char *p = text; (p = strstr(p, "\"id\"")); p++)
 		n++;
 	for (const char *p = text; (p = strstr(p, "\"held\"")); p++)
 		held++;
+	for (const char *p = text; (p = strstr(p, "\"priority\":0,")); p++)
+		normal++;
 	assert_int_equal(n, 5);
+	assert_int_equal(normal, 10);
 	assert_int_equal(held, 2);
 	assert_non_null(strstr(text, "later"));
 	harness_close(&h);
@@ -111,13 +115,15 @@ static void test_an_upgrade_that_is_interrupted_goes_on(void **state)
 	all_is_there();
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f, format) cmocka_unit_test_prestate_setup_teardown(f, setup, teardown, format)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_an_old_store_is_brought_up_to_date),
-		T(test_an_upgrade_that_is_interrupted_goes_on),
+		T(test_an_old_store_is_brought_up_to_date, "1"),
+		T(test_an_old_store_is_brought_up_to_date, "3"),
+		T(test_an_upgrade_that_is_interrupted_goes_on, "1"),
+		T(test_an_upgrade_that_is_interrupted_goes_on, "3"),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
