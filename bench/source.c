@@ -591,6 +591,19 @@ static void note_behind(struct source *s)
 	atomic_store_explicit(&s->figures.behind, behind, memory_order_relaxed);
 }
 
+/* At the end: who has not come so far as to have a message need not come any more.  A server that
+ * is full may leave them waiting for long. */
+static void give_up_waiting(struct source *s)
+{
+	for (uint32_t i = 0; i < s->conf.sessions; i++) {
+		struct session *t = &s->sessions[i];
+		if (t->life == LIFE_FREE || t->sent > 0)
+			continue;
+		stream_abort(&t->stream);
+		session_free(t);
+	}
+}
+
 unsigned source_poll(void *source, uint64_t now)
 {
 	struct source *s = source;
@@ -607,8 +620,10 @@ unsigned source_poll(void *source, uint64_t now)
 	note_behind(s);
 	if (!no_more(s))
 		return n;
-	if (!s->ending_at_us)
+	if (!s->ending_at_us) {
 		s->ending_at_us = now + FINISH_US;
+		give_up_waiting(s);
+	}
 	if (atomic_load(&s->figures.open) == 0 || now >= s->ending_at_us)
 		atomic_store(&s->figures.finished, true);
 	return n;
