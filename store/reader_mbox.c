@@ -34,6 +34,30 @@ static int box_state(struct reader *r, uint32_t account, uint32_t box, struct mb
 	return 0;
 }
 
+static uint64_t shown_limit(uint64_t limit)
+{
+	return limit == UINT64_MAX ? 0 : limit;
+}
+
+int reader_quota(struct reader *r, struct op *o)
+{
+	struct quota_read_op *op = container_of(o, struct quota_read_op, op);
+	struct acct_rec a;
+	struct bytes v;
+	struct key k;
+	int rc = db_get(r->txn, &r->store->db, DB_ACCT, key_account(&k, op->account), &v);
+
+	if (rc)
+		return rc;
+	if (!rec_read(v, &a, sizeof(a)))
+		return EIO;
+	op->bytes = a.bytes;
+	op->messages = a.messages;
+	op->bytes_max = shown_limit(quota_bytes_of(&r->store->conf, &a));
+	op->messages_max = shown_limit(quota_messages_of(&r->store->conf, &a));
+	return 0;
+}
+
 int reader_mbox_open(struct reader *r, struct op *o)
 {
 	struct mbox_read_op *op = container_of(o, struct mbox_read_op, op);

@@ -73,6 +73,7 @@ enum store_read_kind {
 	STORE_READ_MBOX_GONE,   /* mbox_gone_op */
 	STORE_READ_ALIASES,     /* names_list_op */
 	STORE_READ_DOMAINS,     /* names_list_op */
+	STORE_READ_QUOTA,       /* quota_read_op */
 };
 
 /* op.status of all store ops: 0; -ENOENT no such thing; -EEXIST; -ENOSPC full (try later); -EIO the
@@ -336,7 +337,8 @@ struct mbox_name_op {
 	uint32_t account;
 	struct bytes name, new_name; /* requester's memory */
 	bool subscribe;
-	uint8_t special; /* STORE_MBOX_SPECIAL; STORE_MBOX_CREATE.  -EEXIST: another has it */
+	/* STORE_MBOX_SPECIAL; STORE_MBOX_CREATE.  -EBUSY: another mailbox has it */
+	uint8_t special;
 };
 
 enum flags_mode { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
@@ -434,6 +436,13 @@ struct credentials_op {
 	char hash[PASSWORD_HASH_MAX]; /* out, NUL-terminated */
 	bool has_scram;               /* out */
 	struct scram_record scram;    /* out */
+};
+
+/* What an account has and may have; a limit of 0: none. */
+struct quota_read_op {
+	struct op op; /* STORE_READ_QUOTA */
+	uint32_t account;
+	uint64_t bytes, messages, bytes_max, messages_max; /* out */
 };
 
 struct accounts_list_op {

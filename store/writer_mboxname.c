@@ -43,7 +43,7 @@ static int acct_or_status(struct writer *w, struct op *op, uint32_t account, str
 	return 0;
 }
 
-/* -EEXIST: one mailbox of the account has this use already; -EINVAL: no such use. */
+/* -EBUSY: one mailbox of the account has this use already; -EINVAL: no such use. */
 static int special_check(struct writer *w, struct op *op, uint32_t account, uint8_t special)
 {
 	struct db_cursor c;
@@ -61,7 +61,7 @@ static int special_check(struct writer *w, struct op *op, uint32_t account, uint
 	for (rc = db_cursor_seek(&c, key_box(&k, account, 0));
 		!rc && key_get_u32(c.key, 0) == account; rc = db_cursor_next(&c)) {
 		if (rec_read(c.value, &r, sizeof(r)) && r.special == special) {
-			op->status = -EEXIST;
+			op->status = -EBUSY;
 			break;
 		}
 	}

@@ -95,6 +95,10 @@ void imap_dispatch(struct imap_session *s)
 
 /* ---- any state ---- */
 
+#define IMAP_CAPABILITIES                                                                          \
+	"IMAP4rev1 LITERAL+ SASL-IR ID IDLE UIDPLUS NAMESPACE UNSELECT QUOTA "                     \
+	"QUOTA=RES-STORAGE QUOTA=RES-MESSAGE SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE"
+
 void imap_capability(struct imap_session *s, struct imap_parse *p)
 {
 	const char *login = "";
@@ -103,9 +107,7 @@ void imap_capability(struct imap_session *s, struct imap_parse *p)
 		return;
 	if (s->state == IMAP_NOT_AUTHENTICATED)
 		login = s->engine.plaintext_login ? " AUTH=PLAIN" : " LOGINDISABLED";
-	access_out_printf(imap_out(s),
-		"* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID IDLE UIDPLUS NAMESPACE UNSELECT%s\r\n",
-		login);
+	access_out_printf(imap_out(s), "* CAPABILITY " IMAP_CAPABILITIES "%s\r\n", login);
 	imap_finish(s, "OK capabilities listed");
 }
 
@@ -155,9 +157,7 @@ static void login_step(struct imap_session *s)
 	if (s->login_result == LOGIN_OK) {
 		s->state = IMAP_AUTHENTICATED;
 		s->errors = 0;
-		imap_finish(s, "OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID IDLE UIDPLUS "
-			       "NAMESPACE UNSELECT] "
-			       "logged in");
+		imap_finish(s, "OK [CAPABILITY " IMAP_CAPABILITIES "] logged in");
 		return;
 	}
 	if (++s->failed_logins >= IMAP_LOGINS_MAX)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Commands about mailboxes as such: CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, LIST, LSUB.
+ * Commands about mailboxes as such: CREATE, DELETE, RENAME, SUBSCRIBE, STATUS.
  * OWNER: one core's thread. */
 #include <errno.h>
 #include "store/imap/imap_priv.h"
@@ -19,7 +19,7 @@ static bool name_is_valid(struct bytes name)
 }
 
 /* "inbox" in any case is INBOX; what lies under it keeps its own case. */
-static void inbox_fold(char *name, uint16_t n)
+void imap_inbox_fold(char *name, uint16_t n)
 {
 	if (n >= 5 && bytes_ieq(bytes_make(name, 5), BYTES_LIT("INBOX")) &&
 		(n == 5 || name[5] == '/'))
@@ -44,7 +44,7 @@ bool imap_mailbox_arg(struct imap_session *s, struct imap_parse *p, char *name, 
 		return false;
 	}
 	*n_r = (uint16_t)b.n;
-	inbox_fold(name, *n_r);
+	imap_inbox_fold(name, *n_r);
 	return true;
 }
 
@@ -67,7 +67,8 @@ static void named_submit(struct imap_session *s, uint16_t kind, struct bytes nam
 	s->u.name = (struct mbox_name_op){.account = s->account,
 		.name = name,
 		.new_name = new_name,
-		.subscribe = s->subscribe};
+		.subscribe = s->subscribe,
+		.special = kind == STORE_MBOX_CREATE && name.n == s->name_n ? s->special : 0};
 	imap_submit(s, ACCESS_WRITER, kind, then);
 }
 
@@ -90,9 +91,38 @@ static void create_step(struct imap_session *s)
 	named_submit(s, STORE_MBOX_CREATE, bytes_first(name_of(s), (size_t)slash), create_step);
 }
 
+/* RFC 6154 5: (USE (\\Attribute)).  A mailbox has one use here: further ones are refused. */
+static bool create_use(struct imap_session *s, struct imap_parse *p)
+{
+	struct bytes name;
+
+	if (!imap_space(p) || !imap_char(p, '(') || !imap_word(p, "USE") || !imap_space(p) ||
+		!imap_char(p, '(') || !imap_char(p, '\\')) {
+		imap_bad(s, "the options of CREATE are not understood");
+		return false;
+	}
+	name = imap_atom(p);
+	s->special = imap_special_of(name);
+	if (imap_peek(p) == ' ' || s->special == SPECIAL_NONE || s->special == SPECIAL_ALL ||
+		s->special == SPECIAL_FLAGGED) {
+		imap_finish(s, "NO [USEATTR] that use is not possible here");
+		return false;
+	}
+	if (imap_char(p, ')') && imap_char(p, ')'))
+		return true;
+	imap_bad(s, "the options of CREATE are not understood");
+	return false;
+}
+
 void imap_create(struct imap_session *s, struct imap_parse *p)
 {
-	if (!one_name(s, p))
+	s->name2_n = 0;
+	s->special = SPECIAL_NONE;
+	if (!imap_mailbox_arg(s, p, s->name, &s->name_n))
+		return;
+	if (!imap_end(p) && !create_use(s, p))
+		return;
+	if (!imap_args_end(s, p))
 		return;
 	s->to = 0;
 	s->step = create_step;
@@ -168,16 +198,18 @@ enum {
 	STATUS_UIDNEXT,
 	STATUS_UIDVALIDITY,
 	STATUS_UNSEEN,
+	STATUS_SIZE, /* RFC 8438 */
 	STATUS_N
 };
 
 static const char *const status_items[STATUS_N] = {
-	"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN"};
+	"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "SIZE"};
 
 static void status_done(struct imap_session *s)
 {
 	const struct mbox_state *st = &s->u.mbox.state;
-	const uint32_t values[STATUS_N] = {st->exists, 0, st->uidnext, st->uidvalidity, st->unseen};
+	const uint64_t values[STATUS_N] = {
+		st->exists, 0, st->uidnext, st->uidvalidity, st->unseen, st->bytes};
 	const char *before = " (";
 
 	chain_free(&s->u.mbox.out);
@@ -190,7 +222,8 @@ static void status_done(struct imap_session *s)
 	for (unsigned i = 0; i < STATUS_N; i++) {
 		if (!(s->to & 1u << i))
 			continue;
-		access_out_printf(imap_out(s), "%s%s %u", before, status_items[i], values[i]);
+		access_out_printf(imap_out(s), "%s%s %llu", before, status_items[i],
+			(unsigned long long)values[i]);
 		before = " ";
 	}
 	access_out_str(imap_out(s), ")\r\n");
@@ -232,160 +265,4 @@ void imap_status(struct imap_session *s, struct imap_parse *p)
 	}
 	s->u.mbox = (struct mbox_read_op){.account = s->account, .name = name_of(s)};
 	imap_submit(s, ACCESS_READER, STORE_READ_MBOX_OPEN, status_done);
-}
-
-/* ---- LIST and LSUB ---- */
-
-/* State of the command, in its chunk. */
-struct listing {
-	bool lsub, end;
-	uint16_t pattern_n, last_n;
-	uint32_t chunk_at;
-	struct chain names;
-	char pattern[MBOX_NAME_MAX];
-	char last[MBOX_NAME_MAX]; /* the name seen last, where the next slice begins */
-};
-
-static struct listing *listing(struct imap_session *s)
-{
-	return (struct listing *)(void *)s->work->data;
-}
-
-static void list_release(struct imap_session *s)
-{
-	chain_free(&listing(s)->names);
-}
-
-static void list_name(struct imap_session *s, const struct listing *l, struct bytes name, bool sub)
-{
-	if ((l->lsub && !sub) || !imap_name_match(name, bytes_make(l->pattern, l->pattern_n)))
-		return;
-	access_out_printf(imap_out(s), "* %s () \"/\" ", l->lsub ? "LSUB" : "LIST");
-	imap_put_name(imap_out(s), name);
-	access_out_str(imap_out(s), "\r\n");
-}
-
-/* One record; false: the chunk has no more. */
-static bool list_record(struct imap_session *s, struct listing *l, const struct chunk *c)
-{
-	uint16_t n;
-
-	if (l->chunk_at + 4 > c->n)
-		return false;
-	memcpy(&n, c->data + l->chunk_at, sizeof(n));
-	if (n == 0 || n > MBOX_NAME_MAX || l->chunk_at + 4 + n > c->n)
-		return false;
-	struct bytes name = bytes_make(c->data + l->chunk_at + 4, n);
-	list_name(s, l, name, c->data[l->chunk_at + 2]);
-	memcpy(l->last, name.p, n);
-	l->last_n = n;
-	l->chunk_at += (4u + n + 3u) & ~3u;
-	return true;
-}
-
-static void list_taken(struct imap_session *s);
-
-static void list_step(struct imap_session *s)
-{
-	struct listing *l = listing(s);
-
-	for (unsigned i = 0; i < IMAP_ROWS_PER_STEP / 16 && imap_room(s); i++) {
-		if (!l->names.head)
-			break;
-		if (!list_record(s, l, l->names.head)) {
-			chunk_put(chain_pop(&l->names));
-			l->chunk_at = 0;
-		}
-	}
-	if (l->names.head)
-		return;
-	if (l->end) {
-		imap_finish(s, "OK done");
-		return;
-	}
-	s->u.list = (struct mbox_list_op){
-		.account = s->account, .from = bytes_make(l->last, l->last_n)};
-	imap_submit(s, ACCESS_READER, STORE_READ_MBOX_LIST, list_taken);
-}
-
-static void list_taken(struct imap_session *s)
-{
-	struct listing *l = listing(s);
-
-	if (s->u.op.status) {
-		chain_free(&s->u.list.out);
-		imap_finish(s, imap_error_text(s->u.op.status));
-		return;
-	}
-	/* A slice without a record and without an end would be asked for forever. */
-	l->end = s->u.list.end || !s->u.list.out.head;
-	chain_join(&l->names, &s->u.list.out);
-	s->step = list_step;
-}
-
-static void list_begin(struct imap_session *s)
-{
-	struct bytes reference = bytes_make(s->name, s->name_n);
-	struct bytes pattern = bytes_make(s->name2, s->name2_n);
-	struct buf b;
-
-	if (!imap_work_get(s))
-		return;
-	struct listing *l = listing(s);
-	s->release = list_release;
-	l->lsub = s->subscribe;
-	buf_init(&b, l->pattern, sizeof(l->pattern));
-	buf_put(&b, reference);
-	buf_put(&b, pattern);
-	inbox_fold(l->pattern, (uint16_t)b.n);
-	l->pattern_n = (uint16_t)b.n;
-	l->end = b.overflow; /* no name is that long */
-	s->step = list_step;
-}
-
-/* A reference or pattern: names with wildcards, nothing refused but bad encoding. */
-static bool pattern_take(struct bytes text, char *out, uint16_t *n_r)
-{
-	struct buf b;
-
-	buf_init(&b, out, MBOX_NAME_MAX);
-	if (imap_name_decode(text, &b) < 0)
-		return false;
-	*n_r = (uint16_t)b.n;
-	return true;
-}
-
-static void list_command(struct imap_session *s, struct imap_parse *p, bool lsub)
-{
-	struct bytes reference, pattern;
-
-	if (!imap_space(p) || !imap_astring(p, &reference) || !imap_space(p) ||
-		!imap_list_mailbox(p, &pattern) || !imap_end(p)) {
-		imap_bad(s, "a reference and a pattern are needed");
-		return;
-	}
-	if (pattern.n == 0) {
-		/* RFC 3501 6.3.8: asks for the delimiter. */
-		access_out_printf(
-			imap_out(s), "* %s (\\Noselect) \"/\" \"\"\r\n", lsub ? "LSUB" : "LIST");
-		imap_finish(s, "OK done");
-		return;
-	}
-	if (!pattern_take(reference, s->name, &s->name_n) ||
-		!pattern_take(pattern, s->name2, &s->name2_n)) {
-		imap_finish(s, "OK done"); /* nothing has such a name */
-		return;
-	}
-	s->subscribe = lsub;
-	s->step = list_begin;
-}
-
-void imap_list(struct imap_session *s, struct imap_parse *p)
-{
-	list_command(s, p, false);
-}
-
-void imap_lsub(struct imap_session *s, struct imap_parse *p)
-{
-	list_command(s, p, true);
 }

@@ -42,6 +42,11 @@ typedef void (*imap_handler)(struct imap_session *s, struct imap_parse *p);
 void imap_bad(struct imap_session *s, const char *text);
 /* A mailbox name argument, decoded into name[MBOX_NAME_MAX]; else the refusal was said. */
 bool imap_mailbox_arg(struct imap_session *s, struct imap_parse *p, char *name, uint16_t *n_r);
+/* "inbox" in any case is INBOX; what lies under it keeps its own case. */
+void imap_inbox_fold(char *name, uint16_t n);
+/* ---- imap_list.c: uses of mailboxes (RFC 6154) ---- */
+const char *imap_special_name(uint8_t special); /* "" or "\\Sent" */
+uint8_t imap_special_of(struct bytes name);     /* without the backslash; SPECIAL_NONE: unknown */
 /* SP and the end of arguments. */
 bool imap_args_end(struct imap_session *s, struct imap_parse *p);
 

@@ -18,6 +18,10 @@ const char *imap_error_text(int status)
 		return "NO [ALREADYEXISTS] the mailbox exists";
 	case -ENOSPC:
 		return "NO [UNAVAILABLE] no space now, try later";
+	case -EDQUOT:
+		return "NO [OVERQUOTA] no room left in this account";
+	case -EBUSY:
+		return "NO [USEATTR] another mailbox has that use";
 	case -EINVAL:
 		return "NO [CANNOT] not possible with this mailbox";
 	default:
@@ -186,7 +190,7 @@ static void op_drop(struct imap_session *s)
 		chain_free(&s->u.body.out);
 	else if (s->u.op.kind == STORE_READ_MBOX_LIST)
 		chain_free(&s->u.list.out);
-	else
+	else if (s->u.op.kind != STORE_READ_QUOTA)
 		chain_free(&s->u.mbox.out);
 	s->reading = false;
 }

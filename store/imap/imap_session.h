@@ -94,6 +94,7 @@ struct imap_session {
 	bool idling;
 	bool closing;
 	bool subscribe;
+	uint8_t special; /* CREATE: enum mbox_special; LIST: its options */
 	bool drain;
 	bool dropping;
 	/* login */
@@ -133,6 +134,7 @@ struct imap_session {
 		struct append_op append;
 		struct part_op part;
 		struct drop_op drop;
+		struct quota_read_op quota;
 	} u;
 	bool reading; /* the op in u is a reader's */
 };

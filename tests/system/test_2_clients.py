@@ -234,6 +234,26 @@ set sendmail_wait=0
 """
 
 
+@test("client imaplib: quota, special uses")
+def client_imaplib_extensions(work):
+    with Bed(work + "/bed") as bed:
+        fill(bed, 3)
+        with mailbox.imap(bed, 2) as box:
+            expect("QUOTA" in box.capabilities and "SPECIAL-USE" in box.capabilities, "capabilities")
+            equal(ok(box.getquota('""'), "GETQUOTA"), [b'"" ()'], "no quota")
+            bed.ctl("user", "quota", bed.user2, "100k", "--messages", "4")
+            used = ok(box.getquotaroot("INBOX"), "GETQUOTAROOT")[1][0]
+            expect(used.startswith(b'"" (STORAGE ') and used.endswith(b" 100 MESSAGE 3 4)"), str(used))
+            ok(box.append("INBOX", None, None, b"Subject: last\r\n\r\n"), "APPEND")
+            for kind, data in (box.append("INBOX", None, None, b"Subject: full\r\n\r\n"), box.copy("1", "INBOX")) \
+                    if box.select()[0] == "OK" else ():
+                expect(kind == "NO" and b"[OVERQUOTA]" in data[0], f"{kind} {data}")
+            ok(box._simple_command("CREATE", "Bin", r"(USE (\Trash))"), "CREATE")
+            kind, data = box._simple_command("CREATE", "Bin2", r"(USE (\Trash))")
+            expect(kind == "NO" and b"[USEATTR]" in data[0], f"{kind} {data}")
+            equal(ok(box.list('(SPECIAL-USE) ""', "*"), "LIST"), [rb'(\Trash) "/" "Bin"'], "special uses")
+
+
 @test("client mutt: sends by SMTP, reads and saves by IMAP")
 def client_mutt(work):
     with Bed(work + "/bed") as bed:

@@ -169,6 +169,7 @@ static int read_list(struct fake *f, struct mbox_list_op *op)
 		uint8_t record[4 + MBOX_NAME_MAX + 4] = {0};
 		memcpy(record, &n, 2);
 		record[2] = next->subscribed;
+		record[3] = next->state.special;
 		memcpy(record + 4, next->name, n);
 		if (put(&op->out, record, (4u + n + 3u) & ~3u) < 0)
 			return -ENOBUFS;
@@ -321,6 +322,20 @@ static int write_part(struct fake *f, struct part_op *op)
 	return 0;
 }
 
+static int create(struct fake *f, struct fake_box *b, const char *name, uint8_t special)
+{
+	if (b)
+		return -EEXIST;
+	for (unsigned i = 0; special && i < FAKE_BOXES; i++) {
+		if (f->boxes[i].used && f->boxes[i].state.special == special)
+			return -EBUSY;
+	}
+	b = fake_box_add(f, name);
+	if (b)
+		b->state.special = special;
+	return b ? 0 : -ENOSPC;
+}
+
 static int write_name(struct fake *f, struct mbox_name_op *op)
 {
 	struct fake_box *b = box_find(f, op->name);
@@ -329,7 +344,7 @@ static int write_name(struct fake *f, struct mbox_name_op *op)
 	snprintf(name, sizeof(name), "%.*s", (int)op->name.n, (const char *)op->name.p);
 	switch (op->op.kind) {
 	case STORE_MBOX_CREATE:
-		return b ? -EEXIST : fake_box_add(f, name) ? 0 : -ENOSPC;
+		return create(f, b, name, op->special);
 	case STORE_MBOX_DELETE:
 		if (b)
 			b->used = false;
@@ -374,6 +389,17 @@ static int answer_write(struct fake *f, struct op *op)
 	}
 }
 
+static int read_quota(struct fake *f, struct quota_read_op *op)
+{
+	op->bytes_max = f->quota_bytes;
+	op->messages_max = f->quota_messages;
+	for (unsigned i = 0; i < FAKE_BOXES; i++) {
+		op->bytes += f->boxes[i].used ? f->boxes[i].state.bytes : 0;
+		op->messages += f->boxes[i].used ? f->boxes[i].count : 0;
+	}
+	return 0;
+}
+
 static int answer_read(struct fake *f, struct op *op)
 {
 	switch (op->kind) {
@@ -385,6 +411,8 @@ static int answer_read(struct fake *f, struct op *op)
 		return read_rows(f, container_of(op, struct mbox_read_op, op));
 	case STORE_READ_MBOX_LIST:
 		return read_list(f, container_of(op, struct mbox_list_op, op));
+	case STORE_READ_QUOTA:
+		return read_quota(f, container_of(op, struct quota_read_op, op));
 	default:
 		return -EINVAL;
 	}

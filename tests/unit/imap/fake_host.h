@@ -37,7 +37,8 @@ struct fake {
 	unsigned spaces_out;
 	uint64_t ids;
 	uint64_t modseq;
-	int fail_status; /* != 0: the next op ends so */
+	uint64_t quota_bytes, quota_messages; /* 0: none */
+	int fail_status;                      /* != 0: the next op ends so */
 	uint16_t fail_kind;
 	bool fail_write;
 	uint32_t slice_rows;   /* rows per answer at most; 0: as asked */

@@ -429,6 +429,54 @@ static void test_mailbox_commands(void **state)
 	contains("n CREATE a//b\r\n", "n NO [CANNOT]");
 }
 
+static void test_quota(void **state)
+{
+	(void)state;
+	contains(LOGIN, "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE");
+	expect("1 GETQUOTA \"\"\r\n", "* QUOTA \"\" ()\r\n1 OK done\r\n");
+	f.quota_bytes = 10 * 1024 * 1024;
+	expect("2 GETQUOTA \"\"\r\n", "* QUOTA \"\" (STORAGE 1 10240)\r\n2 OK done\r\n");
+	f.quota_messages = 100;
+	expect("3 GETQUOTAROOT Sent\r\n",
+		"* QUOTAROOT \"Sent\" \"\"\r\n* QUOTA \"\" (STORAGE 1 10240 MESSAGE 3 100)\r\n"
+		"3 OK done\r\n");
+	contains("4 GETQUOTA other\r\n", "4 NO [NONEXISTENT]");
+	contains("5 GETQUOTA\r\n", "5 BAD");
+	contains("6 GETQUOTAROOT\r\n", "6 BAD");
+	/* Who is full is told so. */
+	f.fail_status = -EDQUOT;
+	f.fail_kind = STORE_APPEND;
+	f.fail_write = true;
+	contains("7 APPEND Sent {3+}\r\nabc\r\n", "7 NO [OVERQUOTA]");
+	contains("8 STATUS INBOX (SIZE MESSAGES)\r\n", "* STATUS \"INBOX\" (MESSAGES 3 SIZE ");
+}
+
+static void test_special_use(void **state)
+{
+	(void)state;
+	contains(LOGIN, "SPECIAL-USE CREATE-SPECIAL-USE");
+	contains("1 CREATE Drafts (USE (\\Drafts))\r\n", "1 OK");
+	contains("2 CREATE Other (USE (\\drafts))\r\n", "2 NO [USEATTR]");
+	contains("3 CREATE Every (USE (\\All))\r\n", "3 NO [USEATTR]");
+	contains("4 CREATE Two (USE (\\Junk \\Trash))\r\n", "4 NO [USEATTR]");
+	contains("5 CREATE What (USE (\\What))\r\n", "5 NO [USEATTR]");
+	contains("6 CREATE What (USE \\Junk)\r\n", "6 BAD");
+	contains("7 CREATE a/b/Bin (USE (\\Trash))\r\n", "7 OK");
+	expect("8 LIST (SPECIAL-USE) \"\" *\r\n", "* LIST (\\Drafts) \"/\" \"Drafts\"\r\n* LIST "
+						  "(\\Trash) \"/\" \"a/b/Bin\"\r\n8 OK done\r\n");
+	expect("9 LIST \"\" Drafts RETURN (SPECIAL-USE)\r\n",
+		"* LIST (\\Drafts) \"/\" \"Drafts\"\r\n9 OK done\r\n");
+	expect("10 LIST (SUBSCRIBED) \"\" *\r\n",
+		"* LIST (\\Subscribed) \"/\" \"Sent\"\r\n10 OK done\r\n");
+	expect("11 LIST \"\" Sent RETURN (SUBSCRIBED SPECIAL-USE)\r\n",
+		"* LIST (\\Subscribed) \"/\" \"Sent\"\r\n11 OK done\r\n");
+	expect("12 LIST \"\" a/*\r\n",
+		"* LIST () \"/\" \"a/b\"\r\n* LIST (\\Trash) \"/\" \"a/b/Bin\"\r\n12 OK done\r\n");
+	contains("13 LIST (REMOTE) \"\" *\r\n", "13 BAD");
+	contains("14 LIST \"\" * RETURN (WHAT)\r\n", "14 BAD");
+	contains("15 LIST (SPECIAL-USE\r\n", "15 BAD");
+}
+
 static void test_search(void **state)
 {
 	static const struct {
@@ -625,6 +673,8 @@ int main(void)
 		T(test_append_error_of_a_part_is_told),
 		T(test_list),
 		T(test_mailbox_commands),
+		T(test_quota),
+		T(test_special_use),
 		T(test_search),
 		T(test_search_nesting_is_bounded),
 		T(test_long_commands),

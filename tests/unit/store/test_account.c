@@ -313,7 +313,7 @@ static void test_special_use_is_one_mailbox_of_each(void **state)
 	assert_int_equal(harness_write(&h, &op.op, STORE_MBOX_CREATE), 0);
 	assert_int_equal(harness_box(&h, ann, "Sent").special, SPECIAL_SENT);
 	op.name = BYTES_LIT("Sent too");
-	assert_int_equal(harness_write(&h, &op.op, STORE_MBOX_CREATE), -EEXIST);
+	assert_int_equal(harness_write(&h, &op.op, STORE_MBOX_CREATE), -EBUSY);
 	op.special = SPECIAL_NONE;
 	assert_int_equal(harness_write(&h, &op.op, STORE_MBOX_CREATE), 0);
 	op.special = SPECIAL_N;
