@@ -32,7 +32,8 @@ def pop3(bed, user=1, timeout=60):
         yield box
     finally:
         with contextlib.suppress(OSError, poplib.error_proto):
-            box.quit()
+            if box.sock:  # whoever has said QUIT himself has none
+                box.quit()
 
 
 def count(box, folder="INBOX"):

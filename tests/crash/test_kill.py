@@ -6,49 +6,13 @@ import os
 import random
 import time
 
-from bed import load, proc
+from bed import load
 from bed.bed import Bed
-from bed.harness import equal, expect, test
+from bed.harness import equal, test
+from bed.kills import CHANGES, SEED, campaign
 
 KILLS = 24
 MUTANT_ROUNDS = 15
-SEED = 20260302
-# Short waits, so that what a killed server left half-sent is tried again within the test.
-CHANGES = {"delivery": {"retry": ["1s"], "idle_timeout": "1s"}, "limits": {"data_timeout": "20s"}}
-
-
-def recipients(bed):
-    def choose(rng, ident):
-        remote = f"{ident}@{bed.remote_domain}"
-        return rng.choice([[bed.user1], [remote], [bed.user2, remote], [bed.user1, bed.user2]])
-    return choose
-
-
-def sizes(rng):
-    return rng.choice([300, 2_000, 10_000, 10_000, 40_000, 350_000])
-
-
-def campaign(work, kills, layout, seconds):
-    rng = random.Random(SEED)
-    with Bed(work + "/bed", layout=layout, changes=CHANGES) as bed:
-        run = load.Load(bed, 6, recipients(bed), sizes, timeout=4, seed=SEED).start()
-        for i in range(kills):
-            before = len(run.acked)
-            proc.wait_for("acknowledged messages after a restart",
-                          lambda: len(run.acked) > before + 2, 20)
-            time.sleep(rng.uniform(0, 0.6))
-            bed.kill_daemon()
-            bed.start_daemon()
-        time.sleep(1)
-        run.stop()
-        bed.ctl("queue", "retry", "--all", check=False)
-        queued = load.drain(bed, seconds)
-        places = load.look(bed)
-        print(f"{kills} kills, {len(run.acked)} messages acknowledged, {len(run.offered)} offered, "
-              f"{len(queued)} recipients still queued, {len(load.doubled(places))} delivered twice, "
-              f"refusals {run.refused}")
-        expect(len(run.acked) >= 5 * kills, f"only {len(run.acked)} messages were acknowledged")
-        equal(load.lost(run, places, queued), [], "lost or altered")
 
 
 @test(f"kill -9 under load, {KILLS} times: nothing acknowledged is lost", seconds=300)
