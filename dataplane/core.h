@@ -21,7 +21,7 @@ enum core_role {
 };
 
 #define CORES_MAX         16
-#define CORE_CHANNELS_MAX 24
+#define CORE_CHANNELS_MAX 288 /* with 16 shards of the store and 4 readers each */
 #define CORE_POLLERS_MAX  12
 #define CORE_LONG_LAP_US  1000 /* chosen: a lap that long delays every connection of the core */
 

@@ -48,7 +48,7 @@ uint32_t delivery_add(struct delivery *d, uint64_t id, uint32_t rcpt, struct byt
 void delivery_forget(struct delivery *d, uint32_t node)
 {
 	dest_domain_unref(&d->dest, delivery_domain(d, node));
-	if (d->refresh.reading)
+	if (d->refresh[delivery_shard(d, delivery_node(d, node)->id)].reading)
 		schedule_retire(&d->schedule, node);
 	else
 		schedule_remove(&d->schedule, node);
@@ -89,7 +89,23 @@ void delivery_put_off(struct delivery *d, uint32_t node, uint64_t ms)
 
 struct channel *delivery_reader(const struct delivery *d, uint64_t id)
 {
-	return d->ch.readers[(id ^ id >> 10) % d->ch.reader_count];
+	return d->ch.readers[delivery_shard(d, id)][(id ^ id >> 10) % d->ch.reader_count];
+}
+
+bool delivery_shard_failed(const struct delivery *d, uint64_t id)
+{
+	const atomic_uint *health = d->ch.health[delivery_shard(d, id)];
+
+	return health && atomic_load_explicit(health, memory_order_relaxed) == STORE_FAILED;
+}
+
+bool delivery_loading(const struct delivery *d)
+{
+	bool loading = false;
+
+	for (unsigned i = 0; i < d->ch.shard_count; i++)
+		loading |= d->refresh[i].loading;
+	return loading;
 }
 
 /* ---- a lap's share ---- */
@@ -125,7 +141,9 @@ static bool domain_step(struct delivery *d, struct domain *domain)
 	if (list_empty(&d->attempts.free))
 		return false;
 	uint32_t node = backlog_pop(&d->schedule, &domain->backlog);
-	if (delivery_node(d, node)->job) {
+	if (delivery_shard_failed(d, delivery_node(d, node)->id) && !delivery_node(d, node)->job) {
+		delivery_put_off(d, node, SHARD_FAILED_MS);
+	} else if (delivery_node(d, node)->job) {
 		attempt_dispatch(d, node);
 	} else if (!job_load(d, node)) {
 		backlog_push_head(&d->schedule, &domain->backlog, node);
@@ -183,13 +201,15 @@ static void on_dns_credit(void *ctx)
 
 static void channels_attach(struct delivery *d)
 {
-	d->ch.writer->on_credit = on_writer_credit;
-	d->ch.writer->ctx = d;
 	d->ch.dns->on_credit = on_dns_credit;
 	d->ch.dns->ctx = d;
-	for (unsigned i = 0; i < d->ch.reader_count; i++) {
-		d->ch.readers[i]->on_credit = on_reader_credit;
-		d->ch.readers[i]->ctx = d;
+	for (unsigned s = 0; s < d->ch.shard_count; s++) {
+		d->ch.writers[s]->on_credit = on_writer_credit;
+		d->ch.writers[s]->ctx = d;
+		for (unsigned i = 0; i < d->ch.reader_count; i++) {
+			d->ch.readers[s][i]->on_credit = on_reader_credit;
+			d->ch.readers[s][i]->ctx = d;
+		}
 	}
 }
 
@@ -307,10 +327,12 @@ static void hints_drop(struct delivery *d)
 	void *hint;
 	struct message *m;
 
-	while (d->ch.ready && hints_take(d->ch.ready, &hint, 1) == 1) {
-		ready_hint_take(hint, &m);
-		if (m)
-			message_unref(m);
+	for (unsigned s = 0; s < d->ch.shard_count; s++) {
+		while (d->ch.ready[s] && hints_take(d->ch.ready[s], &hint, 1) == 1) {
+			ready_hint_take(hint, &m);
+			if (m)
+				message_unref(m);
+		}
 	}
 }
 
@@ -341,6 +363,6 @@ void delivery_get_info(const struct delivery *d, struct delivery_info *info_r)
 		.active = d->reports.used,
 		.connections = d->dest.connections,
 		.domains = d->dest.domains_used,
-		.loading = d->refresh.loading,
+		.loading = delivery_loading(d),
 	};
 }

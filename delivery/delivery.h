@@ -42,11 +42,14 @@ struct delivery_conf {
 };
 
 struct delivery_channels {
-	struct channel *writer; /* results and bounces: credits of their own */
-	struct channel *readers[STORE_READERS_MAX];
-	unsigned reader_count;
+	/* Of each shard: results and bounces (credits of their own), reads, new mail. */
+	struct channel *writers[STORE_SHARDS_MAX];
+	struct channel *readers[STORE_SHARDS_MAX][STORE_READERS_MAX];
+	struct hints *ready[STORE_SHARDS_MAX];
+	/* enum store_health of each; NULL: always STORE_OK. */
+	const atomic_uint *health[STORE_SHARDS_MAX];
+	unsigned shard_count, reader_count;
 	struct channel *dns;
-	struct hints *ready;
 };
 
 struct delivery;

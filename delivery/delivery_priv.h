@@ -16,6 +16,8 @@
 #include "delivery/relay.h"
 #include "delivery/report.h"
 
+#define SHARD_FAILED_MS 5000 /* what is of a failed shard is looked at again after that; chosen */
+
 struct delivery {
 	struct core *core;
 	struct delivery_conf conf;
@@ -32,9 +34,9 @@ struct delivery {
 	struct attempts attempts;
 	struct reports reports;
 	struct relay relay;
-	struct refresh refresh;
-	struct list readers_waiting; /* contents without a credit */
-	uint8_t header[16 * 1024];   /* scratch of the bounce */
+	struct refresh refresh[STORE_SHARDS_MAX]; /* one per shard */
+	struct list readers_waiting;              /* contents without a credit */
+	uint8_t header[16 * 1024];                /* scratch of the bounce */
 };
 
 static inline struct schedule_node *delivery_node(const struct delivery *d, uint32_t i)
@@ -61,5 +63,16 @@ void delivery_enqueue(struct delivery *d, uint32_t node);
 void delivery_wait(struct delivery *d, uint32_t node, uint64_t next_ms);
 /* Put a DUE node off without telling the store. */
 void delivery_put_off(struct delivery *d, uint32_t node, uint64_t ms);
-/* The reader that reads this message. */
+static inline unsigned delivery_shard(const struct delivery *d, uint64_t id)
+{
+	return ids_lane(id, d->ch.shard_count);
+}
+/* The reader that reads this message, the writer that keeps it. */
 struct channel *delivery_reader(const struct delivery *d, uint64_t id);
+static inline struct channel *delivery_writer(const struct delivery *d, uint64_t id)
+{
+	return d->ch.writers[delivery_shard(d, id)];
+}
+/* Has its shard failed?  Then nothing of it can be read, and no result kept. */
+bool delivery_shard_failed(const struct delivery *d, uint64_t id);
+bool delivery_loading(const struct delivery *d);

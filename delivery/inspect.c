@@ -56,9 +56,9 @@ static void domain_info(
 
 static void worker_info(const struct delivery *d, struct delivery_worker_info *out)
 {
-	*out = (struct delivery_worker_info){.loading = d->refresh.loading,
+	*out = (struct delivery_worker_info){.loading = delivery_loading(d),
 		.draining = d->draining,
-		.results_wait = !list_empty(&d->reports.unsent),
+		.results_wait = report_waits(d),
 		.jobs_full = d->jobs.used >= d->jobs.max || d->jobs.held >= d->jobs.held_max,
 		.connections = d->dest.connections,
 		.connections_max = d->dest.limits.connections_max,

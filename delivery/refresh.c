@@ -18,13 +18,21 @@ static void on_one(struct op *op);
 
 void refresh_init(struct delivery *d)
 {
-	d->refresh = (struct refresh){
-		.d = d,
-		.loading = true,
-		.hole_ms = UINT64_MAX,
-		.horizon_ms = 0, /* everything is in the store */
-		.full_at_us = UINT64_MAX,
-	};
+	for (unsigned i = 0; i < d->ch.shard_count; i++) {
+		d->refresh[i] = (struct refresh){
+			.d = d,
+			.shard = i,
+			.loading = true,
+			.hole_ms = UINT64_MAX,
+			.horizon_ms = 0, /* everything is in the store */
+			.full_at_us = UINT64_MAX,
+		};
+	}
+}
+
+static struct refresh *refresh_of(struct delivery *d, uint64_t id)
+{
+	return &d->refresh[delivery_shard(d, id)];
 }
 
 /* New mail, due at ms or a little later, is not in memory. */
@@ -65,7 +73,7 @@ static void intake_rcpt(struct delivery *d, struct job *j, const struct message 
 		return;
 	uint32_t node = delivery_add(d, m->id, i, domain, 0, m->priority);
 	if (node == SCHEDULE_NONE) {
-		note_hole(&d->refresh, id_to_ms(m->id));
+		note_hole(refresh_of(d, m->id), id_to_ms(m->id));
 		return;
 	}
 	if (j)
@@ -94,11 +102,12 @@ static void changed(struct refresh *f, uint64_t id)
 		f->ids[(f->ids_head + f->ids_n++) % REFRESH_IDS_MAX] = id;
 }
 
-static unsigned hints_poll(struct delivery *d)
+static unsigned hints_poll(struct refresh *f)
 {
+	struct delivery *d = f->d;
 	void *hints[HINTS_PER_POLL];
-	unsigned n = hints_take(d->ch.ready, hints, HINTS_PER_POLL);
-	uint64_t lost = hints_overflow_take(d->ch.ready);
+	unsigned n = hints_take(d->ch.ready[f->shard], hints, HINTS_PER_POLL);
+	uint64_t lost = hints_overflow_take(d->ch.ready[f->shard]);
 
 	for (unsigned i = 0; i < n; i++) {
 		struct message *m;
@@ -106,18 +115,20 @@ static unsigned hints_poll(struct delivery *d)
 		if (m)
 			intake(d, m);
 		else
-			changed(&d->refresh, id);
+			changed(f, id);
 	}
 	if (lost != UINT64_MAX)
-		note_lost(&d->refresh, id_to_ms(lost));
+		note_lost(f, id_to_ms(lost));
 	return n;
 }
 
 /* ---- rows of the store ---- */
 
 /* False: no room in the schedule. */
-static bool take_row(struct delivery *d, const struct schedule_row *row, struct bytes domain)
+static bool take_row(struct refresh *f, const struct schedule_row *row, struct bytes domain)
 {
+	struct delivery *d = f->d;
+
 	if (row->state != QUEUE_SCHEDULED || !delivery_owns(d, domain))
 		return true;
 	uint32_t node = schedule_find(&d->schedule, row->id, row->rcpt);
@@ -129,19 +140,19 @@ static bool take_row(struct delivery *d, const struct schedule_row *row, struct 
 		return true;
 	}
 	if (schedule_room(&d->schedule) == 0) {
-		note_horizon(&d->refresh, row->next_ms);
+		note_horizon(f, row->next_ms);
 		return false;
 	}
 	node = delivery_add(d, row->id, row->rcpt, domain, row->attempts, row->priority);
 	if (node == SCHEDULE_NONE)
-		note_horizon(&d->refresh, row->next_ms); /* no room for its domain */
+		note_horizon(f, row->next_ms); /* no room for its domain */
 	else
 		delivery_wait(d, node, row->next_ms);
 	return true;
 }
 
 /* Records of a chunk: head, domain, padding to 8. */
-static bool take_rows(struct delivery *d, const struct chunk *c)
+static bool take_rows(struct refresh *f, const struct chunk *c)
 {
 	size_t at = 0;
 
@@ -150,7 +161,7 @@ static bool take_rows(struct delivery *d, const struct chunk *c)
 		size_t n = sizeof(*row) + row->domain_n;
 		if (n > c->n - at)
 			break;
-		if (!take_row(d, row, bytes_make(row + 1, row->domain_n)))
+		if (!take_row(f, row, bytes_make(row + 1, row->domain_n)))
 			return false;
 		at += (n + 7) & ~(size_t)7;
 		if (at > c->n)
@@ -181,7 +192,7 @@ static void on_slice(struct op *op)
 		return;
 	}
 	for (const struct chunk *c = f->slice.out.head; c && room; c = c->next)
-		room = take_rows(d, c);
+		room = take_rows(f, c);
 	chain_free(&f->slice.out);
 	if (!room || f->slice.end || f->slice.from_ms > f->scan_until_ms)
 		scan_end(f);
@@ -225,7 +236,7 @@ static void one_row(
 		node = delivery_add(
 			d, id, row->rcpt, domain, (uint16_t)row->attempts, row->priority);
 		if (node == SCHEDULE_NONE) {
-			note_horizon(&d->refresh, row->next_ms);
+			note_horizon(refresh_of(d, id), row->next_ms);
 			return;
 		}
 		delivery_wait(d, node, row->next_ms);
@@ -269,36 +280,35 @@ static void on_one(struct op *op)
 
 /* ---- what is read next ---- */
 
-static void read_one(struct delivery *d)
+static void read_one(struct refresh *f)
 {
-	struct refresh *f = &d->refresh;
 
 	f->one = (struct queue_read_op){
 		.op = {.done = on_one, .kind = STORE_READ_QUEUE},
 		.id = f->ids[f->ids_head % REFRESH_IDS_MAX]
         };
-	if (channel_submit(delivery_reader(d, f->one.id), &f->one.op) < 0)
+	if (channel_submit(delivery_reader(f->d, f->one.id), &f->one.op) < 0)
 		return;
 	f->reading = true;
 	f->ids_head++;
 	f->ids_n--;
 }
 
-static void read_slice(struct delivery *d)
+static void read_slice(struct refresh *f)
 {
-	struct refresh *f = &d->refresh;
+	struct channel *reader = f->d->ch.readers[f->shard][0];
 
 	f->slice.op = (struct op){.done = on_slice, .kind = STORE_READ_SCHEDULE};
 	f->slice.max_rows = SLICE_ROWS;
 	f->slice.end = false;
 	f->slice.out = (struct chain){0};
-	f->reading = channel_submit(delivery_reader(d, 0), &f->slice.op) == 0;
+	f->reading = channel_submit(reader, &f->slice.op) == 0;
 }
 
 /* Chooses what to scan; false: nothing is worth it now. */
-static bool scan_begin(struct delivery *d)
+static bool scan_begin(struct refresh *f)
 {
-	struct refresh *f = &d->refresh;
+	struct delivery *d = f->d;
 	uint64_t soon_ms = d->core->now_ms + SOON_MS, *from = NULL;
 	uint32_t room = schedule_room(&d->schedule);
 
@@ -326,37 +336,61 @@ static bool scan_begin(struct delivery *d)
 	return true;
 }
 
+/* Does a scan want memory for what is due soon? */
+static bool wants_room(const struct delivery *d, uint64_t soon_ms)
+{
+	for (unsigned i = 0; i < d->ch.shard_count; i++) {
+		const struct refresh *f = &d->refresh[i];
+		if (f->hole_ms != UINT64_MAX || f->horizon_ms <= soon_ms)
+			return true;
+	}
+	return false;
+}
+
 /* Make room for what is due soon by leaving the latest to the store. */
 static void evict(struct delivery *d)
 {
-	struct refresh *f = &d->refresh;
 	uint64_t soon_ms = d->core->now_ms + SOON_MS;
 	uint32_t budget = EVICT_BUDGET, node;
 
-	if (schedule_room(&d->schedule) >= d->schedule.max / 16 ||
-		(f->hole_ms == UINT64_MAX && f->horizon_ms > soon_ms))
+	if (schedule_room(&d->schedule) >= d->schedule.max / 16 || !wants_room(d, soon_ms))
 		return;
 	uint64_t late_ms = MAX(soon_ms, schedule_late_ms(&d->schedule, d->core->now_us));
 	while ((node = schedule_evict_next(&d->schedule, late_ms, &budget)) != SCHEDULE_NONE) {
-		note_horizon(f, delivery_node(d, node)->next_ms);
+		note_horizon(
+			refresh_of(d, delivery_node(d, node)->id), delivery_node(d, node)->next_ms);
 		delivery_forget(d, node);
 	}
 }
 
+static void read_next(struct refresh *f)
+{
+	if (f->ids_n > 0)
+		read_one(f);
+	else if (f->d->core->now_us >= f->scan_from_us && (f->scanning || scan_begin(f)))
+		read_slice(f);
+}
+
 unsigned refresh_poll(struct delivery *d)
 {
-	struct refresh *f = &d->refresh;
-	unsigned n = hints_poll(d);
+	unsigned n = 0, reading = 0;
 
+	for (unsigned i = 0; i < d->ch.shard_count; i++) {
+		n += hints_poll(&d->refresh[i]);
+		reading += d->refresh[i].reading;
+	}
 	if (d->draining)
 		return n;
 	evict(d);
-	if (f->reading)
-		return n;
-	schedule_bury(&d->schedule);
-	if (f->ids_n > 0)
-		read_one(d);
-	else if (d->core->now_us >= f->scan_from_us && (f->scanning || scan_begin(d)))
-		read_slice(d);
-	return n + f->reading;
+	if (reading == 0)
+		schedule_bury(&d->schedule);
+	/* Who is to be buried waits for all reads: none begins before that. */
+	for (unsigned i = 0; i < d->ch.shard_count && d->schedule.gone.count == 0; i++) {
+		struct refresh *f = &d->refresh[i];
+		if (f->reading)
+			continue;
+		read_next(f);
+		n += f->reading;
+	}
+	return n;
 }

@@ -13,6 +13,7 @@ struct delivery;
 
 struct refresh {
 	struct delivery *d;
+	unsigned shard;
 	bool reading;  /* one of the two ops is under way */
 	bool scanning; /* slices go on from slice.from_* */
 	bool loading;  /* the first scan is not over */

@@ -17,7 +17,8 @@ int reports_init(struct delivery *d, uint32_t max)
 
 	*t = (struct reports){.max = max};
 	list_init(&t->free);
-	list_init(&t->unsent);
+	for (unsigned i = 0; i < STORE_SHARDS_MAX; i++)
+		list_init(&t->unsent[i]);
 	t->reports = calloc(max, sizeof(*t->reports));
 	if (!t->reports)
 		return -ENOMEM;
@@ -41,9 +42,18 @@ void reports_fini(struct delivery *d)
 	free(d->reports.reports);
 }
 
+bool report_waits(const struct delivery *d)
+{
+	bool waits = false;
+
+	for (unsigned i = 0; i < d->ch.shard_count; i++)
+		waits |= !list_empty(&d->reports.unsent[i]);
+	return waits;
+}
+
 bool report_available(const struct delivery *d)
 {
-	return !list_empty(&d->reports.free) && list_empty(&d->reports.unsent);
+	return !list_empty(&d->reports.free) && !report_waits(d);
 }
 
 struct report *report_begin(struct delivery *d, struct attempt *a)
@@ -344,7 +354,9 @@ static bool bounce_make(struct report *r, struct bounce *b)
 		r->want_bounce = false;
 		return true;
 	}
-	b->id = ids_next(&core->ids, core->now_ms);
+	/* The report lies beside what it is about: one transaction has both. */
+	b->id = ids_next_in(
+		&core->ids, core->now_ms, delivery_shard(r->d, m->id), r->d->ch.shard_count);
 	b->salt = siphash13(&r->d->jobs.key, &b->id, sizeof(b->id));
 	bounce_rcpts(r, b, rcpts, reasons);
 	r->bounce = bounce_build(b);
@@ -466,6 +478,30 @@ static void report_settle(struct report *r, bool gone)
 	}
 }
 
+/* The results of a shard that has failed wait for it, but not where other shards' should be. */
+static bool shard_is_given_up(const struct report *r)
+{
+	const struct delivery *d = r->d;
+
+	return d->ch.shard_count > 1 && d->reports.used > d->reports.max / 2 &&
+	       delivery_shard_failed(d, r->op.id);
+}
+
+/* As after a crash: the store will say again what is to be done, and some of it is done twice. */
+static void report_put_off(struct report *r)
+{
+	struct delivery *d = r->d;
+
+	if (r->bounce)
+		message_unref(r->bounce);
+	r->bounce = NULL;
+	for (uint32_t i = 0; i < r->count; i++) {
+		job_untie(d, r->nodes[i]);
+		delivery_put_off(d, r->nodes[i], SHARD_FAILED_MS);
+	}
+	report_free(r);
+}
+
 static void on_stored(struct op *op)
 {
 	struct report *r = container_of(op, struct report, op.op);
@@ -479,6 +515,10 @@ static void on_stored(struct op *op)
 		return;
 	}
 	log_warn("delivery", "id=%016lx result=not-stored error=%d", r->op.id, op->status);
+	if (shard_is_given_up(r)) {
+		report_put_off(r);
+		return;
+	}
 	if (op->status == -EINVAL && r->bounce) {
 		/* The store refuses the report, not the results. */
 		message_unref(r->bounce);
@@ -499,7 +539,7 @@ static bool report_submit(struct report *r)
 	};
 	if (r->bounce)
 		message_ref(r->bounce); /* the writer's */
-	if (channel_submit(r->d->ch.writer, &r->op.op) == 0)
+	if (channel_submit(delivery_writer(r->d, r->job->id), &r->op.op) == 0)
 		return true;
 	if (r->bounce)
 		message_unref(r->bounce);
@@ -508,20 +548,28 @@ static bool report_submit(struct report *r)
 
 static void report_proceed(struct report *r)
 {
+	struct list *unsent = &r->d->reports.unsent[delivery_shard(r->d, r->job->id)];
+
 	if (r->want_bounce && !r->bounce && !bounce_prepare(r))
 		return;
-	if (!list_empty(&r->d->reports.unsent) || !report_submit(r))
-		list_push_tail(&r->d->reports.unsent, &r->link);
+	if (!list_empty(unsent) || !report_submit(r))
+		list_push_tail(unsent, &r->link);
 }
 
-void report_on_credit(struct delivery *d)
+static void unsent_submit(struct list *unsent)
 {
-	while (!list_empty(&d->reports.unsent)) {
-		struct list *l = d->reports.unsent.next;
+	while (!list_empty(unsent)) {
+		struct list *l = unsent->next;
 		if (!report_submit(list_entry(l, struct report, link)))
 			return;
 		list_remove(l);
 	}
+}
+
+void report_on_credit(struct delivery *d)
+{
+	for (unsigned i = 0; i < d->ch.shard_count; i++)
+		unsent_submit(&d->reports.unsent[i]);
 }
 
 void report_finish(struct report *r, const struct verdict *v)

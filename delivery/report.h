@@ -42,12 +42,14 @@ struct reports {
 	struct report *reports;
 	uint32_t max, used;
 	struct list free;
-	struct list unsent; /* no credit of the writer */
+	struct list unsent[STORE_SHARDS_MAX]; /* no credit of that shard's writer */
 };
 
 /* Returns 0 or -ENOMEM. */
 int reports_init(struct delivery *d, uint32_t max) WARN_UNUSED;
 void reports_fini(struct delivery *d);
+/* Do results wait for a credit? */
+bool report_waits(const struct delivery *d);
 /* May an attempt begin?  Not while results wait for the writer. */
 bool report_available(const struct delivery *d);
 /* Begin: takes the attempt's recipients.  Only when available. */

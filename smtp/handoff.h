@@ -4,7 +4,40 @@
  *
  * Order: parts of one blob are submitted in order on one channel, before the accept. */
 #pragma once
+#include <stdatomic.h>
+#include "dataplane/base/rt/ids.h"
 #include "smtp/envelope.h"
+
+#define HANDOFF_LANES_MAX 16
+
+/* The store's writers, one per shard.  A message goes, with all its parts, to the one that its id
+ * names (ids_lane). */
+struct handoff_lanes {
+	struct channel *writer[HANDOFF_LANES_MAX];
+	/* Not 0: that shard takes no mail now.  NULL: always 0. */
+	const atomic_uint *trouble[HANDOFF_LANES_MAX];
+	unsigned count;
+};
+
+static inline unsigned handoff_lane(const struct handoff_lanes *l, uint64_t id)
+{
+	return ids_lane(id, l->count);
+}
+
+/* The id of a new message, of a shard that takes mail if there is any. */
+static inline uint64_t handoff_id(const struct handoff_lanes *l, struct ids *ids, uint64_t now_ms)
+{
+	uint64_t id = ids_next(ids, now_ms);
+
+	/* Chosen: with one shard left of HANDOFF_LANES_MAX this finds it all but always. */
+	for (unsigned tries = 8 * l->count; tries > 8; tries--) {
+		const atomic_uint *trouble = l->trouble[handoff_lane(l, id)];
+		if (!trouble || !atomic_load_explicit(trouble, memory_order_relaxed))
+			break;
+		id = ids_next(ids, now_ms);
+	}
+	return id;
+}
 
 enum handoff_kind {
 	HANDOFF_PART = 1,   /* a run of body chunks of a message that is still being received */

@@ -7,6 +7,11 @@
 #define USED_SAMPLE_US   1000 /* the pool is asked at most this often: it sums over all lcores */
 #define COMPLETIONS_POLL 64   /* channel_poll returns this many credits before the ops are free */
 
+struct smtp_lane *server_lane(struct smtp_server *s, uint64_t id)
+{
+	return &s->lanes[handoff_lane(&s->writers, id)];
+}
+
 /* ---- waiting ---- */
 
 void server_wait(struct smtp_conn *c, enum conn_wait why)
@@ -16,8 +21,9 @@ void server_wait(struct smtp_conn *c, enum conn_wait why)
 	BUG_ON(c->wait != WAIT_NONE);
 	c->wait = (uint8_t)why;
 	if (why == WAIT_CREDIT) {
-		list_push_tail(&s->credit, &c->wait_node);
-		s->writer->starved = true; /* on_credit as long as anybody waits */
+		struct smtp_lane *lane = server_lane(s, c->message->id);
+		list_push_tail(&lane->waiting, &c->wait_node);
+		lane->writer->starved = true; /* on_credit as long as anybody waits */
 	}
 	if (why != WAIT_MEMORY)
 		return;
@@ -64,12 +70,13 @@ static void on_memory_timer(struct timer *t, uint64_t now_us)
 
 static void on_credit(void *ctx)
 {
-	struct smtp_server *s = ctx;
+	struct smtp_lane *lane = ctx;
+	struct smtp_server *s = lane->server;
 
 	handoff_drops_flush(s);
-	retry_list(&s->credit, s->writer->credits);
-	if (s->drops_n || !list_empty(&s->credit))
-		s->writer->starved = true;
+	retry_list(&lane->waiting, lane->writer->credits);
+	if (s->drops_n || !list_empty(&lane->waiting))
+		lane->writer->starved = true;
 }
 
 static unsigned poll(void *ctx, uint64_t now_us)
@@ -110,8 +117,10 @@ static int make_conns(struct smtp_server *s)
 
 static int make_jobs(struct smtp_server *s)
 {
-	uint32_t n = s->writer->credits_max + COMPLETIONS_POLL;
+	uint32_t n = 0;
 
+	for (unsigned i = 0; i < s->writers.count; i++)
+		n += s->writers.writer[i]->credits_max + COMPLETIONS_POLL;
 	s->drops_max = s->conf.sessions_max + n;
 	s->jobs = alloc(s, n, sizeof(*s->jobs));
 	s->drops = alloc(s, s->drops_max, sizeof(*s->drops));
@@ -132,11 +141,21 @@ static void init_lists(struct smtp_server *s)
 	list_init(&s->fresh);
 	list_init(&s->dead);
 	list_init(&s->memory);
-	list_init(&s->credit);
 	timer_init(&s->memory_timer, on_memory_timer);
 }
 
-struct smtp_server *smtp_server_create(struct core *core, struct channel *writer,
+static void attach_lanes(struct smtp_server *s)
+{
+	for (unsigned i = 0; i < s->writers.count; i++) {
+		struct smtp_lane *lane = &s->lanes[i];
+		*lane = (struct smtp_lane){.server = s, .writer = s->writers.writer[i]};
+		list_init(&lane->waiting);
+		lane->writer->on_credit = on_credit;
+		lane->writer->ctx = lane;
+	}
+}
+
+struct smtp_server *smtp_server_create(struct core *core, const struct handoff_lanes *writers,
 	const struct smtp_policy *policy, const struct smtp_server_conf *conf)
 {
 	struct smtp_server *s = rte_zmalloc_socket("smtp", sizeof(*s), CACHE_LINE, core->socket);
@@ -144,7 +163,7 @@ struct smtp_server *smtp_server_create(struct core *core, struct channel *writer
 	if (!s)
 		return NULL;
 	s->core = core;
-	s->writer = writer;
+	s->writers = *writers;
 	s->policy = policy;
 	s->conf = *conf;
 	for (unsigned i = 0; i < SMTP_SERVICES_MAX; i++) {
@@ -160,8 +179,7 @@ struct smtp_server *smtp_server_create(struct core *core, struct channel *writer
 		smtp_server_destroy(&s);
 		return NULL;
 	}
-	writer->on_credit = on_credit;
-	writer->ctx = s;
+	attach_lanes(s);
 	if (conf->discard)
 		log_warn("smtp", "discard mode: messages are answered 250 and thrown away");
 	return s;

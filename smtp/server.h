@@ -27,10 +27,10 @@ struct smtp_server_conf {
 	bool ack_early;
 };
 
-/* Main thread, before the core runs.  writer: channel from this core to the store writer, already
- * added to the core; its on_credit belongs to the server.  policy: borrowed, may be replaced
- * between laps by smtp_server_set_policy.  Returns NULL on want of memory. */
-struct smtp_server *smtp_server_create(struct core *core, struct channel *writer,
+/* Main thread, before the core runs.  writers: channels from this core to the store's writers,
+ * already added to the core; their on_credit belongs to the server.  policy: borrowed, may be
+ * replaced between laps by smtp_server_set_policy.  Returns NULL on want of memory. */
+struct smtp_server *smtp_server_create(struct core *core, const struct handoff_lanes *writers,
 	const struct smtp_policy *policy, const struct smtp_server_conf *conf);
 /* Start listening; 0 or -errno with the port that failed. */
 int smtp_server_listen(struct smtp_server *s, uint16_t *port_r) WARN_UNUSED;

@@ -51,16 +51,33 @@ static void drop_done(struct op *op)
 	job_put(container_of(op, struct handoff_job, op));
 }
 
+static bool drop_submit(struct smtp_server *s, uint64_t blob)
+{
+	struct channel *writer = server_lane(s, blob)->writer;
+	struct handoff_job *j = job_get(s, NULL, HANDOFF_DROP, drop_done);
+
+	j->drop.blob = blob;
+	if (channel_submit(writer, &j->op) == 0)
+		return true;
+	job_put(j);
+	return false;
+}
+
+/* The last ones first; a lane without credits does not hold up the others. */
 void handoff_drops_flush(struct smtp_server *s)
 {
-	while (s->drops_n) {
-		struct handoff_job *j = job_get(s, NULL, HANDOFF_DROP, drop_done);
-		j->drop.blob = s->drops[s->drops_n - 1];
-		if (channel_submit(s->writer, &j->op) < 0) {
-			job_put(j);
-			return;
+	uint32_t refused = 0, all = (1u << s->writers.count) - 1;
+
+	for (uint32_t i = s->drops_n; i > 0 && refused != all; i--) {
+		uint64_t blob = s->drops[i - 1];
+		uint32_t bit = 1u << handoff_lane(&s->writers, blob);
+		if (refused & bit)
+			continue;
+		if (!drop_submit(s, blob)) {
+			refused |= bit;
+			continue;
 		}
-		s->drops_n--;
+		s->drops[i - 1] = s->drops[--s->drops_n];
 		s->drops_reserved--;
 	}
 }
@@ -155,7 +172,7 @@ bool handoff_parts(struct smtp_conn *c)
 	j->part.first = m->streamed_chunks;
 	uint64_t bytes = before - m->body.bytes;
 	uint32_t chunks = j->charged;
-	if (channel_submit(s->writer, &j->op) < 0) {
+	if (channel_submit(server_lane(s, m->id)->writer, &j->op) < 0) {
 		chain_join(&j->part.chunks, &m->body);
 		m->body = j->part.chunks;
 		job_put(j);
@@ -234,7 +251,7 @@ bool handoff_accept(struct smtp_conn *c, unsigned slot)
 	j->charged = c->charged;
 	j->reserved = c->reserved;
 	j->submitted_us = s->core->now_us;
-	if (channel_submit(s->writer, &j->op) < 0) {
+	if (channel_submit(server_lane(s, c->message->id)->writer, &j->op) < 0) {
 		job_put(j);
 		server_wait(c, WAIT_CREDIT);
 		return false;

@@ -64,7 +64,7 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 	struct message *m = message_new();
 	if (!m)
 		return REPLY_NO_STORAGE;
-	m->id = ids_next(&core->ids, core->now_ms);
+	m->id = handoff_id(&c->server->writers, &core->ids, core->now_ms);
 	m->received_ms = core->now_ms;
 	m->peer = c->peer;
 	m->each = c->session.service->lmtp;

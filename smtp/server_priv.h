@@ -99,9 +99,17 @@ struct auth_penalty {
 	uint8_t asking; /* checks under way */
 };
 
+/* One of the store's writers, and who waits for a credit of its channel, in order. */
+struct smtp_lane {
+	struct smtp_server *server;
+	struct channel *writer;
+	struct list waiting;
+};
+
 struct smtp_server {
 	struct core *core;
-	struct channel *writer;
+	struct handoff_lanes writers;
+	struct smtp_lane lanes[HANDOFF_LANES_MAX];
 	const struct smtp_policy *policy;
 	struct smtp_server_conf conf;
 	struct smtp_door doors[SMTP_SERVICES_MAX];
@@ -112,7 +120,7 @@ struct smtp_server {
 	uint64_t used_at_us;
 	struct siphash_key key;
 	struct list free, fresh, dead;
-	struct list memory, credit; /* who waits, in order */
+	struct list memory; /* who waits, in order */
 	struct timer memory_timer;
 	struct smtp_conn *conns;
 	struct handoff_job *jobs, *jobs_free;
@@ -127,6 +135,8 @@ struct smtp_server {
 };
 
 /* server.c */
+/* Where the parts and the accept of this message go. */
+struct smtp_lane *server_lane(struct smtp_server *s, uint64_t id);
 void server_wait(struct smtp_conn *c, enum conn_wait why);
 void server_wait_end(struct smtp_conn *c);
 /* Used share of the chunk pool, sampled every millisecond. */

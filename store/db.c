@@ -21,6 +21,8 @@ static const char *const db_names[DB_N] = {
 #undef DB
 };
 
+#define DATA_NAME "data.mdb"
+
 static int error_text(char *error, size_t n, int err, const char *path, const char *what)
 {
 	snprintf(error, n, "store.path %s: %s", path, what);
@@ -140,6 +142,20 @@ static int dbis_open(struct db *db, MDB_txn *txn, unsigned flags)
 	return 0;
 }
 
+/* Shard 0 gives the set its number, the others have it from there. */
+static int shard_put(struct db *db, MDB_txn *txn)
+{
+	struct db_shard *s = &db->shard;
+
+	if (s->set == 0 && getrandom(&s->set, sizeof(s->set), 0) != sizeof(s->set))
+		return EIO;
+	s->set |= 1;
+	int rc = db_meta_put(txn, db, "shards", s->count);
+	if (!rc)
+		rc = db_meta_put(txn, db, "shard", s->number);
+	return rc ? rc : db_meta_put(txn, db, "shard_set", s->set);
+}
+
 /* The store's format, and a secret of its own (store_secret) unless it has one. */
 static int format_put(struct db *db, MDB_txn *txn)
 {
@@ -152,6 +168,8 @@ static int format_put(struct db *db, MDB_txn *txn)
 		rc = db_meta_put(txn, db, "secret_0", secret[0] | 1);
 	if (!rc && !have)
 		rc = db_meta_put(txn, db, "secret_1", secret[1]);
+	if (!rc && !db->any_shard && db->shard.count > 1)
+		rc = shard_put(db, txn);
 	return rc ? rc : db_meta_put(txn, db, "format", STORE_FORMAT);
 }
 
@@ -167,6 +185,22 @@ static int dbis_create(struct db *db)
 	rc = dbis_open(db, txn, MDB_CREATE);
 	if (!rc)
 		rc = format_put(db, txn);
+	if (rc) {
+		db_abort(txn);
+		return rc;
+	}
+	return db_commit(txn);
+}
+
+/* Tables that stores of this format may lack: those between shards. */
+static int dbis_complete(struct db *db)
+{
+	MDB_txn *txn;
+	int rc = db_begin(db, true, &txn);
+
+	if (rc)
+		return rc;
+	rc = dbis_open(db, txn, MDB_CREATE);
 	if (rc) {
 		db_abort(txn);
 		return rc;
@@ -200,12 +234,13 @@ static int dbis_add(struct db *db, uint64_t from)
 }
 
 /* *format_r 0: an empty environment. */
-static int dbis_load(struct db *db, uint64_t *format_r)
+static int dbis_load(struct db *db, uint64_t *format_r, bool *missing_r)
 {
 	MDB_txn *txn;
 	int rc = db_begin(db, false, &txn);
 
 	*format_r = 0;
+	*missing_r = false;
 	if (rc)
 		return rc;
 	rc = mdb_dbi_open(txn, db_names[DB_META], 0, &db->dbi[DB_META]);
@@ -213,7 +248,9 @@ static int dbis_load(struct db *db, uint64_t *format_r)
 		rc = db_meta_get(txn, db, "format", format_r);
 	if (!rc && *format_r == STORE_FORMAT)
 		rc = dbis_open(db, txn, 0);
-	if (rc == MDB_NOTFOUND && *format_r == 0)
+	/* An empty environment; or tables that were added without a new format. */
+	*missing_r = rc == MDB_NOTFOUND && *format_r != 0;
+	if (rc == MDB_NOTFOUND)
 		rc = 0;
 	/* A committed read transaction keeps the handles it opened. */
 	if (rc) {
@@ -223,13 +260,72 @@ static int dbis_load(struct db *db, uint64_t *format_r)
 	return db_commit(txn);
 }
 
+/* Which shard the rows say that this is. */
+static int shard_get(const struct db *db, struct db_shard *s)
+{
+	uint64_t count, number, whole;
+	MDB_txn *txn;
+	int rc = db_begin(db, false, &txn);
+
+	*s = (struct db_shard){.count = 1};
+	if (rc)
+		return rc;
+	rc = db_meta_get(txn, db, "shards", &count);
+	if (!rc)
+		rc = db_meta_get(txn, db, "shard", &number);
+	if (!rc)
+		rc = db_meta_get(txn, db, "shard_set", &s->set);
+	if (!rc)
+		rc = db_meta_get(txn, db, "shard_whole", &whole);
+	db_abort(txn);
+	if (rc)
+		return rc;
+	s->count = MAX((uint32_t)count, 1u);
+	s->number = (uint32_t)number;
+	s->whole = whole;
+	return 0;
+}
+
+static int shard_check(struct db *db, char *error, size_t error_n)
+{
+	const struct db_shard want = db->shard;
+	int rc = shard_get(db, &db->shard);
+
+	if (rc)
+		return error_text(error, error_n, -EIO, db->path, mdb_strerror(rc));
+	if (db->any_shard)
+		return 0;
+	if (db->shard.count != want.count) {
+		snprintf(error, error_n,
+			"store.path %s: this store has been made with %u shard%s, key store.shards "
+			"says %u: set it to %u (the number cannot be changed later)",
+			db->path, db->shard.count, db->shard.count == 1 ? "" : "s", want.count,
+			db->shard.count);
+		return -EINVAL;
+	}
+	if (db->shard.number != want.number) {
+		snprintf(error, error_n,
+			"store.path %s: this is shard %u and not shard %u: look at the order of "
+			"key store.shard_paths",
+			db->path, db->shard.number, want.number);
+		return -EINVAL;
+	}
+	if (want.set && db->shard.set != want.set)
+		return error_text(
+			error, error_n, -EINVAL, db->path, "this shard is of another store");
+	return 0;
+}
+
 static int contents_open(struct db *db, char *error, size_t error_n)
 {
-	uint64_t format;
+	uint64_t format = 0;
+	bool missing = false;
 	int rc = env_open(db);
 
 	if (!rc)
-		rc = dbis_load(db, &format);
+		rc = dbis_load(db, &format, &missing);
+	if (!rc && missing)
+		rc = dbis_complete(db);
 	if (!rc && format == 0) {
 		rc = dbis_create(db);
 		format = STORE_FORMAT;
@@ -251,13 +347,51 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 			db->path, (unsigned long long)format, STORE_FORMAT);
 		return -EPROTONOSUPPORT;
 	}
-	return 0;
+	return shard_check(db, error, error_n);
+}
+
+bool db_exists(const char *path)
+{
+	char name[DB_PATH_MAX + 16];
+
+	snprintf(name, sizeof(name), "%s/" DATA_NAME, path);
+	return access(name, F_OK) == 0;
+}
+
+int db_shard_whole(struct db *db)
+{
+	MDB_txn *txn;
+	int rc = db_begin(db, true, &txn);
+
+	if (rc)
+		return rc;
+	rc = db_meta_put(txn, db, "shard_whole", 1);
+	if (rc) {
+		db_abort(txn);
+		return rc;
+	}
+	db->shard.whole = true;
+	return db_commit(txn);
 }
 
 int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, char *error,
 	size_t error_n)
 {
-	*db = (struct db){.lock_fd = -1, .no_sync = no_sync};
+	return db_open_shard(db, path, NULL, map_bytes, no_sync, error, error_n);
+}
+
+int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
+	bool no_sync, char *error, size_t error_n)
+{
+	*db = (struct db){.lock_fd = -1, .no_sync = no_sync, .any_shard = !shard};
+	if (shard)
+		db->shard = *shard;
+	if (shard && shard->must_exist && !db_exists(path)) {
+		snprintf(error, error_n,
+			"store.path %s: shard %u of the store is not here: is its disk mounted?",
+			path, shard->number);
+		return -ENOENT;
+	}
 	/* The map must be a multiple of the page size. */
 	db->map_bytes = (map_bytes ? map_bytes : MAP_DEFAULT) & ~4095ull;
 	int err = directory_prepare(path, error, error_n);
@@ -370,7 +504,7 @@ uint64_t db_file_bytes(const struct db *db)
 	char name[DB_PATH_MAX + 16];
 	struct stat st;
 
-	snprintf(name, sizeof(name), "%s/data.mdb", db->path);
+	snprintf(name, sizeof(name), "%s/" DATA_NAME, db->path);
 	return stat(name, &st) < 0 ? 0 : (uint64_t)st.st_size;
 }
 

@@ -9,18 +9,37 @@
 
 #define DB_PATH_MAX 1024
 
+/* Which environment of a store with several this is.  Kept in its meta table; a store of one shard
+ * has no such rows. */
+struct db_shard {
+	uint32_t number, count;
+	uint64_t set;    /* the same in all shards of one store; 0: not known yet, or one shard */
+	bool whole;      /* of shard 0: all the others have been made */
+	bool must_exist; /* asked for: an empty directory is an error */
+};
+
 struct db {
 	MDB_env *env; /* NULL: a reopen failed */
 	MDB_dbi dbi[DB_N];
 	int lock_fd; /* flock: one daemon per directory */
 	uint64_t map_bytes;
 	bool no_sync; /* test mutant */
+	bool any_shard;
+	struct db_shard shard;
 	char path[DB_PATH_MAX];
 };
 
-/* Opens or creates.  Main thread.  0 or -errno with a text that names the path in error[]. */
+/* Opens or creates, whatever shard it is.  Main thread.  0 or -errno with a text that names the
+ * path in error[]. */
 int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, char *error,
 	size_t error_n) WARN_UNUSED;
+/* The same as this shard and no other; db->shard is then what is stored. */
+int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
+	bool no_sync, char *error, size_t error_n) WARN_UNUSED;
+/* Shard 0: the other shards are there from now on. */
+int db_shard_whole(struct db *db) WARN_UNUSED;
+/* Is there an environment in this directory? */
+bool db_exists(const char *path);
 void db_close(struct db *db);
 /* Only the lock: nobody else may open the store until db_close. */
 int db_lock(struct db *db, const char *path, char *error, size_t error_n) WARN_UNUSED;

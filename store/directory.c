@@ -3,6 +3,7 @@
  * lower half names an entry in the arena.  A slot is written once, after its entry. */
 #include "store/directory.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "dataplane/base/siphash.h"
@@ -11,6 +12,7 @@
 #define ARENA_BLOCKS 4096 /* 4 GiB of addresses */
 #define ENTRY_ALIGN  8
 #define SLOTS_MIN    1024
+#define WRITERS_MAX  16 /* STORE_SHARDS_MAX */
 #define LOAD_PERCENT 70
 
 struct entry {
@@ -31,7 +33,9 @@ struct directory_table {
 	_Atomic(struct table *) table;
 	_Atomic(uint8_t *) block[ARENA_BLOCKS];
 	uint32_t block_count, block_used;
-	uint8_t *spare; /* a block for directory_reserve */
+	uint8_t *spare[WRITERS_MAX]; /* blocks for directory_reserve: one per changing thread */
+	unsigned writers;
+	pthread_mutex_t change;
 	uint64_t count, bytes;
 	char **domains;
 	uint32_t domain_count;
@@ -204,6 +208,8 @@ struct directory_table *directory_create(
 		return NULL;
 	d->base.lookup = lookup;
 	d->extension = extension;
+	d->writers = 1;
+	pthread_mutex_init(&d->change, NULL);
 	d->bytes = sizeof(*d);
 	siphash_key_random(&d->key);
 	struct table *t = table_create(d, SLOTS_MIN, NULL);
@@ -230,7 +236,9 @@ void directory_destroy(struct directory_table **dp)
 	for (uint32_t i = 0; i < d->domain_count; i++)
 		free(d->domains[i]);
 	free(d->domains);
-	free(d->spare);
+	for (unsigned i = 0; i < WRITERS_MAX; i++)
+		free(d->spare[i]);
+	pthread_mutex_destroy(&d->change);
 	free(d);
 	*dp = NULL;
 }
@@ -247,9 +255,12 @@ uint64_t directory_bytes(const struct directory_table *d)
 
 static uint8_t *block_take(struct directory_table *d)
 {
-	uint8_t *block = d->spare;
+	uint8_t *block = NULL;
 
-	d->spare = NULL;
+	for (unsigned i = 0; i < WRITERS_MAX && !block; i++) {
+		block = d->spare[i];
+		d->spare[i] = NULL;
+	}
 	if (block)
 		return block;
 	block = malloc(ARENA_BLOCK);
@@ -321,17 +332,36 @@ static int slots_reserve(struct directory_table *d, uint32_t count)
 static_assert(2000 * (sizeof(struct entry) + ADDRESS_MAX + ENTRY_ALIGN) <= ARENA_BLOCK,
 	"one spare block holds what may be reserved");
 
+void directory_set_writers(struct directory_table *d, unsigned writers)
+{
+	BUG_ON(writers > WRITERS_MAX);
+	d->writers = writers;
+}
+
+/* As many blocks as there are threads that may have been promised one. */
+static int blocks_reserve(struct directory_table *d)
+{
+	for (unsigned i = 0; i < d->writers; i++) {
+		if (d->spare[i])
+			continue;
+		d->spare[i] = malloc(ARENA_BLOCK);
+		if (!d->spare[i])
+			return -ENOMEM;
+		d->bytes += ARENA_BLOCK;
+	}
+	return d->block_count + d->writers >= ARENA_BLOCKS ? -ENOMEM : 0;
+}
+
 int directory_reserve(struct directory_table *d, uint32_t count)
 {
 	if (count > 2000)
 		return -EINVAL;
-	if (!d->spare) {
-		d->spare = malloc(ARENA_BLOCK);
-		d->bytes += d->spare ? ARENA_BLOCK : 0;
-	}
-	if (!d->spare || d->block_count + 1 >= ARENA_BLOCKS)
-		return -ENOMEM;
-	return slots_reserve(d, count);
+	pthread_mutex_lock(&d->change);
+	int err = blocks_reserve(d);
+	if (!err)
+		err = slots_reserve(d, count * d->writers);
+	pthread_mutex_unlock(&d->change);
+	return err;
 }
 
 static int entry_add(struct directory_table *d, const char *address, size_t n, uint64_t word)
@@ -359,12 +389,16 @@ int directory_set(struct directory_table *d, struct bytes address, uint32_t acco
 
 	if (n == 0)
 		return -EINVAL;
-	struct entry *e = find(d, folded, n);
 	uint64_t word = word_make(account, shard, state);
-	if (!e)
-		return state == DIRECTORY_STATE_GONE ? 0 : entry_add(d, folded, n, word);
-	atomic_store_explicit(&e->word, word, memory_order_release);
-	return 0;
+	int err = 0;
+	pthread_mutex_lock(&d->change);
+	struct entry *e = find(d, folded, n);
+	if (e)
+		atomic_store_explicit(&e->word, word, memory_order_release);
+	else if (state != DIRECTORY_STATE_GONE)
+		err = entry_add(d, folded, n, word);
+	pthread_mutex_unlock(&d->change);
+	return err;
 }
 
 int directory_set_domain(struct directory_table *d, struct bytes domain, bool local)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The directory in memory: address -> account, for smtp/directory.h.  Readers on any thread,
- * without locks; changes by one thread at a time (main while the store opens, then the writer after
- * its commits).  Nothing is freed before directory_destroy: a removed address leaves its octets, a
- * grown table its predecessor, so a reader never meets freed memory. */
+ * without locks; changes by main while the store opens, then by the writers after
+ * their commits, one at a time (a lock of theirs alone).  Nothing is freed before
+ * directory_destroy: a removed address leaves its octets, a grown table its predecessor, so a
+ * reader never meets freed memory. */
 #pragma once
 #include "smtp/directory.h"
 #include "smtp/envelope.h"
@@ -28,7 +29,10 @@ int directory_set(struct directory_table *d, struct bytes address, uint32_t acco
 	enum directory_state state) WARN_UNUSED;
 /* Changing thread.  A local domain beside those of directory_create. */
 int directory_set_domain(struct directory_table *d, struct bytes domain, bool local) WARN_UNUSED;
-/* Makes sure that the next `count` (at most 2000) new addresses cannot fail for want of memory. */
+/* Changing threads there are, each with a reserve of its own; before they start.  1 at first. */
+void directory_set_writers(struct directory_table *d, unsigned writers);
+/* Makes sure that the changing thread's next `count` (at most 2000) new addresses cannot fail for
+ * want of memory. */
 int directory_reserve(struct directory_table *d, uint32_t count) WARN_UNUSED;
 /* Octets of memory held. */
 uint64_t directory_bytes(const struct directory_table *d);

@@ -122,9 +122,12 @@ static void *thread_main(void *arg)
 {
 	struct reader *r = arg;
 	struct op *ops[OPS_PER_TAKE];
-	char name[16];
+	char name[24];
 
-	snprintf(name, sizeof(name), "reader%u", r->number);
+	if (r->store->shard == 0)
+		snprintf(name, sizeof(name), "reader%u", r->number);
+	else
+		snprintf(name, sizeof(name), "reader%u.%u", r->store->shard, r->number);
 	log_thread_init(name);
 	counters_thread_init(name);
 	for (;;) {
@@ -187,6 +190,7 @@ void reader_stop(struct reader *r)
 
 void store_readers_pause(struct store *s)
 {
+	pthread_rwlock_wrlock(&s->peek);
 	for (unsigned i = 0; i < s->reader_count; i++) {
 		struct reader *r = s->readers[i];
 		pthread_mutex_lock(&r->slice);
@@ -200,4 +204,5 @@ void store_readers_resume(struct store *s)
 {
 	for (unsigned i = 0; i < s->reader_count; i++)
 		pthread_mutex_unlock(&s->readers[i]->slice);
+	pthread_rwlock_unlock(&s->peek);
 }

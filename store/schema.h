@@ -41,7 +41,10 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-end
 	DB(ALIAS, "alias", "alias u32 -> address, targets, each with its NUL")                     \
 	DB(DOMAIN, "domain", "name -> nothing: domains beside those of the configuration")         \
 	DB(QS, "qs", "hash of the sender u64, id u64 -> nothing")                                  \
-	DB(QD, "qd", "hash of the domain u64, of the address u32, id u64, recipient u32 -> nothing")
+	DB(QD, "qd",                                                                               \
+		"hash of the domain u64, of the address u32, id u64, recipient u32 -> nothing")    \
+	DB(MOVE, "move", "shard u32, id u64, recipient u32 -> nothing: on the way to that shard")  \
+	DB(DEDUP, "dedup", "id u64, recipient u32 -> dedup_rec: has come from another shard")
 
 enum db_id {
 #define DB(id, name, what) DB_##id,

@@ -24,7 +24,7 @@ static int directory_load_row(struct store *s, struct bytes address, struct byte
 
 	if (!rec_read(value, &r, sizeof(r)))
 		return -EIO;
-	return directory_set(s->directory, address, r.account, 0,
+	return directory_set(s->directory, address, r.account, (uint16_t)s->shard,
 		r.state == ACCT_DISABLED ? DIRECTORY_STATE_DISABLED : DIRECTORY_STATE_OK);
 }
 
@@ -38,7 +38,7 @@ static int directory_load_full(struct store *s, struct bytes key, struct bytes v
 	if (r.state != ACCT_OK || !quota_is_over(&s->conf, &r))
 		return 0;
 	return directory_set(s->directory, bytes_first(bytes_skip(value, sizeof(r)), r.address_n),
-		key_get_u32(key, 0), 0, DIRECTORY_STATE_FULL);
+		key_get_u32(key, 0), (uint16_t)s->shard, DIRECTORY_STATE_FULL);
 }
 
 static int directory_load_domain(struct store *s, struct bytes name, struct bytes value)
@@ -109,7 +109,7 @@ static int threads_create(struct store *s)
 	return 0;
 }
 
-static int parts_open(struct store *s, char *error, size_t error_n)
+static int parts_open(struct store *s, const struct db_shard *shard, char *error, size_t error_n)
 {
 	const struct store_conf *conf = &s->conf;
 	bool no_sync = false;
@@ -117,11 +117,13 @@ static int parts_open(struct store *s, char *error, size_t error_n)
 #ifdef BYPOST_MUTANTS
 	no_sync = conf->mutant_no_sync;
 #endif
-	int err = db_open(&s->db, conf->path, conf->map_bytes, no_sync, error, error_n);
+	int err =
+		db_open_shard(&s->db, conf->path, shard, conf->map_bytes, no_sync, error, error_n);
 	if (err < 0)
 		return err;
-	s->directory =
-		directory_create(conf->local_domains, conf->local_domain_count, conf->extension);
+	if (s->owns_directory)
+		s->directory = directory_create(
+			conf->local_domains, conf->local_domain_count, conf->extension);
 	if (!s->directory)
 		return fail(error, error_n, conf->path, -ENOMEM, "directory");
 	err = contents_load(s);
@@ -131,7 +133,8 @@ static int parts_open(struct store *s, char *error, size_t error_n)
 	return err < 0 ? fail(error, error_n, conf->path, err, "cannot make threads") : 0;
 }
 
-int store_open(const struct store_conf *conf, struct store **store_r, char *error, size_t error_n)
+int store_open_shard(const struct store_conf *conf, const struct db_shard *shard,
+	struct directory_table *directory, struct store **store_r, char *error, size_t error_n)
 {
 	struct store *s = calloc(1, sizeof(*s));
 
@@ -140,22 +143,63 @@ int store_open(const struct store_conf *conf, struct store **store_r, char *erro
 		return fail(error, error_n, conf->path, -ENOMEM, "cannot open");
 	s->conf = *conf;
 	s->db.lock_fd = -1;
+	s->shard = shard->number;
+	s->shard_count = shard->count;
+	s->directory = directory;
+	s->owns_directory = !directory;
+	s->alone = s;
+	s->shards = &s->alone;
 	pthread_mutex_init(&s->backup_lock, NULL);
+	pthread_rwlock_init(&s->peek, NULL);
 	if (s->conf.queue_lifetime_ms == 0)
 		s->conf.queue_lifetime_ms = QUEUE_LIFETIME_MS;
 	if (s->conf.expunged_read_ms == 0)
 		s->conf.expunged_read_ms = EXPUNGED_READ_MS;
-	int err = conf->shards > 1 ? -EINVAL : parts_open(s, error, error_n);
-	if (conf->shards > 1)
-		snprintf(error, error_n, "store.shards: only 1 is supported");
+	int err = parts_open(s, shard, error, error_n);
 	s->conf.path = s->db.path;
 	s->conf.local_domains = NULL; /* the directory has copies */
+	s->conf.paths = NULL;
 	if (err < 0) {
 		store_close(&s);
 		return err;
 	}
 	*store_r = s;
 	return 0;
+}
+
+int store_open(const struct store_conf *conf, struct store **store_r, char *error, size_t error_n)
+{
+	static const struct db_shard only = {.count = 1};
+
+	if (conf->shards > 1) {
+		snprintf(error, error_n, "store.shards: a store of one shard is opened here");
+		*store_r = NULL;
+		return -EINVAL;
+	}
+	return store_open_shard(conf, &only, NULL, store_r, error, error_n);
+}
+
+int store_peek(struct store *s, enum db_id id, struct bytes key, void *out, size_t cap, size_t *n_r)
+{
+	struct bytes v;
+	MDB_txn *txn;
+
+	*n_r = 0;
+	pthread_rwlock_rdlock(&s->peek);
+	int rc = db_begin(&s->db, false, &txn);
+	if (!rc) {
+		rc = db_get(txn, &s->db, id, key, &v);
+		if (!rc && v.n > cap)
+			rc = EMSGSIZE;
+		if (!rc) {
+			memcpy(out, v.p, v.n);
+			*n_r = v.n;
+		}
+		db_abort(txn);
+	}
+	pthread_rwlock_unlock(&s->peek);
+	/* Its trouble is not ours: whoever asks is refused, and tries again. */
+	return rc == 0 || rc == MDB_NOTFOUND || rc == EMSGSIZE ? rc : EAGAIN;
 }
 
 struct service *store_writer(struct store *s)
@@ -201,6 +245,17 @@ unsigned store_domain_owner(struct bytes domain, unsigned workers)
 	for (size_t i = 0; i < n; i++)
 		folded[i] = ascii_lower(domain.p[i]);
 	return workers ? (unsigned)(siphash13(&key, folded, n) % workers) : 0;
+}
+
+unsigned store_address_shard(struct bytes address, unsigned shards)
+{
+	static const struct siphash_key key = {0x6279706f73740001, 0x6163636f756e0001};
+	char folded[ADDRESS_MAX];
+
+	if (shards <= 1)
+		return 0;
+	size_t n = directory_fold(address, folded);
+	return (unsigned)(siphash13(&key, folded, n) % shards);
 }
 
 int store_start(struct store *s)
@@ -249,8 +304,10 @@ void store_close(struct store **sp)
 	for (unsigned i = 0; i < s->reader_count; i++)
 		reader_destroy(&s->readers[i]);
 	writer_destroy(&s->writer);
-	directory_destroy(&s->directory);
+	if (s->owns_directory)
+		directory_destroy(&s->directory);
 	db_close(&s->db);
+	pthread_rwlock_destroy(&s->peek);
 	free(s);
 	*sp = NULL;
 }

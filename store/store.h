@@ -12,14 +12,15 @@
 
 struct store;
 
-#define STORE_SHARDS_MAX  16
+#define STORE_SHARDS_MAX  HANDOFF_LANES_MAX
 #define STORE_READERS_MAX 8
 #define STORE_REASON_MAX  240 /* octets of last reply kept per recipient */
 
 struct store_conf {
-	const char *path;           /* directory; created when absent */
-	uint32_t shards;            /* only 1 yet */
-	uint32_t readers;           /* reader threads */
+	const char *path;           /* directory of shard 0; created when absent */
+	uint32_t shards;            /* 0: 1.  Of what is opened by shards.h */
+	const char *const *paths;   /* directories of the shards from 1 on; NULL: below path */
+	uint32_t readers;           /* reader threads of a shard */
 	uint64_t map_bytes;         /* address space, not memory; 0: 1 TiB */
 	uint64_t reserve_bytes;     /* free disk kept; 0: min(5 %, 4 GiB) */
 	uint32_t group_messages;    /* ops in one commit at most; 0: 256 */
@@ -491,6 +492,13 @@ struct service *store_reader(struct store *s, unsigned i);
 int store_add_ready(struct store *s, struct hints *h) WARN_UNUSED;
 int store_add_events(struct store *s, struct hints *h) WARN_UNUSED;
 unsigned store_domain_owner(struct bytes domain, unsigned workers);
+/* Where the name of an account or alias is, in any case of letters. */
+unsigned store_address_shard(struct bytes address, unsigned shards);
+/* Where an account's or alias' rows are: the shard of its name, for that gives out the number. */
+static inline unsigned store_account_shard(uint32_t account, unsigned shards)
+{
+	return shards <= 1 ? 0 : account % shards;
+}
 int store_start(struct store *s) WARN_UNUSED;
 /* Finishes what is on the rings, commits, ends the threads. */
 void store_stop(struct store *s);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include "store/db.h"
 #include "store/directory.h"
+#include "dataplane/base/rt/waker.h"
 #include "store/store.h"
 
 #define STORE_HINTS_MAX 64 /* cores with a role, at most */
@@ -13,10 +14,17 @@ struct db_backup;
 struct writer;
 struct reader;
 
+/* One environment with its threads: a store of one shard, or a shard of a larger one (shards.c). */
 struct store {
 	struct store_conf conf; /* strings are the store's own copies */
 	struct db db;
+	unsigned shard, shard_count;
+	struct store *const *shards; /* all, this one among them */
+	struct store *alone;         /* what shards points to in a store of one */
+	pthread_rwlock_t peek;       /* other writers' looks; written by who opens anew */
 	struct directory_table *directory;
+	bool owns_directory;
+	struct waker *courier; /* told that there is something to be moved; NULL: one shard */
 	struct writer *writer;
 	struct reader *readers[STORE_READERS_MAX];
 	unsigned reader_count;
@@ -54,6 +62,20 @@ static inline bool quota_is_over(const struct store_conf *conf, const struct acc
 {
 	return r->bytes >= quota_bytes_of(conf, r) || r->messages >= quota_messages_of(conf, r);
 }
+
+/* A shard, with a directory that all of them share.  Main thread. */
+int store_open_shard(const struct store_conf *conf, const struct db_shard *shard,
+	struct directory_table *directory, struct store **store_r, char *error,
+	size_t error_n) WARN_UNUSED;
+static inline unsigned store_shard_of(const struct store *s, uint32_t account)
+{
+	return store_account_shard(account, s->shard_count);
+}
+
+/* Any thread that may block: one row of a store that another thread writes, copied.  0,
+ * MDB_NOTFOUND, EAGAIN: it cannot be read now; EMSGSIZE. */
+int store_peek(struct store *s, enum db_id id, struct bytes key, void *out, size_t cap,
+	size_t *n_r) WARN_UNUSED;
 
 /* Writer thread, before the environment is opened anew: a backup that reads it ends. */
 void store_backup_end(struct store *s);

@@ -104,8 +104,11 @@ static void *thread_main(void *arg)
 	struct writer *w = arg;
 	struct op *ops[WRITER_GROUP_MAX];
 
-	log_thread_init("writer0");
-	counters_thread_init("writer0");
+	char name[16];
+
+	snprintf(name, sizeof(name), "writer%u", w->store->shard);
+	log_thread_init(name);
+	counters_thread_init(name);
 	for (;;) {
 		bool stopping = service_stopping(&w->service);
 		unsigned n = service_take(&w->service, ops, w->group_messages);

@@ -202,7 +202,7 @@ void writer_account_committed(struct writer *w, struct op *op)
 	int err = 0;
 
 	if (a->action != ACCOUNT_PASSWORD && a->action != ACCOUNT_QUOTA)
-		err = directory_set(
-			w->store->directory, a->address, a->account, 0, states[a->action]);
+		err = directory_set(w->store->directory, a->address, a->account,
+			(uint16_t)w->store->shard, states[a->action]);
 	BUG_ON(err); /* directory_reserve */
 }

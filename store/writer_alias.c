@@ -153,8 +153,8 @@ int writer_apply_alias(struct writer *w, struct op *op)
 void writer_alias_committed(struct writer *w, struct op *op)
 {
 	struct alias_op *a = container_of(op, struct alias_op, op);
-	int err = directory_set(w->store->directory, a->address, a->alias, 0,
-		a->remove ? DIRECTORY_STATE_GONE : DIRECTORY_STATE_OK);
+	int err = directory_set(w->store->directory, a->address, a->alias,
+		(uint16_t)w->store->shard, a->remove ? DIRECTORY_STATE_GONE : DIRECTORY_STATE_OK);
 
 	BUG_ON(err); /* directory_reserve */
 }

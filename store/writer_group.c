@@ -390,7 +390,8 @@ static void quota_changes_run(struct writer *w)
 	for (unsigned i = 0; i < w->quota_change_count; i++) {
 		const struct quota_change *c = &w->quota_changes[i];
 		int err = directory_set(w->store->directory, bytes_make(c->address, c->n),
-			c->account, 0, c->over ? DIRECTORY_STATE_FULL : DIRECTORY_STATE_OK);
+			c->account, (uint16_t)w->store->shard,
+			c->over ? DIRECTORY_STATE_FULL : DIRECTORY_STATE_OK);
 		BUG_ON(err);
 	}
 	w->quota_change_count = 0;

@@ -54,7 +54,13 @@ static void lane_add(struct access *a, struct channel *ch)
 
 struct channel *access_reader(struct access *a, uint32_t account)
 {
-	return a->readers[account % a->reader_count];
+	return a->readers[store_account_shard(account, a->shard_count)]
+			 [account / a->shard_count % a->reader_count];
+}
+
+struct channel *access_writer(struct access *a, uint32_t account)
+{
+	return a->writers[store_account_shard(account, a->shard_count)];
 }
 
 /* ---- events ---- */
@@ -85,19 +91,28 @@ static void tell(struct access *a, struct list *bucket, uint64_t event)
 	}
 }
 
-static unsigned events_poll(void *ctx, uint64_t now_us)
+static unsigned events_take(struct access *a, struct hints *from)
 {
-	struct access *a = ctx;
 	void *events[EVENTS_PER_LAP];
-	unsigned n = hints_take(a->events, events, EVENTS_PER_LAP);
+	unsigned n = hints_take(from, events, EVENTS_PER_LAP);
 
-	(void)now_us;
 	for (unsigned i = 0; i < n; i++)
 		tell(a, bucket_of(a, (uintptr_t)events[i]), (uintptr_t)events[i]);
-	if (hints_overflow_take(a->events) != UINT64_MAX) {
+	if (hints_overflow_take(from) != UINT64_MAX) {
 		for (unsigned i = 0; i < ACCESS_WATCH_BUCKETS; i++)
 			tell(a, &a->watches[i], 0);
 	}
+	return n;
+}
+
+static unsigned events_poll(void *ctx, uint64_t now_us)
+{
+	struct access *a = ctx;
+	unsigned n = 0;
+
+	(void)now_us;
+	for (unsigned i = 0; i < a->shard_count; i++)
+		n += events_take(a, a->events[i]);
 	return n;
 }
 
@@ -107,12 +122,14 @@ int access_prepare(struct access *a)
 		return 0;
 	for (unsigned i = 0; i < ACCESS_WATCH_BUCKETS; i++)
 		list_init(&a->watches[i]);
-	lane_add(a, a->writer);
-	for (unsigned i = 0; i < a->reader_count; i++)
-		lane_add(a, a->readers[i]);
+	for (unsigned s = 0; s < a->shard_count; s++) {
+		lane_add(a, a->writers[s]);
+		for (unsigned i = 0; i < a->reader_count; i++)
+			lane_add(a, a->readers[s][i]);
+	}
 	lane_add(a, a->passwords);
 	a->prepared = true;
-	if (!a->events)
+	if (!a->events[0])
 		return 0;
 	return core_add_poller(a->core, (struct poller){.poll = events_poll, .ctx = a});
 }
@@ -188,5 +205,7 @@ void login_look_up(struct login *l, struct access *a, struct bytes user, op_done
 	l->credentials.address = bytes_make(l->address, l->address_n);
 	l->credentials.account = 0;
 	l->credentials.hash_n = 0;
-	access_submit(a, access_reader(a, (uint32_t)l->address_n), &l->credentials.op, &l->waiter);
+	unsigned shard = store_address_shard(l->credentials.address, a->shard_count);
+	access_submit(a, a->readers[shard][l->address_n % a->reader_count], &l->credentials.op,
+		&l->waiter);
 }

@@ -26,18 +26,18 @@ struct access_watch {
 	void (*changed)(struct access_watch *w);
 };
 
-#define ACCESS_LANES_MAX     (STORE_READERS_MAX + 2)
+#define ACCESS_LANES_MAX     (STORE_SHARDS_MAX * (STORE_READERS_MAX + 1) + 1)
 #define ACCESS_WATCH_BUCKETS 256
 
 /* The first part is filled in by the composition before servers are created; on_credit of these
  * channels belongs to access from then on, and the events ring is drained by it. */
 struct access {
 	struct core *core;
-	struct channel *writer;
-	struct channel *readers[STORE_READERS_MAX];
-	unsigned reader_count;
+	struct channel *writers[STORE_SHARDS_MAX];
+	struct channel *readers[STORE_SHARDS_MAX][STORE_READERS_MAX];
+	unsigned shard_count, reader_count;
 	struct channel *passwords;
-	struct hints *events;
+	struct hints *events[STORE_SHARDS_MAX];
 	const struct directory *directory;
 	char hostname[256];
 	uint64_t message_bytes_max; /* APPEND limit */
@@ -85,5 +85,6 @@ void login_start(struct login *l, struct access *a, struct bytes user, struct by
 /* The user's credentials into l->credentials; done is called later.  The rest as above. */
 void login_look_up(struct login *l, struct access *a, struct bytes user, op_done_fn done);
 
-/* Reader for work on this account: spreads accounts over the readers. */
+/* Reader for work on this account: spreads a shard's accounts over its readers. */
 struct channel *access_reader(struct access *a, uint32_t account);
+struct channel *access_writer(struct access *a, uint32_t account);

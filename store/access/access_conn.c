@@ -36,7 +36,8 @@ static void host_submit(void *ctx, enum access_server_kind to, uint32_t account,
 {
 	struct access_conn *c = ctx;
 	struct access *a = c->server->access;
-	struct channel *ch = to == ACCESS_WRITER ? a->writer : access_reader(a, account);
+	struct channel *ch =
+		to == ACCESS_WRITER ? access_writer(a, account) : access_reader(a, account);
 
 	access_submit(a, ch, op, &c->waiter);
 }

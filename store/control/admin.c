@@ -177,6 +177,36 @@ void admin_submit(struct admin_client *c, struct channel *ch, struct op *op)
 		wait_for_credit(c, ch, op);
 }
 
+struct channel *admin_writer(struct admin_client *c)
+{
+	return &c->admin->daemon->writers[c->shard];
+}
+
+struct channel *admin_reader(struct admin_client *c)
+{
+	return &c->admin->daemon->readers[c->shard];
+}
+
+bool admin_next_shard(struct admin_client *c, int status)
+{
+	if (status != 0 && c->shard_status == 0) {
+		c->shard_status = status;
+		c->shard_bad = c->shard;
+	}
+	return ++c->shard < shards_count(c->admin->daemon->store);
+}
+
+bool admin_shards_failed(struct admin_client *c)
+{
+	if (c->shard_status == 0)
+		return false;
+	if (shards_count(c->admin->daemon->store) == 1)
+		admin_fail(c, "%s", admin_store_error(c->shard_status));
+	else
+		admin_fail(c, "shard %u: %s", c->shard_bad, admin_store_error(c->shard_status));
+	return true;
+}
+
 /* Some channel has credit again: first come, first served. */
 static void on_credit(void *ctx)
 {
@@ -207,6 +237,8 @@ static void run_command(struct admin_client *c, const char *line, size_t n)
 	json_t *request = admin_request_parse(line, n, &command, error, sizeof(error));
 
 	c->busy = true;
+	c->shard = 0;
+	c->shard_status = 0;
 	if (!request) {
 		admin_fail(c, "%s", error);
 		return;
@@ -391,7 +423,6 @@ int admin_create(struct daemon *d, const struct privileges *p, struct admin **ad
 	size_t error_n)
 {
 	struct admin *a = calloc(1, sizeof(*a));
-	struct channel *channels[] = {&d->writer, &d->reader, &d->hasher};
 
 	*admin_r = a;
 	if (!a) {
@@ -403,8 +434,11 @@ int admin_create(struct daemon *d, const struct privileges *p, struct admin **ad
 	list_init(&a->clients);
 	list_init(&a->waiting);
 	snprintf(a->path, sizeof(a->path), "%s", d->config->root.admin.socket);
-	for (size_t i = 0; i < ARRAY_LEN(channels); i++)
-		channel_attach(a, channels[i]);
+	channel_attach(a, &d->hasher);
+	for (unsigned i = 0; i < shards_count(d->store); i++) {
+		channel_attach(a, &d->writers[i]);
+		channel_attach(a, &d->readers[i]);
+	}
 	for (unsigned i = 0; i < d->core_count; i++)
 		channel_attach(a, &d->rooms[i].questions);
 	return socket_open(a, p, error, error_n);

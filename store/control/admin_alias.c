@@ -7,7 +7,7 @@
 
 static bool is_local(struct admin_client *c, struct bytes address)
 {
-	const struct directory *d = store_directory(c->admin->daemon->store);
+	const struct directory *d = shards_directory(c->admin->daemon->store);
 	struct directory_entry entry;
 
 	return d->lookup(d, address, &entry) != DIRECTORY_REMOTE;
@@ -107,7 +107,8 @@ static void alias_submit(struct admin_client *c, bool remove)
 	a->op.kind = STORE_ALIAS;
 	a->op.done = alias_done;
 	a->remove = remove;
-	admin_submit(c, &c->admin->daemon->writer, &a->op);
+	c->shard = shard_of_address(c->admin->daemon, a->address);
+	admin_submit(c, admin_writer(c), &a->op);
 }
 
 void admin_alias_set(struct admin_client *c, const json_t *request)
@@ -148,7 +149,7 @@ static void domain_submit(struct admin_client *c, const json_t *request, bool re
 	w->domain.op.done = domain_done;
 	w->domain.remove = remove;
 	w->domain.name = bytes_str(w->address + 2);
-	admin_submit(c, &c->admin->daemon->writer, &w->domain.op);
+	admin_submit(c, admin_writer(c), &w->domain.op); /* shard 0 has the domains */
 }
 
 void admin_domain_add(struct admin_client *c, const json_t *request)
@@ -177,16 +178,19 @@ static void list_done(struct op *op)
 	struct names_list_op *l = container_of(op, struct names_list_op, op);
 	struct admin_client *c = container_of(l, struct admin_client, work.alias.list);
 
-	if (op->status != 0) {
+	if (op->status != 0)
 		chain_free(&l->out);
-		admin_fail(c, "%s", admin_store_error(op->status));
-		return;
-	}
-	admin_lines_each(&l->out, send_line, c);
-	if (l->end || !c->bev)
-		admin_done(c, json_pack("{s:I}", "names", (json_int_t)c->work.alias.listed));
 	else
+		admin_lines_each(&l->out, send_line, c);
+	bool over = op->status != 0 || l->end;
+	if (over && admin_next_shard(c, op->status)) {
+		l->from[0] = '\0';
+		over = false;
+	}
+	if (!over && c->bev)
 		list_step(c);
+	else if (!admin_shards_failed(c))
+		admin_done(c, json_pack("{s:I}", "names", (json_int_t)c->work.alias.listed));
 }
 
 static void list_step(struct admin_client *c)
@@ -196,7 +200,7 @@ static void list_step(struct admin_client *c)
 	if (!admin_may_send(c, list_step))
 		return;
 	l->op.done = list_done;
-	admin_submit(c, &c->admin->daemon->reader, &l->op);
+	admin_submit(c, admin_reader(c), &l->op);
 }
 
 void admin_alias_list(struct admin_client *c, const json_t *request)

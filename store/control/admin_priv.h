@@ -138,6 +138,11 @@ struct why_work {
 	} u;
 };
 
+/* A check: the shard under way, and what the others had. */
+struct check_work {
+	struct store_check_op op, total;
+};
+
 /* Neighbours or routes. */
 struct net_work {
 	struct net_op op;
@@ -166,10 +171,13 @@ struct admin_client {
 		struct net_work net;
 		struct why_work why;
 		struct trace_work trace;
-		struct store_check_op check;
+		struct check_work check;
 		struct store_stat_op stat;
 	} work;
 	void *owned; /* heap memory of the command under way */
+	/* a command that goes over the shards of the store one by one */
+	unsigned shard, shard_bad; /* the one it is at; the first that failed it */
+	int shard_status;          /* of that one; 0: none */
 };
 
 struct admin {
@@ -212,6 +220,13 @@ void admin_lines_each(struct chain *lines, bool (*line)(struct admin_client *c, 
 /* Submit, now or when there is credit.  op->done is called with the client still there; bev may be
  * NULL by then: answers go nowhere. */
 void admin_submit(struct admin_client *c, struct channel *ch, struct op *op);
+/* The writer and the reader of the shard that the command is at. */
+struct channel *admin_writer(struct admin_client *c);
+struct channel *admin_reader(struct admin_client *c);
+/* A shard's part is over with this status.  True: the command goes on with the next one. */
+bool admin_next_shard(struct admin_client *c, int status);
+/* After the last: true when one has failed the command; that has been answered. */
+bool admin_shards_failed(struct admin_client *c);
 /* False: the client must read first; resume is called when it has (or has gone). */
 bool admin_may_send(struct admin_client *c, void (*resume)(struct admin_client *c));
 

@@ -8,6 +8,7 @@
 
 static void walk_step(struct admin_client *c);
 static void slice_step(struct admin_client *c);
+static void slice_shard(struct admin_client *c);
 
 static bool id_parse(const char *text, uint64_t *id)
 {
@@ -82,6 +83,9 @@ static bool walk_line(struct admin_client *c, json_t *message)
 static void walk_end(struct admin_client *c)
 {
 	struct queue_walk *w = &c->work.walk;
+
+	if (admin_shards_failed(c))
+		return;
 	json_t *last = json_pack("{s:I}", "messages", (json_int_t)w->listed);
 
 	/* Along the index of recipients an id is no place to go on. */
@@ -96,13 +100,19 @@ static void walk_done(struct op *op)
 	struct admin_client *c = container_of(l, struct admin_client, work.walk.list);
 	struct queue_walk *w = &c->work.walk;
 
-	if (op->status != 0) {
+	if (op->status != 0)
 		chain_free(&l->out);
-		admin_fail(c, "%s", admin_store_error(op->status));
-		return;
+	else
+		admin_lines_each(&l->out, walk_line, c);
+	if (!w->stopped && (op->status != 0 || l->end)) {
+		if (!admin_next_shard(c, op->status)) {
+			walk_end(c);
+			return;
+		}
+		l->from_id = 0;
+		l->at_hash = l->at_rcpt = 0;
 	}
-	admin_lines_each(&l->out, walk_line, c);
-	if (w->list.end || w->stopped || !c->bev)
+	if (w->stopped || !c->bev)
 		walk_end(c);
 	else
 		walk_step(c);
@@ -118,7 +128,7 @@ static void walk_step(struct admin_client *c)
 	l->op.done = walk_done;
 	l->filter = &c->work.walk.filter;
 	l->max_messages = ADMIN_BATCH;
-	admin_submit(c, &c->admin->daemon->reader, &l->op);
+	admin_submit(c, admin_reader(c), &l->op);
 }
 
 /* ---- changes ---- */
@@ -155,18 +165,30 @@ static void slice_done(struct op *op)
 	struct admin_client *c = container_of(s, struct admin_client, work.walk.slice);
 	struct queue_walk *w = &c->work.walk;
 
-	if (op->status != 0) {
-		admin_fail(c, "%s (after %llu messages)", admin_store_error(op->status),
-			(unsigned long long)w->messages);
-		return;
+	if (op->status == 0) {
+		w->messages += s->messages;
+		w->recipients += s->recipients;
 	}
-	w->messages += s->messages;
-	w->recipients += s->recipients;
 	/* Whoever began this and went away has said what he wanted: it goes on. */
-	if (s->end)
-		changed(c);
-	else
+	if (op->status == 0 && !s->end)
 		slice_step(c);
+	else if (admin_next_shard(c, op->status))
+		slice_shard(c);
+	else if (c->shard_status)
+		admin_fail(c, "%s (%llu messages were changed)", admin_store_error(c->shard_status),
+			(unsigned long long)w->messages);
+	else
+		changed(c);
+}
+
+/* From the start of the next shard. */
+static void slice_shard(struct admin_client *c)
+{
+	struct queue_slice_op *s = &c->work.walk.slice;
+
+	s->at_id = s->counted_id = 0;
+	s->at_rcpt = s->at_hash = 0;
+	slice_step(c);
 }
 
 static void slice_step(struct admin_client *c)
@@ -176,7 +198,7 @@ static void slice_step(struct admin_client *c)
 	s->op.kind = STORE_QUEUE_SLICE;
 	s->op.done = slice_done;
 	s->filter = &c->work.walk.filter;
-	admin_submit(c, &c->admin->daemon->writer, &s->op);
+	admin_submit(c, admin_writer(c), &s->op);
 }
 
 static void act(struct admin_client *c, const json_t *request, enum queue_action action)
@@ -194,7 +216,8 @@ static void act(struct admin_client *c, const json_t *request, enum queue_action
 	} else if (id) {
 		w->act.op.kind = STORE_QUEUE_ADMIN;
 		w->act.op.done = act_done;
-		admin_submit(c, &c->admin->daemon->writer, &w->act.op);
+		c->shard = shard_of_id(c->admin->daemon, w->act.id);
+		admin_submit(c, admin_writer(c), &w->act.op);
 	} else if (w->filtered || json_is_true(json_object_get(request, "all"))) {
 		slice_step(c);
 	} else {
@@ -241,6 +264,14 @@ void admin_queue_priority(struct admin_client *c, const json_t *request)
 	act(c, request, QUEUE_PRIORITY);
 }
 
+/* Shard by shard; an id to go on from names its own. */
+static void walk_begin(struct admin_client *c, bool from_given)
+{
+	if (from_given)
+		c->shard = shard_of_id(c->admin->daemon, c->work.walk.list.from_id);
+	walk_step(c);
+}
+
 void admin_queue_list(struct admin_client *c, const json_t *request)
 {
 	struct queue_walk *w = &c->work.walk;
@@ -253,7 +284,7 @@ void admin_queue_list(struct admin_client *c, const json_t *request)
 	if (!from_ok || (from && !id_parse(from, &w->list.from_id)) || !limit_ok)
 		admin_fail(c, "from_id must be hexadecimal digits and limit a number");
 	else
-		walk_step(c);
+		walk_begin(c, from != NULL);
 }
 
 /* ---- one message ---- */
@@ -327,5 +358,6 @@ void admin_queue_show(struct admin_client *c, const json_t *request)
 	}
 	q->op.kind = STORE_READ_QUEUE;
 	q->op.done = show_done;
-	admin_submit(c, &c->admin->daemon->reader, &q->op);
+	c->shard = shard_of_id(c->admin->daemon, q->id);
+	admin_submit(c, admin_reader(c), &q->op);
 }

@@ -140,7 +140,7 @@ void admin_status(struct admin_client *c, const json_t *request)
 	json_t *o = json_object();
 
 	(void)request;
-	store_get_info(d->store, &info);
+	shards_get_info(d->store, &info);
 	json_object_set_new(o, "version", json_string(BYPOST_VERSION));
 	json_object_set_new(o, "hostname", json_string(d->config->root.node.hostname));
 	admin_put(o, "pid", (uint64_t)getpid());

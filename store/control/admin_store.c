@@ -9,6 +9,8 @@
 
 static bool send_line(struct admin_client *c, json_t *object)
 {
+	if (shards_count(c->admin->daemon->store) > 1)
+		admin_put(object, "shard", c->shard);
 	admin_send(c, json_incref(object));
 	return true;
 }
@@ -28,32 +30,54 @@ static json_t *check_totals_json(const struct store_check_op *o)
 		(json_int_t)o->messages);
 }
 
+static void check_add(struct store_check_op *total, const struct store_check_op *o)
+{
+	total->problems += o->problems;
+	total->lost += o->lost;
+	total->busy += o->busy;
+	total->unlisted += o->unlisted;
+	total->blobs += o->blobs;
+	total->body_bytes += o->body_bytes;
+	total->queued += o->queued;
+	total->recipients += o->recipients;
+	total->accounts += o->accounts;
+	total->mailboxes += o->mailboxes;
+	total->messages += o->messages;
+}
+
 static void check_done(struct op *op)
 {
 	struct store_check_op *o = container_of(op, struct store_check_op, op);
-	struct admin_client *c = container_of(o, struct admin_client, work.check);
+	struct admin_client *c = container_of(o, struct admin_client, work.check.op);
 
-	if (op->status != 0) {
-		admin_fail(c, "the check ended: %s", admin_store_error(op->status));
+	if (op->status == 0)
+		admin_lines_each(&o->out, send_line, c);
+	if (op->status == 0 && !o->end) {
+		check_step(c);
 		return;
 	}
-	admin_lines_each(&o->out, send_line, c);
-	if (o->end)
-		admin_done(c, check_totals_json(o));
-	else
+	if (op->status == 0)
+		check_add(&c->work.check.total, o);
+	if (admin_next_shard(c, op->status) && c->bev) {
+		*o = (struct store_check_op){0};
 		check_step(c);
+	} else if (c->shard_status) {
+		admin_fail(c, "the check ended: %s", admin_store_error(c->shard_status));
+	} else {
+		admin_done(c, check_totals_json(&c->work.check.total));
+	}
 }
 
 static void check_step(struct admin_client *c)
 {
-	struct store_check_op *o = &c->work.check;
+	struct store_check_op *o = &c->work.check.op;
 
 	o->stop = !c->bev; /* nobody is there to read it */
 	if (!o->stop && !admin_may_send(c, check_step))
 		return;
 	o->op.kind = STORE_READ_CHECK;
 	o->op.done = check_done;
-	admin_submit(c, &c->admin->daemon->reader, &o->op);
+	admin_submit(c, admin_reader(c), &o->op);
 }
 
 void admin_store_check(struct admin_client *c, const json_t *request)
@@ -64,25 +88,32 @@ void admin_store_check(struct admin_client *c, const json_t *request)
 
 /* ---- stat ---- */
 
+static void stat_step(struct admin_client *c);
+
 static void stat_done(struct op *op)
 {
 	struct store_stat_op *o = container_of(op, struct store_stat_op, op);
 	struct admin_client *c = container_of(o, struct admin_client, work.stat);
 
-	if (op->status != 0) {
-		admin_fail(c, "%s", admin_store_error(op->status));
-		return;
-	}
-	admin_lines_each(&o->out, send_line, c);
-	admin_done(c, NULL);
+	if (op->status == 0)
+		admin_lines_each(&o->out, send_line, c);
+	if (admin_next_shard(c, op->status))
+		stat_step(c);
+	else if (!admin_shards_failed(c))
+		admin_done(c, NULL);
+}
+
+static void stat_step(struct admin_client *c)
+{
+	c->work.stat.op.kind = STORE_READ_STAT;
+	c->work.stat.op.done = stat_done;
+	admin_submit(c, admin_reader(c), &c->work.stat.op);
 }
 
 void admin_store_stat(struct admin_client *c, const json_t *request)
 {
 	(void)request;
-	c->work.stat.op.kind = STORE_READ_STAT;
-	c->work.stat.op.done = stat_done;
-	admin_submit(c, &c->admin->daemon->reader, &c->work.stat.op);
+	stat_step(c);
 }
 
 /* ---- backup ---- */
@@ -105,7 +136,7 @@ static void backup_look(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
-	switch (store_backup_poll(c->admin->daemon->store, &octets, error, sizeof(error))) {
+	switch (shards_backup_poll(c->admin->daemon->store, &octets, error, sizeof(error))) {
 	case 1:
 		backup_wait(c);
 		return;
@@ -128,7 +159,7 @@ void admin_store_backup(struct admin_client *c, const json_t *request)
 		admin_fail(c, "directory must be an absolute path, limit a number of octets");
 		return;
 	}
-	if (store_backup_start(c->admin->daemon->store, path, limit, error, sizeof(error)) < 0)
+	if (shards_backup_start(c->admin->daemon->store, path, limit, error, sizeof(error)) < 0)
 		admin_fail(c, "%s", error);
 	else
 		backup_wait(c);

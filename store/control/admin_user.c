@@ -40,7 +40,8 @@ static void account_submit(struct admin_client *c)
 
 	a->op.kind = STORE_ACCOUNT;
 	a->op.done = account_done;
-	admin_submit(c, &c->admin->daemon->writer, &a->op);
+	c->shard = shard_of_address(c->admin->daemon, a->address);
+	admin_submit(c, admin_writer(c), &a->op);
 }
 
 static void hash_done(struct op *op)
@@ -80,7 +81,7 @@ static bool take_address(struct admin_client *c, const json_t *request)
 
 static bool domain_is_local(struct admin_client *c)
 {
-	const struct directory *d = store_directory(c->admin->daemon->store);
+	const struct directory *d = shards_directory(c->admin->daemon->store);
 	struct directory_entry entry;
 
 	return d->lookup(d, c->work.user.account.address, &entry) != DIRECTORY_REMOTE;
@@ -181,16 +182,19 @@ static void list_done(struct op *op)
 	struct accounts_list_op *l = container_of(op, struct accounts_list_op, op);
 	struct admin_client *c = container_of(l, struct admin_client, work.user.list);
 
-	if (op->status != 0) {
+	if (op->status != 0)
 		chain_free(&l->out);
-		admin_fail(c, "%s", admin_store_error(op->status));
-		return;
-	}
-	admin_lines_each(&l->out, send_user, c);
-	if (l->end || !c->bev)
-		admin_done(c, json_pack("{s:I}", "users", (json_int_t)c->work.user.listed));
 	else
+		admin_lines_each(&l->out, send_user, c);
+	bool over = op->status != 0 || l->end;
+	if (over && admin_next_shard(c, op->status)) {
+		l->from_account = 0;
+		over = false;
+	}
+	if (!over && c->bev)
 		list_step(c);
+	else if (!admin_shards_failed(c))
+		admin_done(c, json_pack("{s:I}", "users", (json_int_t)c->work.user.listed));
 }
 
 static void list_step(struct admin_client *c)
@@ -201,7 +205,7 @@ static void list_step(struct admin_client *c)
 		return;
 	l->op.kind = STORE_READ_ACCOUNTS;
 	l->op.done = list_done;
-	admin_submit(c, &c->admin->daemon->reader, &l->op);
+	admin_submit(c, admin_reader(c), &l->op);
 }
 
 void admin_user_list(struct admin_client *c, const json_t *request)

@@ -38,7 +38,7 @@ static bool store_has_failed(const struct daemon *d)
 {
 	struct store_info info;
 
-	store_get_info(d->store, &info);
+	shards_get_info(d->store, &info);
 	return info.health == STORE_FAILED;
 }
 
@@ -211,7 +211,8 @@ void admin_queue_why(struct admin_client *c, const json_t *request)
 	}
 	q->op.kind = STORE_READ_QUEUE;
 	q->op.done = message_read;
-	admin_submit(c, &c->admin->daemon->reader, &q->op);
+	c->shard = shard_of_id(c->admin->daemon, q->id);
+	admin_submit(c, admin_reader(c), &q->op);
 }
 
 /* ---- everything: what is refused, what is wrong now, what waits ---- */
@@ -260,7 +261,7 @@ static void tell_states(struct admin_client *c)
 	struct store_info info;
 	bool loading = false;
 
-	store_get_info(d->store, &info);
+	shards_get_info(d->store, &info);
 	for (unsigned i = 0; i < d->core_count; i++)
 		loading |= d->rooms[i].gauges.loading;
 	if (info.health == STORE_FAILED)
@@ -376,6 +377,9 @@ static void tell_all(struct admin_client *c, bool whole)
 	struct why_group *g = w->groups;
 	uint32_t n = w->group_n;
 
+	/* What the others have is worth being told when one shard cannot be read. */
+	if (shards_count(c->admin->daemon->store) == 1 && admin_shards_failed(c))
+		return;
 	if (g[GROUPS_MAX].recipients)
 		n = GROUPS_MAX + 1;
 	qsort(g, n, sizeof(*g), by_recipients);
@@ -392,14 +396,17 @@ static void slice_read(struct op *op)
 	struct queue_list_op *l = container_of(op, struct queue_list_op, op);
 	struct admin_client *c = container_of(l, struct admin_client, work.why.u.list);
 
-	if (op->status != 0) {
+	if (op->status != 0)
 		chain_free(&l->out);
-		admin_fail(c, "%s", admin_store_error(op->status));
-		return;
+	else
+		admin_lines_each(&l->out, count_message, c);
+	bool over = op->status != 0 || l->end, enough = c->work.why.messages >= MESSAGES_MAX;
+	if (over && !enough && admin_next_shard(c, op->status)) {
+		*l = (struct queue_list_op){0};
+		over = false;
 	}
-	admin_lines_each(&l->out, count_message, c);
-	if (l->end || !c->bev || c->work.why.messages >= MESSAGES_MAX)
-		tell_all(c, l->end);
+	if (over || !c->bev || enough)
+		tell_all(c, over && !enough);
 	else
 		why_step(c);
 }
@@ -411,7 +418,7 @@ static void why_step(struct admin_client *c)
 	l->op.kind = STORE_READ_QUEUE_LIST;
 	l->op.done = slice_read;
 	l->max_messages = ADMIN_BATCH;
-	admin_submit(c, &c->admin->daemon->reader, &l->op);
+	admin_submit(c, admin_reader(c), &l->op);
 }
 
 void admin_why(struct admin_client *c, const json_t *request)

@@ -49,6 +49,7 @@ struct config_numbers {
 #define CONFIG_C_ADDRS     struct config_nets
 #define CONFIG_C_HOSTS     struct config_strings
 #define CONFIG_C_PATTERNS  struct config_strings
+#define CONFIG_C_PATHS     struct config_strings
 #define CONFIG_C_SERVERS   struct config_strings
 #define CONFIG_C_DIGESTS   struct config_strings
 #define CONFIG_C_DURATIONS struct config_numbers

@@ -193,6 +193,24 @@ static int check_delivery(struct check *k, const struct config_root *c)
 	return err;
 }
 
+static int check_store(struct check *k, const struct config_root *c)
+{
+	const struct config_store *s = &c->store;
+
+	if (s->shard_paths.n && s->shard_paths.n != s->shards - 1)
+		return fail(k, "must have one directory for each shard but the first",
+			"store.shard_paths");
+	for (unsigned i = 0; i < s->shard_paths.n; i++) {
+		bool again = strcmp(s->shard_paths.v[i], s->path) == 0;
+		for (unsigned j = 0; j < i; j++)
+			again |= strcmp(s->shard_paths.v[i], s->shard_paths.v[j]) == 0;
+		if (again)
+			return fail(
+				k, "is the directory of another shard", "store.shard_paths[%u]", i);
+	}
+	return 0;
+}
+
 int config_check(
 	const struct config_root *c, char path[CONFIG_PATH_MAX], char *problem, size_t problem_n)
 {
@@ -218,6 +236,8 @@ int config_check(
 		err = check_listen(&k, c);
 	if (err == 0)
 		err = check_tls(&k, c);
+	if (err == 0)
+		err = check_store(&k, c);
 	if (err == 0)
 		err = check_delivery(&k, c);
 	return err;

@@ -25,6 +25,7 @@ static const char *const type_names[CONFIG_TYPE_N] = {
 	[CONFIG_PATTERNS] = "list of names and .names",
 	[CONFIG_SERVERS] = "list of resolvers",
 	[CONFIG_DIGESTS] = "list of SHA-256 digests",
+	[CONFIG_PATHS] = "list of absolute paths",
 	[CONFIG_DURATIONS] = "list of durations",
 };
 

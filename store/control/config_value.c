@@ -251,6 +251,7 @@ static const char *check_text(const struct config_field *f, const char *text)
 		}
 		return NULL;
 	case CONFIG_PATH:
+	case CONFIG_PATHS:
 		return text[0] == '/' ? NULL : problem(text, "is not an absolute path");
 	default:
 		return NULL;
@@ -467,6 +468,7 @@ static const char *parse_list(struct config_memory *m, const struct config_field
 	case CONFIG_PATTERNS:
 	case CONFIG_SERVERS:
 	case CONFIG_DIGESTS:
+	case CONFIG_PATHS:
 		return parse_strings(m, f, texts, n, out);
 	case CONFIG_DURATIONS:
 		return parse_durations(m, texts, n, out);

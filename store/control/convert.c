@@ -75,7 +75,8 @@ void config_to_store(const struct config *c, struct store_conf *out)
 
 	*out = (struct store_conf){
 		.path = s->path,
-		.shards = 1,
+		.shards = (uint32_t)s->shards,
+		.paths = s->shard_paths.n ? s->shard_paths.v : NULL,
 		.relaxed = s->mode == 1,
 		.readers = (uint32_t)s->readers,
 		.map_bytes = s->map_size,

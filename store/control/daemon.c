@@ -67,12 +67,26 @@ static int check_discard(struct starting *s)
 
 	if (!s->d->options.discard)
 		return 0;
-	store_get_info(s->d->store, &info);
+	shards_get_info(s->d->store, &info);
 	if (info.queued_messages == 0 && info.accounts == 0)
 		return 0;
 	snprintf(s->error, s->error_n,
 		"key store.path: --discard is refused: the store holds mail or accounts");
 	return -EBUSY;
+}
+
+/* The directories of all shards, made with the rights we were started with. */
+static int start_directories(struct starting *s, const struct store_conf *conf)
+{
+	char path[1024];
+	int err = 0;
+
+	for (unsigned i = 0; i < conf->shards && err == 0; i++) {
+		shards_path(conf, i, path, sizeof(path));
+		err = privileges_directory(&s->privileges, i ? "store.shard_paths" : "store.path",
+			path, 0700, s->error, s->error_n);
+	}
+	return err;
 }
 
 static int start_store(struct starting *s)
@@ -82,13 +96,12 @@ static int start_store(struct starting *s)
 
 	config_to_store(d->config, &conf);
 	conf.mutant_no_sync = d->options.mutant_no_sync;
-	int err = privileges_directory(
-		&s->privileges, "store.path", conf.path, 0700, s->error, s->error_n);
+	int err = start_directories(s, &conf);
 	if (err == 0)
 		err = privileges_borrow(&s->privileges, s->error, s->error_n);
 	if (err < 0)
 		return err;
-	err = store_open(&conf, &d->store, s->error, s->error_n);
+	err = shards_open(&conf, &d->store, s->error, s->error_n);
 	privileges_return(&s->privileges);
 	if (err < 0 && !strstr(s->error, "store.path")) {
 		char text[256];
@@ -112,7 +125,7 @@ static int start_helpers(struct starting *s)
 		snprintf(s->error, s->error_n, "cannot make the password helper: out of memory");
 		return -ENOMEM;
 	}
-	config_to_policy(d->config, store_directory(d->store), &d->policy);
+	config_to_policy(d->config, shards_directory(d->store), &d->policy);
 	return 0;
 }
 
@@ -125,16 +138,26 @@ static int join_main(
 	return err < 0 ? err : service_add(service, ch);
 }
 
+static int join_main_shard(struct daemon *d, unsigned i)
+{
+	struct store *store = shards_get(d->store, i);
+	char writer[20], reader[20];
+
+	snprintf(writer, sizeof(writer), i ? "main.wr.s%u" : "main.wr", i);
+	snprintf(reader, sizeof(reader), i ? "main.rd.s%u" : "main.rd", i);
+	int err = join_main(d, &d->writers[i], writer, store_writer(store));
+
+	return err == 0 ? join_main(d, &d->readers[i], reader, store_reader(store, 0)) : err;
+}
+
 static int start_main_channels(struct starting *s)
 {
 	struct daemon *d = s->d;
 	int err = waker_init(&d->waker);
 
 	d->have_waker = err == 0;
-	if (err == 0)
-		err = join_main(d, &d->writer, "main.wr", store_writer(d->store));
-	if (err == 0)
-		err = join_main(d, &d->reader, "main.rd", store_reader(d->store, 0));
+	for (unsigned i = 0; i < shards_count(d->store) && err == 0; i++)
+		err = join_main_shard(d, i);
 	if (err == 0)
 		err = join_main(d, &d->hasher, "main.pw", password_service_server(d->passwords));
 	if (err < 0)
@@ -171,7 +194,7 @@ static int start_threads(struct starting *s)
 {
 	struct daemon *d = s->d;
 	const char *what = "store threads";
-	int err = store_start(d->store);
+	int err = shards_start(d->store);
 
 	d->store_started = err == 0;
 	if (err == 0) {
@@ -240,7 +263,7 @@ static void stop_threads(struct daemon *d)
 		password_service_stop(d->passwords);
 	/* Last: what the cores have submitted is committed, though nobody waits for it any more. */
 	if (d->store_started)
-		store_stop(d->store);
+		shards_stop(d->store);
 }
 
 void daemon_stop(struct daemon *d)
@@ -251,8 +274,10 @@ void daemon_stop(struct daemon *d)
 	admin_destroy(&d->admin);
 	loop_destroy(d);
 	rooms_destroy(d);
-	channel_fini(&d->writer);
-	channel_fini(&d->reader);
+	for (unsigned i = 0; i < STORE_SHARDS_MAX; i++) {
+		channel_fini(&d->writers[i]);
+		channel_fini(&d->readers[i]);
+	}
 	channel_fini(&d->hasher);
 	if (d->have_waker)
 		waker_fini(&d->waker);
@@ -261,7 +286,7 @@ void daemon_stop(struct daemon *d)
 	if (d->passwords)
 		password_service_destroy(&d->passwords);
 	if (d->store)
-		store_close(&d->store);
+		shards_close(&d->store);
 	if (d->have_messages)
 		message_pool_fini();
 	if (d->have_dataplane)

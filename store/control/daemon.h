@@ -14,6 +14,7 @@
 #include "store/imap/imap_server.h"
 #include "store/password.h"
 #include "store/pop3/pop3_server.h"
+#include "store/shards.h"
 
 struct admin;
 struct certificates;
@@ -33,14 +34,20 @@ struct core_gauges {
 	_Atomic uint32_t in_flight, credits; /* of all channels of the core */
 };
 
+/* A core's ways to one shard of the store. */
+struct shard_channels {
+	struct channel smtp_writer, delivery_writer, access_writer;
+	struct channel auth_readers[STORE_READERS_MAX];
+	struct channel delivery_readers[STORE_READERS_MAX], access_readers[STORE_READERS_MAX];
+	struct hints ready, events;
+};
+
 /* Everything that hangs on one polling core. */
 struct core_rooms {
 	struct daemon *daemon;
 	struct core *core;
-	struct channel smtp_writer, delivery_writer, access_writer, delivery_dns, passwords;
-	struct channel auth_readers[STORE_READERS_MAX], auth_passwords;
-	struct channel delivery_readers[STORE_READERS_MAX], access_readers[STORE_READERS_MAX];
-	struct hints ready, events;
+	struct shard_channels shards[STORE_SHARDS_MAX]; /* those that are there */
+	struct channel delivery_dns, passwords, auth_passwords;
 	struct channel questions;     /* main asks the core's agent (agent.h) */
 	struct channel telemetry;     /* and so does DPDK's telemetry thread */
 	struct access access, logins; /* of the mailbox servers; of SMTP */
@@ -86,7 +93,7 @@ struct daemon {
 	struct core cores[CORES_MAX];
 	struct core_rooms rooms[CORES_MAX];
 	unsigned core_count;
-	struct store *store;
+	struct shards *store;
 	struct dns_service *dns;
 	struct password_service *passwords;
 	struct smtp_policy policy;
@@ -96,7 +103,7 @@ struct daemon {
 	struct ip_addr own[PORTS_MAX * PORT_ADDRESSES_MAX];
 	/* main's own way to the threads */
 	struct waker waker;
-	struct channel writer, reader, hasher;
+	struct channel writers[STORE_SHARDS_MAX], readers[STORE_SHARDS_MAX], hasher;
 	/* what daemon_stop must take down */
 	bool have_waker, have_dataplane, have_messages;
 	bool store_started, dns_started, passwords_started, cores_started;
@@ -130,6 +137,17 @@ int agent_add(struct core_rooms *r) WARN_UNUSED;
 int loop_create(struct daemon *d, char *error, size_t error_n) WARN_UNUSED;
 void loop_run(struct daemon *d);
 void loop_destroy(struct daemon *d);
+
+/* Main's way to the writer and to a reader of the shard that has a message of the queue, an address
+ * (of an account or alias). */
+static inline unsigned shard_of_id(const struct daemon *d, uint64_t id)
+{
+	return ids_lane(id, shards_count(d->store));
+}
+static inline unsigned shard_of_address(const struct daemon *d, struct bytes address)
+{
+	return store_address_shard(address, shards_count(d->store));
+}
 
 /* sample.c */
 void sample_take(struct daemon *d);

@@ -22,8 +22,10 @@ struct loop {
 
 static unsigned poll_channels(struct daemon *d)
 {
-	unsigned n = channel_poll(&d->writer) + channel_poll(&d->reader) + channel_poll(&d->hasher);
+	unsigned n = channel_poll(&d->hasher);
 
+	for (unsigned i = 0; i < shards_count(d->store); i++)
+		n += channel_poll(&d->writers[i]) + channel_poll(&d->readers[i]);
 	for (unsigned i = 0; i < d->core_count; i++)
 		n += channel_poll(&d->rooms[i].questions);
 	return n;

@@ -64,7 +64,7 @@ static void expose_store(struct evbuffer *out, const struct daemon *d)
 {
 	struct store_info info;
 
-	store_get_info(d->store, &info);
+	shards_get_info(d->store, &info);
 	expose_gauge(out, "queue_messages", "messages in the queue", (double)info.queued_messages);
 	expose_gauge(
 		out, "queue_recipients", "recipients in the queue", (double)info.queued_recipients);

@@ -37,14 +37,35 @@ static int join(struct making *m, struct channel *ch, const char *what, struct s
 	return err < 0 ? fail(m, err, name) : 0;
 }
 
-static int join_readers(struct making *m, struct channel *channels, const char *what)
+/* "dlv.wr" of shard 0, "dlv.wr.s1" and so on. */
+static void shard_name(char *out, size_t cap, const char *what, unsigned shard)
 {
-	char name[16];
+	snprintf(out, cap, shard ? "%s.s%u" : "%s", what, shard);
+}
+
+static unsigned reader_count(const struct daemon *d)
+{
+	return store_reader_count(shards_get(d->store, 0));
+}
+
+static int join_writer(struct making *m, struct channel *ch, const char *what, unsigned shard)
+{
+	char name[20];
+
+	shard_name(name, sizeof(name), what, shard);
+	return join(m, ch, name, store_writer(shards_get(m->d->store, shard)));
+}
+
+static int join_readers(
+	struct making *m, struct channel *channels, const char *what, unsigned shard)
+{
+	char name[16], full[20];
 	int err = 0;
 
-	for (unsigned i = 0; i < store_reader_count(m->d->store) && err == 0; i++) {
+	for (unsigned i = 0; i < reader_count(m->d) && err == 0; i++) {
 		snprintf(name, sizeof(name), "%s%u", what, i);
-		err = join(m, &channels[i], name, store_reader(m->d->store, i));
+		shard_name(full, sizeof(full), name, shard);
+		err = join(m, &channels[i], full, store_reader(shards_get(m->d->store, shard), i));
 	}
 	return err;
 }
@@ -75,18 +96,20 @@ static int make_authenticator(struct making *m)
 	struct daemon *d = m->d;
 	struct core_rooms *r = m->r;
 
-	int err = join_readers(m, r->auth_readers, "auth.rd");
-	if (err == 0)
-		err = join(m, &r->auth_passwords, "auth.pw", password_service_server(d->passwords));
+	int err = join(m, &r->auth_passwords, "auth.pw", password_service_server(d->passwords));
+	r->logins = (struct access){.core = r->core,
+		.shard_count = shards_count(d->store),
+		.reader_count = reader_count(d),
+		.passwords = &r->auth_passwords,
+		.directory = shards_directory(d->store)};
+	for (unsigned s = 0; s < r->logins.shard_count && err == 0; s++) {
+		err = join_readers(m, r->shards[s].auth_readers, "auth.rd", s);
+		for (unsigned i = 0; i < r->logins.reader_count; i++)
+			r->logins.readers[s][i] = &r->shards[s].auth_readers[i];
+	}
 	if (err < 0)
 		return err;
-	r->logins = (struct access){.core = r->core,
-		.reader_count = store_reader_count(d->store),
-		.passwords = &r->auth_passwords,
-		.directory = store_directory(d->store)};
-	for (unsigned i = 0; i < r->logins.reader_count; i++)
-		r->logins.readers[i] = &r->auth_readers[i];
-	r->authenticator = store_authenticator_create(&r->logins, store_secret(m->d->store));
+	r->authenticator = store_authenticator_create(&r->logins, shards_secret(m->d->store));
 	return r->authenticator ? 0 : fail(m, -ENOMEM, "the authenticator");
 }
 
@@ -97,6 +120,20 @@ static bool wants_auth(const struct smtp_server_conf *conf)
 			return true;
 	}
 	return false;
+}
+
+static int join_smtp_writers(struct making *m, struct handoff_lanes *out)
+{
+	const struct daemon *d = m->d;
+	int err = 0;
+
+	*out = (struct handoff_lanes){.count = shards_count(d->store)};
+	for (unsigned s = 0; s < out->count && err == 0; s++) {
+		out->writer[s] = &m->r->shards[s].smtp_writer;
+		out->trouble[s] = shards_health(d->store, s);
+		err = join_writer(m, out->writer[s], "smtp.wr", s);
+	}
+	return err;
 }
 
 static int make_smtp(struct making *m)
@@ -115,10 +152,11 @@ static int make_smtp(struct making *m)
 	if (err < 0)
 		return err;
 	conf.authenticator = store_authenticator_public(m->r->authenticator);
-	err = join(m, &m->r->smtp_writer, "smtp.wr", store_writer(d->store));
+	struct handoff_lanes writers;
+	err = join_smtp_writers(m, &writers);
 	if (err < 0)
 		return err;
-	m->r->smtp = smtp_server_create(m->r->core, &m->r->smtp_writer, &d->policy, &conf);
+	m->r->smtp = smtp_server_create(m->r->core, &writers, &d->policy, &conf);
 	if (!m->r->smtp)
 		return fail(m, -ENOMEM, "the SMTP server");
 	uint16_t port = 0;
@@ -131,18 +169,34 @@ static int make_smtp(struct making *m)
 	return 0;
 }
 
-static int make_hints(struct making *m, struct hints *h, const char *what,
+static int make_hints(struct making *m, struct hints *h, const char *what, unsigned shard,
 	int (*add)(struct store *s, struct hints *h))
 {
 	struct core *core = m->r->core;
-	char name[20];
+	char of_shard[16], name[20];
 
-	snprintf(name, sizeof(name), "c%u.%s", core->index, what);
+	shard_name(of_shard, sizeof(of_shard), what, shard);
+	snprintf(name, sizeof(name), "c%u.%s", core->index, of_shard);
 	int err = hints_init(
 		h, name, (uint32_t)m->d->config->root.cores.ring_size, &core->waker, core->socket);
 	if (err == 0)
-		err = add(m->d->store, h);
+		err = add(shards_get(m->d->store, shard), h);
 	return err < 0 ? fail(m, err, name) : 0;
+}
+
+static int join_delivery_shard(struct making *m, struct delivery_channels *ch, unsigned s)
+{
+	struct shard_channels *of = &m->r->shards[s];
+
+	ch->writers[s] = &of->delivery_writer;
+	ch->ready[s] = &of->ready;
+	ch->health[s] = shards_health(m->d->store, s);
+	for (unsigned i = 0; i < ch->reader_count; i++)
+		ch->readers[s][i] = &of->delivery_readers[i];
+	int err = join_writer(m, &of->delivery_writer, "dlv.wr", s);
+	if (err == 0)
+		err = join_readers(m, of->delivery_readers, "dlv.rd", s);
+	return err == 0 ? make_hints(m, &of->ready, "ready", s, store_add_ready) : err;
 }
 
 static int make_delivery(struct making *m, unsigned worker, unsigned workers)
@@ -150,23 +204,16 @@ static int make_delivery(struct making *m, unsigned worker, unsigned workers)
 	struct daemon *d = m->d;
 	struct core_rooms *r = m->r;
 	struct delivery_conf conf;
-	struct delivery_channels ch = {.writer = &r->delivery_writer,
-		.reader_count = store_reader_count(d->store),
-		.dns = &r->delivery_dns,
-		.ready = &r->ready};
+	struct delivery_channels ch = {.shard_count = shards_count(d->store),
+		.reader_count = reader_count(d),
+		.dns = &r->delivery_dns};
 
-	int err = join(m, &r->delivery_writer, "dlv.wr", store_writer(d->store));
-	if (err == 0)
-		err = join_readers(m, r->delivery_readers, "dlv.rd");
-	if (err == 0)
-		err = join(m, &r->delivery_dns, "dlv.dns", dns_service_server(d->dns));
-	if (err == 0)
-		err = make_hints(m, &r->ready, "ready", store_add_ready);
+	int err = join(m, &r->delivery_dns, "dlv.dns", dns_service_server(d->dns));
+	for (unsigned s = 0; s < ch.shard_count && err == 0; s++)
+		err = join_delivery_shard(m, &ch, s);
 	if (err < 0)
 		return err;
-	for (unsigned i = 0; i < ch.reader_count; i++)
-		ch.readers[i] = &r->delivery_readers[i];
-	config_to_delivery(d->config, store_directory(d->store), d->own, &conf);
+	config_to_delivery(d->config, shards_directory(d->store), d->own, &conf);
 	conf.shares = d->shares;
 	conf.hops = d->routes.hops;
 	conf.hop_count = d->routes.count;
@@ -176,28 +223,35 @@ static int make_delivery(struct making *m, unsigned worker, unsigned workers)
 	return r->delivery ? 0 : fail(m, -ENOMEM, "the delivery worker");
 }
 
+static int join_access_shard(struct making *m, struct access *a, unsigned s)
+{
+	struct shard_channels *of = &m->r->shards[s];
+
+	a->writers[s] = &of->access_writer;
+	a->events[s] = &of->events;
+	for (unsigned i = 0; i < a->reader_count; i++)
+		a->readers[s][i] = &of->access_readers[i];
+	int err = join_writer(m, &of->access_writer, "acc.wr", s);
+	if (err == 0)
+		err = join_readers(m, of->access_readers, "acc.rd", s);
+	return err == 0 ? make_hints(m, &of->events, "events", s, store_add_events) : err;
+}
+
 static int make_access(struct making *m)
 {
 	struct daemon *d = m->d;
 	struct core_rooms *r = m->r;
 
-	int err = join(m, &r->access_writer, "acc.wr", store_writer(d->store));
-	if (err == 0)
-		err = join_readers(m, r->access_readers, "acc.rd");
-	if (err == 0)
-		err = join(m, &r->passwords, "acc.pw", password_service_server(d->passwords));
-	if (err == 0)
-		err = make_hints(m, &r->events, "events", store_add_events);
+	int err = join(m, &r->passwords, "acc.pw", password_service_server(d->passwords));
+	r->access = (struct access){.core = r->core,
+		.shard_count = shards_count(d->store),
+		.reader_count = reader_count(d),
+		.passwords = &r->passwords,
+		.directory = shards_directory(d->store)};
+	for (unsigned s = 0; s < r->access.shard_count && err == 0; s++)
+		err = join_access_shard(m, &r->access, s);
 	if (err < 0)
 		return err;
-	r->access = (struct access){.core = r->core,
-		.writer = &r->access_writer,
-		.reader_count = store_reader_count(d->store),
-		.passwords = &r->passwords,
-		.events = &r->events,
-		.directory = store_directory(d->store)};
-	for (unsigned i = 0; i < r->access.reader_count; i++)
-		r->access.readers[i] = &r->access_readers[i];
 	config_to_access(d->config, &r->access);
 	return 0;
 }
@@ -249,7 +303,7 @@ static int make_core(struct making *m, unsigned *worker, unsigned workers)
 	struct core *core = m->r->core;
 	int err = make_agent(m);
 
-	ids_init(&core->ids, core->index, store_last_id(m->d->store));
+	ids_init(&core->ids, core->index, shards_last_id(m->d->store));
 	if (err == 0)
 		err = make_tls(m);
 	if (err == 0 && core->roles & CORE_DATAPLANE)
@@ -319,23 +373,29 @@ int rooms_create(struct daemon *d, char *error, size_t error_n)
 	return err;
 }
 
+static void shard_fini(struct shard_channels *of)
+{
+	channel_fini(&of->smtp_writer);
+	channel_fini(&of->delivery_writer);
+	channel_fini(&of->access_writer);
+	for (unsigned i = 0; i < STORE_READERS_MAX; i++) {
+		channel_fini(&of->delivery_readers[i]);
+		channel_fini(&of->access_readers[i]);
+		channel_fini(&of->auth_readers[i]);
+	}
+	hints_fini(&of->ready);
+	hints_fini(&of->events);
+}
+
 static void channels_fini(struct core_rooms *r)
 {
 	channel_fini(&r->questions);
 	channel_fini(&r->telemetry);
-	channel_fini(&r->smtp_writer);
-	channel_fini(&r->delivery_writer);
-	channel_fini(&r->access_writer);
 	channel_fini(&r->delivery_dns);
 	channel_fini(&r->passwords);
 	channel_fini(&r->auth_passwords);
-	for (unsigned i = 0; i < STORE_READERS_MAX; i++) {
-		channel_fini(&r->delivery_readers[i]);
-		channel_fini(&r->access_readers[i]);
-		channel_fini(&r->auth_readers[i]);
-	}
-	hints_fini(&r->ready);
-	hints_fini(&r->events);
+	for (unsigned i = 0; i < STORE_SHARDS_MAX; i++)
+		shard_fini(&r->shards[i]);
 }
 
 void rooms_destroy(struct daemon *d)

@@ -32,3 +32,20 @@ static inline uint64_t ids_next(struct ids *g, uint64_t now_ms)
 	}
 	return g->last_ms << 16 | (uint64_t)g->core << 10 | g->sequence;
 }
+
+/* Which of `lanes` shards an id belongs to.  Stable for ever: rows lie there.  Successive ids
+ * spread evenly, whatever the number of lanes. */
+static inline unsigned ids_lane(uint64_t id, unsigned lanes)
+{
+	return lanes <= 1 ? 0 : (unsigned)((id * 0x9e3779b97f4a7c15ull >> 40) % lanes);
+}
+
+/* An id of one lane.  A few draws per lane find one (test_ids looks at all). */
+static inline uint64_t ids_next_in(struct ids *g, uint64_t now_ms, unsigned lane, unsigned lanes)
+{
+	uint64_t id = ids_next(g, now_ms);
+
+	while (ids_lane(id, lanes) != lane)
+		id = ids_next(g, now_ms);
+	return id;
+}

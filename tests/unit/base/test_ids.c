@@ -61,9 +61,38 @@ static void test_cores_never_make_the_same_id(void **state)
 		assert_true(ids_next(&a, noon_ms) != ids_next(&b, noon_ms));
 }
 
+/* Ids of one lane are found quickly, and all lanes get as many: at one core's full rate too. */
+static void test_lanes(void **state)
+{
+	(void)state;
+	for (unsigned lanes = 1; lanes <= 16; lanes++) {
+		uint32_t count[16] = {0}, most = 0;
+		struct ids g;
+		ids_init(&g, 3, 0);
+		for (unsigned i = 0; i < 32768; i++)
+			count[ids_lane(ids_next(&g, noon_ms + i / 1000), lanes)]++;
+		for (unsigned lane = 0; lane < lanes; lane++) {
+			assert_in_range(
+				count[lane], 32768 / lanes * 9 / 10, 32768 / lanes * 11 / 10 + 1);
+			for (unsigned i = 0; i < 1000; i++) {
+				uint64_t before = (g.last_ms - noon_ms) * 1024 + g.sequence;
+				uint64_t id = ids_next_in(&g, noon_ms, lane, lanes);
+				uint64_t after = (g.last_ms - noon_ms) * 1024 + g.sequence;
+				assert_int_equal(ids_lane(id, lanes), lane);
+				most = MAX(most, (uint32_t)(after - before));
+			}
+		}
+		assert_in_range(most, 1, 8 * lanes);
+	}
+	/* What is on disks must not move. */
+	assert_int_equal(ids_lane(0x19aca2b3c4d50801, 2), 1);
+	assert_int_equal(ids_lane(0x19aca2b3c4d50801, 3), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lanes),
 		cmocka_unit_test(test_ids_rise_within_a_millisecond),
 		cmocka_unit_test(test_a_clock_that_steps_back_repeats_nothing),
 		cmocka_unit_test(test_a_restart_begins_above_the_floor),

@@ -682,11 +682,12 @@ void world_start(uint32_t ring, struct delivery_conf conf)
 	assert_int_equal(
 		channel_init(&world->dns, "d", ring, &c->waker, &world->server_waker, -1), 0);
 	assert_int_equal(hints_init(&world->ready, "h", ring, &c->waker, -1), 0);
-	world->ch = (struct delivery_channels){.writer = &world->writer,
-		.readers = {&world->reader},
+	world->ch = (struct delivery_channels){.writers = {&world->writer},
+		.readers = {{&world->reader}},
+		.shard_count = 1,
 		.reader_count = 1,
 		.dns = &world->dns,
-		.ready = &world->ready};
+		.ready = {&world->ready}};
 	snprintf(conf.hostname, sizeof(conf.hostname), "relay.example.org");
 	conf.port = 25;
 	conf.retry_count = 2;

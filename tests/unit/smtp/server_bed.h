@@ -138,10 +138,11 @@ static inline void bed_open(uint32_t credits, struct smtp_server_conf conf)
 		.inflight_max = 4,
 		.command_timeout_us = 300 * US_PER_SEC,
 		.data_timeout_us = 180 * US_PER_SEC};
+	struct handoff_lanes lanes = {.writer = {&bed.writer}, .count = 1};
 	conf.sessions_max = SESSIONS;
 	conf.services[0].port = 25;
 	conf.service_count = 1;
-	bed.server = smtp_server_create(&bed.core, &bed.writer, &bed.policy, &conf);
+	bed.server = smtp_server_create(&bed.core, &lanes, &bed.policy, &conf);
 	assert_non_null(bed.server);
 }
 
@@ -170,7 +171,7 @@ static inline void bed_close(void)
 	}
 	assert_int_equal(smtp_server_sessions(bed.server), 0);
 	assert_int_equal(bed.server->drops_reserved, 0);
-	assert_true(list_empty(&bed.server->memory) && list_empty(&bed.server->credit));
+	assert_true(list_empty(&bed.server->memory) && list_empty(&bed.server->lanes[0].waiting));
 	for (unsigned i = 0; i < PEER_BUCKETS; i++)
 		assert_int_equal(bed.server->peer_chunks[i], 0);
 	assert_int_equal(chunk_pool_free_count(), CHUNKS);
