@@ -30,7 +30,7 @@ static inline uint64_t handoff_id(const struct handoff_lanes *l, struct ids *ids
 	uint64_t id = ids_next(ids, now_ms);
 
 	/* Chosen: with one shard left of HANDOFF_LANES_MAX this finds it all but always. */
-	for (unsigned tries = 8 * l->count; tries > 8; tries--) {
+	for (unsigned tries = 16 * l->count; tries > 16; tries--) {
 		const atomic_uint *trouble = l->trouble[handoff_lane(l, id)];
 		if (!trouble || !atomic_load_explicit(trouble, memory_order_relaxed))
 			break;
