@@ -36,7 +36,8 @@ static int first_exists(const struct store_conf *conf, unsigned count, char *err
 		if (!db_exists(path))
 			continue;
 		snprintf(error, error_n,
-			"store.path %s: shard 0 of the store is not here, but shard %u is in %s: is "
+			"store.path %s: shard 0 of the store is not here, but shard %u is in %s: "
+			"is "
 			"its disk mounted?",
 			conf->path, i, path);
 		return -ENOENT;
@@ -78,7 +79,8 @@ static int open_all(struct shards *s, const struct store_conf *conf, char *error
 	return -EIO;
 }
 
-int shards_open(const struct store_conf *conf, struct shards **shards_r, char *error, size_t error_n)
+int shards_open(
+	const struct store_conf *conf, struct shards **shards_r, char *error, size_t error_n)
 {
 	struct shards *s = calloc(1, sizeof(*s));
 	int err = -ENOMEM;

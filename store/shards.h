@@ -5,8 +5,8 @@
  * Where something lies is a function of its number, fixed when the store is made (the environments
  * know how many they are and which one each is): a queued message in the shard of its id
  * (ids_lane), an account with its name, password and mailboxes, and an alias, in the shard of the
- * address (store_address_shard), which is also that of the number (store_account_shard); the domains
- * in shard 0.  Local recipients of another shard go there by the courier (courier.h). */
+ * address (store_address_shard), which is also that of the number (store_account_shard); the
+ * domains in shard 0.  Local recipients of another shard go there by the courier (courier.h). */
 #pragma once
 #include "store/store.h"
 
