@@ -16,6 +16,8 @@
 #define BLOCKS_MAX  4u
 #define REACH_MAX   24u /* segments that blocks reach into the queue */
 #define WINDOW_MOST 60000
+/* Walks over the map: no feedback wanted from them, and with it an input takes half a second. */
+#define UNWATCHED __attribute__((no_sanitize("coverage", "address", "undefined")))
 
 enum cell {
 	COVERED = 1, /* a block told, and nobody took it back */
@@ -105,7 +107,7 @@ static uint64_t timeouts(void)
 
 /* Write the scoreboard into the map: what is in flight, each octet once, then what was never sent.
  */
-static void board_read(const struct tcp_conn *c)
+UNWATCHED static void board_read(const struct tcp_conn *c)
 {
 	uint32_t at = una;
 	bool sent = true;
@@ -126,7 +128,7 @@ static void board_read(const struct tcp_conn *c)
 	BUG_ON(at != MAX(total, una));
 }
 
-static void counters_check(const struct tcp_conn *c)
+UNWATCHED static void counters_check(const struct tcp_conn *c)
 {
 	uint32_t sacked = 0, lost = 0, pipe = 0;
 
