@@ -132,6 +132,7 @@ static void end_lap(unsigned i)
 		net_client_poll(&client, now_us);
 	timer_run(&e->wheel, now_us, 64);
 	stack_flush(e->stack, now_us);
+	stack_tend(e->stack);
 }
 
 static void warm_up(unsigned laps)

@@ -12,6 +12,7 @@
 #include "bench/bench_options.h"
 #include "bench/letter.h"
 #include "dataplane/base/log.h"
+#include "dataplane/port.h"
 
 #define TICK_US      20000
 #define TLS_FILE_MAX (256u * 1024)
@@ -198,6 +199,7 @@ static void run(struct bench *b)
 			source_end(b->source);
 		usleep(TICK_US);
 		log_drain();
+		dataplane_tend();
 		uint64_t now = clock_mono_us();
 		if (now < b->next_us)
 			continue;

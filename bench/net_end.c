@@ -14,6 +14,7 @@
  *
  * and ends with its standard input. */
 #include <malloc.h>
+#include <poll.h>
 #include <rte_byteorder.h>
 #include <rte_cycles.h>
 #include <rte_malloc.h>
@@ -28,6 +29,7 @@
 #define MBUFS       8191 /* of each pool; chosen: more than every ring and window here holds */
 #define SPARE       1024 /* connections beyond those to be held: the load's, and dying ones */
 #define NETWORK     0xc6120000u /* 198.18.0.0/15 (RFC 2544): a /24 for each port and address */
+#define TEND_MS     20          /* chosen: main looks after the core */
 #define LINK_US     (10 * US_PER_SEC)
 #define CONN_OCTETS 640 /* memory of a connection in the stack's tables; chosen: with room */
 #define BASE_MB     160 /* pools, rings, EAL's own */
@@ -210,6 +212,18 @@ static bool links_up(void)
 	return true;
 }
 
+/* Orders come one at a time, each after the answer to the one before.  Returns false at the end. */
+static bool wait_order(char *line, size_t n)
+{
+	struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	while (poll(&fd, 1, TEND_MS) == 0) {
+		dataplane_tend();
+		log_drain();
+	}
+	return fgets(line, (int)n, stdin);
+}
+
 static int serve(void)
 {
 	uint64_t until = clock_mono_us() + LINK_US;
@@ -219,12 +233,11 @@ static int serve(void)
 		usleep(1000);
 	printf("{\"ready\": %s}\n", options.server || links_up() ? "true" : "false");
 	fflush(stdout);
-	while (fgets(line, sizeof(line), stdin)) {
+	while (wait_order(line, sizeof(line))) {
 		if (!obey(line)) {
 			fprintf(stderr, "net_end: no such order\n");
 			return 1;
 		}
-		log_drain();
 	}
 	return 0;
 }

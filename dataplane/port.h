@@ -67,6 +67,8 @@ int dataplane_start(const struct dataplane_conf *conf, struct core cores[CORES_M
  * role, by hash among them.  Calling it again for a port replaces its cores.  Returns 0; -ENOENT:
  * no core has the role; -ENOSPC: table full. */
 int dataplane_add_service(uint16_t port, uint32_t role) WARN_UNUSED;
+/* Every 50 ms or so while the cores run: what main does for them (stack_tend). */
+void dataplane_tend(void);
 /* Launch the cores' loops on their lcores; dataplane_join waits until all have ended (call
  * core_stop on each before). */
 int dataplane_launch(struct core cores[CORES_MAX], unsigned n) WARN_UNUSED;

@@ -11,15 +11,12 @@
 
 static void keys_init(struct stack *st)
 {
-	struct siphash_key table_key;
-	struct siphash_key *keys[] = {&table_key, &st->isn_key, &st->port_key};
+	struct siphash_key *keys[] = {&st->table.key, &st->isn_key, &st->port_key};
 
 	for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
 		keys[i]->k0 = st->env.random64(st->env.ctx);
 		keys[i]->k1 = st->env.random64(st->env.ctx);
 	}
-	tcp_table_init(
-		&st->table, st->table.slots, st->conf.connections_max + st->tw_max, &table_key);
 }
 
 static void pool_timer_fire(struct timer *t, uint64_t now_us)
@@ -62,7 +59,7 @@ static void tables_free(struct stack *st)
 	tcp_syn_fini(st);
 	tcp_source_fini(st);
 	ip_reass_fini(st);
-	rte_free(st->table.slots);
+	tcp_grow_fini(st);
 	rte_free(st->tws);
 	rte_free(st->cold);
 	rte_free(st->notes);
@@ -75,7 +72,6 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 	if (!conf_ok(conf, env))
 		return NULL;
 	uint32_t tw_max = MIN(MAX(conf->connections_max, TW_MIN), TW_MAX);
-	uint32_t refs = conf->connections_max + tw_max;
 	struct stack *st = rte_zmalloc_socket("stack", sizeof(*st), CACHE_LINE, socket);
 	if (!st)
 		return NULL;
@@ -95,10 +91,9 @@ struct stack *stack_create(const struct stack_conf *conf, const struct stack_env
 	st->cold = rte_zmalloc_socket(
 		"tcp_cold", conf->connections_max * sizeof(struct tcp_cold), CACHE_LINE, socket);
 	st->tws = rte_zmalloc_socket("tcp_tw", tw_max * sizeof(struct tcp_tw), CACHE_LINE, socket);
-	st->table.slots = rte_malloc_socket("tcp_table", tcp_table_bytes(refs), CACHE_LINE, socket);
-	bool syn_ok = tcp_syn_init(st, socket) && tcp_source_init(st, socket) &&
-		      ip_reass_init(st, socket);
-	if (!st->conns || !st->cold || !st->notes || !st->tws || !st->table.slots || !syn_ok) {
+	bool tables_ok = tcp_grow_init(st, socket) && tcp_syn_init(st, socket) &&
+			 tcp_source_init(st, socket) && ip_reass_init(st, socket);
+	if (!st->conns || !st->cold || !st->notes || !st->tws || !tables_ok) {
 		tables_free(st);
 		return NULL;
 	}
@@ -226,6 +221,8 @@ unsigned stack_flush(struct stack *st, uint64_t now_us)
 	for (struct list *node; (node = list_pop_head(&batch));)
 		list_push_tail(&st->dirty, node);
 	stack_relieve(st);
+	if (unlikely(tcp_table_growing(&st->table) || tcp_table_tight(&st->table)))
+		tcp_grow_lap(st);
 	for (struct list *node; (node = list_pop_head(&st->conn_dead));)
 		list_push_head(&st->conn_unused, node);
 	return n;

@@ -107,10 +107,14 @@ struct stack_conf {
 	 * cores.  0: each its own. */
 	uint64_t claim_nonce;
 	struct stack_tcp_conf tcp;
+	uint32_t table_slots; /* the flow table's at first, a power of 2; 0: 65536 */
 };
 
 /* Main thread.  Memory from rte_malloc on socket; NULL: none. */
 struct stack *stack_create(const struct stack_conf *conf, const struct stack_env *env, int socket);
+/* Main thread, every 50 ms or so while the core runs: memory that the flow table will want is made
+ * ready, and what it gave back is freed. */
+void stack_tend(struct stack *st);
 /* Drops all connections without a packet and frees every mbuf. */
 void stack_destroy(struct stack **st);
 

@@ -37,7 +37,8 @@ struct stack {
 	uint64_t now_us;
 	/* connections */
 	struct tcp_table
-		table;         /* references: connections, then TIME_WAIT from connections_max on */
+		table; /* references: connections, then TIME_WAIT from connections_max on */
+	struct tcp_growth growth;
 	struct tcp_memo *memo; /* of the frame in hand; one of memos */
 	struct tcp_memo memos[STACK_AHEAD];
 	struct tcp_conn *conns;

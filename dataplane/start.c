@@ -322,6 +322,14 @@ int dataplane_launch(struct core cores[CORES_MAX], unsigned n)
 	return 0;
 }
 
+void dataplane_tend(void)
+{
+	for (unsigned i = 0; i < net.core_count; i++) {
+		if (net.cores[i].stack)
+			stack_tend(net.cores[i].stack);
+	}
+}
+
 void dataplane_join(void)
 {
 	unsigned lcore;

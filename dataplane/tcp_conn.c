@@ -37,8 +37,10 @@ struct tcp_conn *tcp_conn_create(struct stack *st, const struct tcp_key *key, un
 	struct tcp_conn *c = list_entry(st->conn_unused.next, struct tcp_conn, lap);
 	uint32_t index = stack_conn_index(st, c), hash = stack_hash(st, key);
 	uint32_t generation = c->generation + 1;
-	if (!tcp_table_add(&st->table, hash, index))
+	if (!tcp_table_add(&st->table, hash, index)) {
+		counter_inc(CTR_TCP_TABLE_FULL);
 		return NULL;
+	}
 	list_remove(&c->lap);
 	memset(c, 0, sizeof(*c));
 	memset(&st->cold[index], 0, sizeof(struct tcp_cold));

@@ -205,7 +205,8 @@ struct tcp_note {
 	uint32_t challenge_ms; /* stack milliseconds of the last challenge ACK */
 };
 
-/* All that an idle connection takes; the table doubles its slots at 3/4, so there are up to 8/3. */
+/* All that an idle connection takes when all have come; the table's slots are then used to 3/8 at
+ * least, so there are up to 8/3. */
 #define TCP_IDLE_OCTETS                                                                            \
 	(sizeof(struct tcp_conn) + sizeof(struct tcp_cold) + sizeof(struct tcp_note) +             \
 		sizeof(struct tcp_slot) * 8 / 3)
@@ -643,6 +644,23 @@ struct tcp_conn *tcp_listen_input(
 	struct stack *st, const struct tcp_segment *seg, uint32_t isn_floor);
 /* The handshake's ACK came.  Returns false when the connection is gone. */
 bool tcp_listen_accept(struct tcp_conn *c);
+
+/* tcp_grow.c */
+/* chosen: 2 KiB of old slots in a lap; 32,768 are moved in 128 laps */
+#define TCP_GROW_LAP_STEP 256u
+/* The flow table and what main has ready for it. */
+struct tcp_growth {
+	_Atomic uint32_t wanted;          /* slots that the table will want next; 0: none */
+	uint32_t made;                    /* main's: the last that it made ready */
+	_Atomic(struct tcp_slot *) ready; /* main to core: cleared */
+	_Atomic(struct tcp_slot *) spent; /* core to main: nothing is in it any more */
+	int socket;
+};
+/* The table is without its key then.  Returns false: no memory. */
+bool tcp_grow_init(struct stack *st, int socket);
+void tcp_grow_fini(struct stack *st);
+/* The table grows, or should: a lap's part of it. */
+void tcp_grow_lap(struct stack *st);
 
 /* tcp_tw.c */
 void tcp_tw_init(struct stack *st);

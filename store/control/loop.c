@@ -52,6 +52,7 @@ static void on_log(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	(void)ctx;
 	log_drain();
+	dataplane_tend();
 }
 
 static void watch_core(struct daemon *d, unsigned i, uint64_t now)

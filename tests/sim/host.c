@@ -8,6 +8,8 @@
 /* Less than real cards have, so that limits are met. */
 #define CARD_SEGMENTS 7
 #define CARD_OCTETS   9000
+#define TABLE_SLOTS   16                            /* the least: the flow table grows */
+#define TEND_LAPS     5                             /* main comes seldom */
 #define CTL_ROOM      (RTE_PKTMBUF_HEADROOM + 1280) /* an ICMP error of IPv6 */
 
 uint64_t host_random(uint64_t *state)
@@ -118,6 +120,9 @@ void host_init(struct host *h, const struct host_conf *conf, struct host_pools *
 		.rcv_buffer_bytes = conf->rcv_buffer,
 		.snd_buffer_bytes = conf->snd_buffer,
 		.port_count = 1,
+		.table_slots = conf->table_slots ? conf->table_slots
+			       : seed & 1        ? TABLE_SLOTS
+						 : 0,
 		.tcp = conf->tcp,
 		.ports[0] = {.mac = {2, 0, 0, 0, 0, conf->mac},
 			     .mtu = conf->mtu,
@@ -172,7 +177,8 @@ unsigned host_lap(struct host *h, uint64_t now_us)
 			held_release(h, i - 1);
 	}
 	unsigned n = timer_run(&h->wheel, now_us, 64);
-	h->laps++;
+	if (h->laps++ % TEND_LAPS == 0 && !h->untended)
+		stack_tend(h->stack);
 	return n + stack_flush(h->stack, now_us);
 }
 

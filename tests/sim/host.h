@@ -19,8 +19,9 @@ struct host_conf {
 	uint8_t mac;      /* last octet */
 	uint16_t mtu, vlan;
 	uint32_t connections_max, rcv_buffer, snd_buffer;
-	bool v6;        /* has host_ip6() as well; the network is /64 */
-	uint8_t router; /* last octet of the default router's addresses; 0: there is none */
+	uint32_t table_slots; /* of the flow table at first; 0: 16, or all, by the seed */
+	bool v6;              /* has host_ip6() as well; the network is /64 */
+	uint8_t router;       /* last octet of the default router's addresses; 0: there is none */
 	bool trust_csum;
 	bool discovery; /* asks for its addresses before it uses them, and so on */
 	bool hold_tx;   /* keep sent mbufs for a while, as drivers do */
@@ -40,6 +41,7 @@ struct host {
 	struct rte_mbuf *held[HOST_HELD_MAX];
 	unsigned held_n;
 	unsigned laps;
+	bool untended; /* main does not come */
 };
 
 uint64_t host_random(uint64_t *state); /* splitmix64 */
