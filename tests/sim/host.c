@@ -8,7 +8,6 @@
 /* Less than real cards have, so that limits are met. */
 #define CARD_SEGMENTS 7
 #define CARD_OCTETS   9000
-#define TABLE_SLOTS   16                            /* the least: the flow table grows */
 #define TEND_LAPS     5                             /* main comes seldom */
 #define CTL_ROOM      (RTE_PKTMBUF_HEADROOM + 1280) /* an ICMP error of IPv6 */
 
@@ -120,9 +119,7 @@ void host_init(struct host *h, const struct host_conf *conf, struct host_pools *
 		.rcv_buffer_bytes = conf->rcv_buffer,
 		.snd_buffer_bytes = conf->snd_buffer,
 		.port_count = 1,
-		.table_slots = conf->table_slots ? conf->table_slots
-			       : seed & 1        ? TABLE_SLOTS
-						 : 0,
+		.table_slots = conf->table_slots,
 		.tcp = conf->tcp,
 		.ports[0] = {.mac = {2, 0, 0, 0, 0, conf->mac},
 			     .mtu = conf->mtu,

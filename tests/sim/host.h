@@ -19,7 +19,7 @@ struct host_conf {
 	uint8_t mac;      /* last octet */
 	uint16_t mtu, vlan;
 	uint32_t connections_max, rcv_buffer, snd_buffer;
-	uint32_t table_slots; /* of the flow table at first; 0: 16, or all, by the seed */
+	uint32_t table_slots; /* of the flow table at first; 0: all */
 	bool v6;              /* has host_ip6() as well; the network is /64 */
 	uint8_t router;       /* last octet of the default router's addresses; 0: there is none */
 	bool trust_csum;

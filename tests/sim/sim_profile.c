@@ -61,11 +61,13 @@ static void profile_hosts(uint64_t *random, struct sim_conf *c)
 
 	c->hosts_n = pick(random, 4) ? 2 : 3;
 	for (unsigned i = 0; i < c->hosts_n; i++) {
+		bool grows = *random & 1; /* nothing is drawn for it */
 		c->host[i] = (struct host_conf){
 			.address = (198u << 24) + (18u << 16) + 1 + i,
 			.mac = (uint8_t)(1 + i),
 			.mtu = mtus[pick(random, ARRAY_LEN(mtus))],
 			.connections_max = 16,
+			.table_slots = grows ? 16 : 0, /* with TIME_WAIT it comes to 128 */
 			.rcv_buffer = buffers[pick(random, ARRAY_LEN(buffers))],
 			.snd_buffer = buffers[pick(random, ARRAY_LEN(buffers))],
 			.hold_tx = pick(random, 2),
