@@ -332,7 +332,8 @@ struct tcp_tw {
 	struct tcp_key key;
 	uint32_t rcv_nxt, snd_nxt;
 	uint32_t until_ms;             /* stack milliseconds */
-	uint32_t next, prev;           /* oldest first; constant timeout; next of those unused */
+	uint16_t next, prev;           /* oldest first; constant timeout; next of those unused */
+	bool syn_answered;             /* a SYN that is no newer came, and was answered by an ACK */
 	uint32_t ts_recent, ts_offset; /* offset 0: without timestamps */
 };
 static_assert(sizeof(struct tcp_tw) == 64, "one cache line");

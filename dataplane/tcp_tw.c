@@ -5,7 +5,7 @@
 #include <rte_tcp.h>
 #include "dataplane/stack_priv.h"
 
-#define TW_NONE UINT32_MAX
+#define TW_NONE UINT16_MAX
 
 static uint32_t tw_index(const struct stack *st, const struct tcp_tw *tw)
 {
@@ -21,7 +21,7 @@ void tcp_tw_init(struct stack *st)
 {
 	st->tw_oldest = st->tw_newest = TW_NONE;
 	for (uint32_t i = 0; i < st->tw_max; i++)
-		st->tws[i].next = i + 1 < st->tw_max ? i + 1 : TW_NONE;
+		st->tws[i].next = (uint16_t)(i + 1 < st->tw_max ? i + 1 : TW_NONE);
 	st->tw_unused = 0;
 }
 
@@ -30,11 +30,11 @@ static void fifo_push(struct stack *st, struct tcp_tw *tw)
 	uint32_t i = tw_index(st, tw);
 
 	tw->next = TW_NONE;
-	tw->prev = st->tw_newest;
+	tw->prev = (uint16_t)st->tw_newest;
 	if (st->tw_newest == TW_NONE)
 		st->tw_oldest = i;
 	else
-		st->tws[st->tw_newest].next = i;
+		st->tws[st->tw_newest].next = (uint16_t)i;
 	st->tw_newest = i;
 }
 
@@ -68,7 +68,7 @@ void tcp_tw_remove(struct stack *st, struct tcp_tw *tw)
 {
 	tcp_table_remove(&st->table, stack_hash(st, &tw->key), tw_ref(st, tw));
 	fifo_remove(st, tw);
-	tw->next = st->tw_unused;
+	tw->next = (uint16_t)st->tw_unused;
 	st->tw_unused = tw_index(st, tw);
 	st->tw_count--;
 	if (st->tw_count == 0)
@@ -103,6 +103,7 @@ void tcp_tw_add(struct tcp_conn *c)
 	tw->ts_offset = c->flags & CF_TS ? c->ts_offset : 0;
 	tw->rcv_nxt = c->rcv_nxt;
 	tw->snd_nxt = c->snd_nxt;
+	tw->syn_answered = false;
 	/* in the place of the connection, which ends now */
 	tcp_table_replace(
 		&st->table, stack_hash(st, &c->key), stack_conn_index(st, c), tw_ref(st, tw));
@@ -129,17 +130,38 @@ void tcp_tw_fire(struct timer *t, uint64_t now_us)
 	}
 }
 
+/* Is a SYN clearly of a new incarnation?  RFC 6191: by the timestamps if both have them, by the
+ * sequence number (RFC 9293 3.6.1) if those are equal or missing. */
+static bool is_new_incarnation(const struct tcp_tw *tw, const struct tcp_segment *seg)
+{
+	if (tw->ts_offset && seg->opt.has_ts && seg->opt.ts_val != tw->ts_recent)
+		return seq_lt(tw->ts_recent, seg->opt.ts_val);
+	return seq_lt(tw->rcv_nxt, seg->seq);
+}
+
+/* RFC 1337: a RST does not cut the wait short, for an old segment may have brought it about.  One
+ * does, with exactly the number that our ACK of a SYN asked for: the peer has forgotten the old
+ * connection and waits for a new one, whose number happened not to be newer (as behind a NAT that
+ * uses its ports again).  Its next SYN finds the port free, a second later instead of a minute. */
+static void reset_input(struct stack *st, struct tcp_tw *tw, const struct tcp_segment *seg)
+{
+	if (tw->syn_answered && seg->seq == tw->rcv_nxt)
+		tcp_tw_remove(st, tw);
+}
+
 bool tcp_tw_input(struct stack *st, struct tcp_tw *tw, const struct tcp_segment *seg)
 {
-	if (seg->flags & RTE_TCP_RST_FLAG)
-		return false; /* RFC 1337: a RST does not cut the wait short */
-	bool ts = tw->ts_offset && seg->opt.has_ts;
-	if ((seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_SYN_FLAG &&
-		(seq_lt(tw->rcv_nxt, seg->seq) || (ts && seq_lt(tw->ts_recent, seg->opt.ts_val))))
-		return true; /* RFC 9293 3.6.1, RFC 6191: clearly a new incarnation */
+	if (seg->flags & RTE_TCP_RST_FLAG) {
+		reset_input(st, tw, seg);
+		return false;
+	}
+	bool syn = (seg->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_SYN_FLAG;
+	if (syn && is_new_incarnation(tw, seg))
+		return true;
 	if ((seg->flags & RTE_TCP_FIN_FLAG) || seg->len || (seg->flags & RTE_TCP_SYN_FLAG)) {
 		if (seg->flags & RTE_TCP_FIN_FLAG)
 			tw_again(st, tw);
+		tw->syn_answered = syn;
 		tcp_reply_ack(st, tw);
 	}
 	return false;

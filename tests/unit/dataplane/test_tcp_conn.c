@@ -626,6 +626,56 @@ static void test_new_syn_in_time_wait_opens_anew(void **state)
 	assert_true(seq_lt(rcv + 1, s.seq));
 }
 
+/* The connection is in TIME_WAIT, what it sent is heard. */
+static void to_time_wait(void)
+{
+	handshake();
+	stream_shutdown(&stream);
+	host_lap(&lone.host, lone.host.now_us);
+	say(FIN | ACK, snd, rcv + 1, "");
+	lone.taken = lone.sent_n;
+}
+
+/* A host behind the same address begins with a number that happens not to be newer: our ACK makes
+ * it reset what it does not know, and then the port is free. */
+static void test_syn_that_is_not_newer_gets_through_after_a_reset(void **state)
+{
+	struct stack_info info;
+
+	(void)state;
+	to_time_wait();
+	say(SYN, snd - 70000, 0, "");
+	expect(ACK, rcv + 1, snd + 1, 0);
+	say(RST, snd, 0, ""); /* not the number that was asked for */
+	say(RST, snd + 2, 0, "");
+	stack_get_info(lone.host.stack, &info);
+	assert_int_equal(info.time_wait, 1);
+	say(RST, snd + 1, 0, "");
+	stack_get_info(lone.host.stack, &info);
+	assert_int_equal(info.time_wait, 0);
+	say(SYN, snd - 70000, 0, "");
+	struct seg s;
+	assert_true(lone_next(&lone, &s));
+	assert_int_equal(s.flags, SYN | ACK);
+}
+
+/* RFC 1337: an old segment's ACK makes a closed peer reset; that must not end the wait, also not
+ * when a SYN was answered before. */
+static void test_resets_for_old_segments_do_not_end_time_wait(void **state)
+{
+	struct stack_info info;
+
+	(void)state;
+	to_time_wait();
+	say(SYN, snd - 70000, 0, "");
+	expect(ACK, rcv + 1, snd + 1, 0);
+	say(ACK, snd - 10, rcv + 1, "old");
+	expect(ACK, rcv + 1, snd + 1, 0);
+	say(RST, snd + 1, 0, "");
+	stack_get_info(lone.host.stack, &info);
+	assert_int_equal(info.time_wait, 1);
+}
+
 static void test_simultaneous_close(void **state)
 {
 	struct stack_info info;
@@ -769,6 +819,8 @@ int main(void)
 		T(test_passive_close),
 		T(test_active_close_goes_through_time_wait),
 		T(test_new_syn_in_time_wait_opens_anew),
+		T(test_syn_that_is_not_newer_gets_through_after_a_reset),
+		T(test_resets_for_old_segments_do_not_end_time_wait),
 		T(test_simultaneous_close),
 		T(test_eof_waits_for_unread_data),
 		T(test_fin_out_of_order_waits_for_the_gap),
