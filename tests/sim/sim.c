@@ -136,6 +136,37 @@ static void frames_deliver(struct sim *sim)
 	}
 }
 
+/* A closed connection whose queue has made no progress for as long as it is given: the stack gives
+ * it up in the lap in which its timer comes, and only then the limit was what ended it. */
+static bool is_overdue(const struct tcp_conn *c, uint64_t now_us)
+{
+	return c->state != TCP_CLOSED && (c->flags & CF_ORPHAN) && !tcp_conn_fin_acked(c) &&
+	       c->life_at && c->life_at <= now_us;
+}
+
+static void host_step(struct sim *sim, unsigned i)
+{
+	struct host *h = &sim->host[i];
+	struct sim_app *overdue[SIM_CONNS_MAX] = {NULL};
+	uint32_t index[SIM_CONNS_MAX];
+	unsigned n = 0;
+
+	for (uint32_t k = 0; k < h->conf.connections_max && n < SIM_CONNS_MAX; k++) {
+		if (!is_overdue(&h->stack->conns[k], sim->now_us))
+			continue;
+		index[n] = k;
+		overdue[n++] = sim_app_of(sim, i, &h->stack->conns[k]);
+	}
+	host_lap(h, sim->now_us);
+	while (n-- > 0) {
+		if (!overdue[n] || h->stack->conns[index[n]].state != TCP_CLOSED)
+			continue;
+		overdue[n]->given_up = true;
+		sim->given_up++;
+	}
+	host_check(h);
+}
+
 static void step(struct sim *sim)
 {
 	frames_deliver(sim);
@@ -146,10 +177,8 @@ static void step(struct sim *sim)
 		for (unsigned end = 0; end < 2; end++)
 			sim_app_step(&sim->app[end][i]);
 	}
-	for (unsigned i = 0; i < sim->conf.hosts_n; i++) {
-		host_lap(&sim->host[i], sim->now_us);
-		host_check(&sim->host[i]);
-	}
+	for (unsigned i = 0; i < sim->conf.hosts_n; i++)
+		host_step(sim, i);
 }
 
 /* ---- the end ---- */

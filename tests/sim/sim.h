@@ -56,6 +56,7 @@ struct sim_app {
 	struct sim *sim;
 	uint8_t end, conn;
 	bool started, open, eof, closed, shut, stopped, reset, aborted;
+	bool given_up; /* closed, and what was queued made no progress for TCP_LINGER_US */
 	uint64_t sent, received;
 	uint64_t resume_at;
 	uint64_t give_up_at; /* the peer has aborted, and that may have been lost; 0: it has not */
@@ -76,6 +77,7 @@ struct sim {
 	struct timer left_over; /* of a mutant */
 	const char *wrong;
 	unsigned laps;
+	uint64_t given_up; /* connections, in all runs */
 	bool verbose;
 };
 
@@ -95,6 +97,7 @@ void sim_profile(uint64_t seed, struct sim_conf *conf_r);
 void sim_app_start(struct sim *sim, unsigned conn);
 struct stream *sim_app_accept(
 	struct listener *l, const struct endpoint *peer, const struct endpoint *local);
+struct sim_app *sim_app_of(struct sim *sim, unsigned host, const struct tcp_conn *c);
 void sim_app_step(struct sim_app *a);
 /* When an application wants to do something by itself; UINT64_MAX: it waits to be called. */
 uint64_t sim_app_next_us(const struct sim_app *a);

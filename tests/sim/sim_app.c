@@ -178,6 +178,23 @@ struct stream *sim_app_accept(
 	return NULL;
 }
 
+/* The application of a connection of a host. */
+struct sim_app *sim_app_of(struct sim *sim, unsigned host, const struct tcp_conn *c)
+{
+	for (unsigned i = 0; i < sim->conf.conns_n; i++) {
+		const struct sim_conn_conf *conf = &sim->conf.conn[i];
+		uint16_t port[2] = {sim->app[0][i].s.local.port, conf->port};
+		const struct ip_addr *opener = &sim->app[0][i].s.local.ip;
+		for (unsigned end = 0; end < 2; end++) {
+			if (conf->host[end] == host && sim->app[0][i].started &&
+				c->key.local_port == port[end] && c->key.peer_port == port[!end] &&
+				ip_eq(opener, end ? &c->key.peer : &c->key.local))
+				return &sim->app[end][i];
+		}
+	}
+	return NULL;
+}
+
 void sim_app_step(struct sim_app *a)
 {
 	if (!a->started || a->closed)
@@ -232,6 +249,8 @@ const char *sim_app_verdict(const struct sim_app *a)
 		return a->sent == to_send(a) ? NULL : "not all was sent";
 	if (a->reset && conf->close_at_once[!a->end])
 		return NULL; /* its peer would not listen any more */
+	if (a->reset && peer->given_up)
+		return NULL; /* TCP_LINGER_US without progress: the limit is meant */
 	if (a->reset)
 		return "a connection was reset or timed out";
 	if (a->sent != to_send(a))

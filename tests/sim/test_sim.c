@@ -106,8 +106,9 @@ int main(int argc, char **argv)
 			failed++;
 		}
 	}
-	printf("sim: %lu seeds, %lu failed, %lu frames, %lu lost\n", options.seeds, failed, frames,
-		lost);
+	printf("sim: %lu seeds, %lu failed, %lu frames, %lu lost, %lu connections given up as "
+	       "designed\n",
+		options.seeds, failed, frames, lost, sim.given_up);
 	print_counters();
 	sim_fini(&sim);
 	return failed ? 1 : 0;
