@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * A long queue: what it costs to open, to load the schedule of, to look up in, to change by filter,
- * and to take from, in order of due time and at random.
+ * A long queue beside an empty one: what it costs to fill, to open, to load the schedule of while
+ * new mail is taken, to look up in, to change by filter, and to take from, in order of due time and
+ * at random.
  *
  *   bench_queue DIR [messages] [recipients of each] [octets]
  *
- * One JSON object on stdout.  Resident memory is the process's own, without the map's pages, which
- * belong to the page cache. */
+ * One JSON object on stdout, what is under way on stderr.  Resident memory is the process's own,
+ * without the map's pages, which belong to the page cache; it grows by the schedule that a delivery
+ * worker would keep. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +15,16 @@
 #include <unistd.h>
 #include "dataplane/base/clock.h"
 #include "dataplane/base/rt/eal.h"
+#include "delivery/schedule.h"
 #include "store/store.h"
 
-#define OUTSTANDING 256
-#define RCPTS_MAX   100
-#define DOMAINS     1000
-#define TAKEN_MAX   20000 /* messages taken from the queue in each order */
+#define OUTSTANDING       256
+#define RCPTS_MAX         100
+#define LOAD_ROWS         512 /* of a slice, as delivery asks for them */
+#define LOAD_ACCEPT_EVERY 500
+#define DOMAINS           1000
+#define SCHEDULE_SPARE    100000 /* recipients that come while it is loaded */
+#define SAMPLE_MAX        20000  /* messages of each figure */
 
 static struct slot {
 	struct accept_op accept; /* first: done() gets the op */
@@ -30,6 +36,7 @@ static struct store *store;
 static struct channel writer, reader;
 static struct waker waker;
 static uint64_t messages = 100000, next_id = 1, errors;
+static uint64_t taken; /* id of the oldest message */
 static uint32_t rcpts = 10, octets = 2048, pending;
 static uint8_t *content;
 
@@ -146,15 +153,15 @@ static double take(uint64_t n, uint64_t (*which)(uint64_t i))
 
 static uint64_t in_order(uint64_t i)
 {
-	return 1 + i;
+	return taken + i;
 }
 
-/* A permutation of the last quarter. */
+/* A permutation of the last three quarters. */
 static uint64_t at_random(uint64_t i)
 {
-	uint64_t quarter = messages / 4;
+	uint64_t part = messages - messages / 4;
 
-	return messages - quarter + 1 + i * 7919 % quarter;
+	return taken + messages / 4 + i * 7919 % part;
 }
 
 static void open_all(const char *directory)
@@ -184,26 +191,60 @@ static void close_all(void)
 	channel_fini(&reader);
 }
 
-/* Rows/s of the whole schedule. */
-static double load(uint64_t *rows_r)
+/* Rows of a slice go into a schedule in memory, as a delivery worker has it. */
+static uint64_t slice_take(struct schedule *memory, const struct chain *out)
 {
-	struct schedule_read_op op = {.max_rows = 4096};
-	uint64_t start = clock_mono_us(), bytes = 0;
+	uint64_t rows = 0;
 
-	for (*rows_r = 0; !op.end;) {
+	for (const struct chunk *c = out->head; c; c = c->next) {
+		for (uint32_t at = 0; at < c->n; rows++) {
+			struct schedule_row row;
+			memcpy(&row, c->data + at, sizeof(row));
+			at += (uint32_t)(sizeof(row) + row.domain_n + 7) & ~7u;
+			uint32_t i = schedule_add(
+				memory, row.id, row.rcpt, (uint32_t)(row.id % DOMAINS), 0);
+			if (i == SCHEDULE_NONE)
+				errors++;
+			else
+				schedule_wait(memory, i, row.next_ms);
+		}
+	}
+	return rows;
+}
+
+struct loaded {
+	uint64_t rows;
+	double seconds;
+	uint64_t accepted;     /* messages taken meanwhile */
+	double slowest_accept; /* seconds */
+};
+
+static void accept_now(struct loaded *l)
+{
+	uint64_t start = clock_mono_us();
+
+	accept_one(&slots[0]);
+	wait_below(&writer, 1);
+	l->accepted++;
+	l->slowest_accept = MAX(l->slowest_accept, seconds_since(start));
+}
+
+/* The whole schedule, in slices; between two of them, now and then, a message is taken. */
+static void load(struct schedule *memory, struct loaded *l)
+{
+	struct schedule_read_op op = {.max_rows = LOAD_ROWS};
+	uint64_t start = clock_mono_us();
+
+	*l = (struct loaded){0};
+	for (uint64_t slices = 0; !op.end; slices++) {
 		op.out = (struct chain){0};
 		run(&reader, &op.op, STORE_READ_SCHEDULE);
-		for (const struct chunk *c = op.out.head; c; c = c->next) {
-			for (uint32_t at = 0; at < c->n; ++*rows_r) {
-				struct schedule_row row;
-				memcpy(&row, c->data + at, sizeof(row));
-				at += (uint32_t)(sizeof(row) + row.domain_n + 7) & ~7u;
-			}
-		}
-		bytes += op.out.bytes;
+		l->rows += slice_take(memory, &op.out);
 		chain_free(&op.out);
+		if (slices % LOAD_ACCEPT_EVERY == 0)
+			accept_now(l);
 	}
-	return bytes ? (double)*rows_r / seconds_since(start) : 0;
+	l->seconds = seconds_since(start);
 }
 
 static double look_up(void)
@@ -229,14 +270,84 @@ static double hold(uint64_t *rows_r)
 	return (double)*rows_r / seconds_since(start);
 }
 
+struct figures {
+	double empty_fill, empty_take, fill, fill_last, take_ordered, take_random; /* messages/s */
+	double open_s, serve_s, look_up_us, hold;
+	struct loaded loaded;
+	uint64_t resident, held, sample;
+};
+
+/* A queue with nothing else in it: what the long one is held against. */
+static void empty_queue(struct figures *f)
+{
+	taken = next_id;
+	f->empty_fill = fill(f->sample);
+	f->empty_take = take(f->sample, in_order);
+}
+
+static void long_queue(struct figures *f, const char *directory)
+{
+	struct schedule memory;
+	uint64_t before, start;
+
+	taken = next_id;
+	f->fill = fill(messages - f->sample);
+	f->fill_last = fill(f->sample);
+	fprintf(stderr, "bench_queue: filled, %.0f messages/s\n", f->fill);
+	close_all();
+	if (schedule_init(&memory, (uint32_t)(messages * rcpts + SCHEDULE_SPARE)) < 0)
+		exit(1);
+	before = resident();
+	start = clock_mono_us();
+	open_all(directory);
+	f->open_s = seconds_since(start);
+	accept_one(&slots[0]);
+	wait_below(&writer, 1);
+	f->serve_s = seconds_since(start);
+	load(&memory, &f->loaded);
+	f->resident = resident() - before;
+	fprintf(stderr, "bench_queue: loaded, %.1f s\n", f->loaded.seconds);
+	f->look_up_us = look_up();
+	f->take_ordered = take(f->sample, in_order);
+	f->take_random = take(f->sample, at_random);
+	f->hold = hold(&f->held);
+	schedule_fini(&memory);
+}
+
+static void print(const struct figures *f)
+{
+	struct store_info info;
+	const struct loaded *l = &f->loaded;
+
+	store_get_info(store, &info);
+	printf("{\"bench\":\"queue\",\"messages\":%llu,\"recipients\":%llu,"
+	       "\"empty_fill_per_s\":%.0f,\"fill_per_s\":%.0f,\"fill_last_per_s\":%.0f,"
+	       "\"fill_share\":%.2f,",
+		(unsigned long long)messages, (unsigned long long)l->rows, f->empty_fill, f->fill,
+		f->fill_last, f->fill_last / f->empty_fill);
+	printf("\"open_s\":%.3f,\"serve_s\":%.3f,\"load_s\":%.2f,\"load_s_per_million\":%.2f,"
+	       "\"accepts_meanwhile\":%llu,\"slowest_accept_ms\":%.1f,"
+	       "\"resident_bytes_per_recipient\":%.1f,",
+		f->open_s, f->serve_s, l->seconds, l->seconds * 1e6 / (double)(l->rows + 1),
+		(unsigned long long)l->accepted, l->slowest_accept * 1e3,
+		(double)f->resident / (double)(l->rows + 1));
+	printf("\"empty_take_per_s\":%.0f,\"take_in_order_per_s\":%.0f,\"take_share\":%.2f,"
+	       "\"take_at_random_per_s\":%.0f,\"look_up_us\":%.0f,\"hold_per_s\":%.0f,"
+	       "\"held\":%llu,\"file_bytes\":%llu,\"errors\":%llu}\n",
+		f->empty_take, f->take_ordered, f->take_ordered / f->empty_take, f->take_random,
+		f->look_up_us, f->hold, (unsigned long long)f->held,
+		(unsigned long long)info.file_bytes, (unsigned long long)errors);
+}
+
 int main(int argc, char **argv)
 {
-	uint64_t rows, held;
+	struct figures f = {0};
 
 	messages = argc > 2 ? strtoull(argv[2], NULL, 10) : messages;
 	rcpts = argc > 3 ? (uint32_t)atoi(argv[3]) : rcpts;
 	octets = argc > 4 ? (uint32_t)atoi(argv[4]) : octets;
-	if (argc < 2 || messages < 100 || rcpts < 1 || rcpts > RCPTS_MAX) {
+	if (argc < 2 || messages < 100 || rcpts < 1 || rcpts > RCPTS_MAX ||
+		messages * rcpts > UINT32_MAX / 2) {
 		fprintf(stderr, "usage: bench_queue DIR [messages] [recipients 1..%d] [octets]\n",
 			RCPTS_MAX);
 		return 2;
@@ -246,29 +357,11 @@ int main(int argc, char **argv)
 	if (!content || chunk_pool_init(32768, -1) < 0 || message_pool_init(2048, -1) < 0 ||
 		waker_init(&waker) < 0)
 		return 1;
+	f.sample = MIN(messages / 4, (uint64_t)SAMPLE_MAX);
 	open_all(argv[1]);
-	double first = fill(messages / 10), all = fill(messages - messages / 10);
-	close_all();
-	uint64_t before = resident(), start = clock_mono_us();
-	open_all(argv[1]);
-	double opened = seconds_since(start);
-	double loaded = load(&rows);
-	uint64_t after = resident();
-	double found_us = look_up(), holding = hold(&held);
-	uint64_t n = messages / 4 < TAKEN_MAX ? messages / 4 : TAKEN_MAX;
-	double ordered = take(n, in_order), random = take(n, at_random);
-	struct store_info info;
-	store_get_info(store, &info);
-	printf("{\"bench\":\"queue\",\"messages\":%llu,\"recipients\":%llu,\"fill_first_per_s\":%."
-	       "0f,"
-	       "\"fill_per_s\":%.0f,\"open_s\":%.3f,\"schedule_rows_per_s\":%.0f,"
-	       "\"resident_bytes_per_recipient\":%.1f,\"look_up_us\":%.0f,\"hold_per_s\":%.0f,"
-	       "\"held\":%llu,\"take_in_order_per_s\":%.0f,\"take_at_random_per_s\":%.0f,"
-	       "\"file_bytes\":%llu,\"errors\":%llu}\n",
-		(unsigned long long)messages, (unsigned long long)rows, first, all, opened, loaded,
-		rows ? (double)(after > before ? after - before : 0) / (double)rows : 0, found_us,
-		holding, (unsigned long long)held, ordered, random,
-		(unsigned long long)info.file_bytes, (unsigned long long)errors);
+	empty_queue(&f);
+	long_queue(&f, argv[1]);
+	print(&f);
 	close_all();
 	return errors ? 1 : 0;
 }

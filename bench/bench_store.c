@@ -3,17 +3,19 @@
  * beside the raw rate of appending the same octets to a file with one fdatasync per group, in turns
  * in one run, because only their ratio means anything on a shared machine.
  *
- *   bench_store DIR [outstanding] [octets] [seconds] [live]
+ *   bench_store DIR [outstanding] [octets] [seconds] [live] [fifo|random]
  *
  * One JSON object on stdout.  With `live` messages in the queue each further one is followed by the
- * result of another, chosen at random: the store is measured in a steady state under churn and not
- * while it only grows.  Until there are so many nothing is measured.  Also printed: quantiles of
- * the time of one commit, the writer's CPU time per message, and the file's size beside what lives.
- */
+ * result of another, the oldest (fifo, which is how a queue lives) or any: the store is measured in
+ * a steady state under churn and not while it only grows.  Until there are so many nothing is
+ * measured.  Then the same without results, in a store that grows.  Also printed: quantiles of the
+ * time of one commit, the writer's CPU time per message, octets written for each octet of mail, and
+ * the file's size beside what lives in it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,7 +26,8 @@
 #include "store/writer.h"
 
 #define OUTSTANDING_MAX 4096
-#define SLICES          6 /* store and raw take turns */
+#define GROUP           1024 /* operations: results are some, too */
+#define SLICES          6    /* store and raw take turns */
 
 struct slot {
 	struct accept_op accept; /* first: done() gets the op */
@@ -40,8 +43,11 @@ static unsigned octets = 10240;
 static uint8_t *content;
 static uint64_t accepted, errors;
 static uint64_t *live; /* ids of messages in the queue */
-static uint64_t live_max, live_n, random_state = 88172645463325252ull;
+static bool fifo = true;
+static uint64_t live_max, live_n, live_at, random_state = 88172645463325252ull;
 static bool stopping;
+static uint64_t steady_file; /* octets of the file after the churn */
+static bool churn = true;    /* else messages only come */
 
 static void submit(struct slot *s);
 
@@ -65,13 +71,15 @@ static uint64_t rnd(uint64_t n)
 /* The message that goes for the one that came; 0: there are not enough yet. */
 static uint64_t exchange(uint64_t id)
 {
+	if (!churn)
+		return 0;
 	if (live_max == 0)
 		return id;
 	if (live_n < live_max) {
 		live[live_n++] = id;
 		return 0;
 	}
-	uint64_t i = rnd(live_n), gone = live[i];
+	uint64_t i = fifo ? live_at++ % live_n : rnd(live_n), gone = live[i];
 	live[i] = id;
 	return gone;
 }
@@ -238,33 +246,50 @@ static void commit_times(struct histogram_view *v)
 	histograms_sum(HIST_STORE_COMMIT, v);
 }
 
+/* Octets that this process has handed to the file system. */
+static uint64_t written(void)
+{
+	char line[128];
+	unsigned long long n = 0;
+	FILE *f = fopen("/proc/self/io", "r");
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "wchar: %llu", &n) != 1) {
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
 struct figures {
 	double store, grown, preallocated; /* messages/s */
 	double group, cpu_us;
+	double amplification; /* octets written for an octet of mail */
 	struct histogram_view commits;
 };
 
+/* Store and raw in turns for some seconds. */
 static void measure(struct store *store, const char *directory, unsigned outstanding,
 	double seconds, struct figures *f)
 {
 	int grown = raw_open(directory, "raw", true), fixed = raw_open(directory, "raw2", false);
-	uint64_t slice = (uint64_t)(seconds * 1e6 / (3 * SLICES)), all = 0;
+	uint64_t slice = (uint64_t)(seconds * 1e6 / (3 * SLICES)), all = 0, out = 0;
 	struct histogram_view before, after;
 
 	*f = (struct figures){0};
-	fill(outstanding);
 	commit_times(&before);
 	uint64_t commits = counters_sum(CTR_STORE_COMMITS);
 	double cpu = writer_cpu_us(store);
 	for (unsigned i = 0; i < SLICES; i++) {
-		uint64_t then = accepted;
+		uint64_t then = accepted, out_then = written();
 		f->store += run_store(outstanding, slice) / SLICES;
 		all += accepted - then;
+		out += written() - out_then;
 		uint64_t done = counters_sum(CTR_STORE_COMMITS) - commits;
 		f->group = done ? (double)all / (double)done : 1;
 		f->grown += run_raw(grown, true, f->group, slice) / SLICES;
 		f->preallocated += run_raw(fixed, false, f->group, slice) / SLICES;
 	}
+	f->amplification = all ? (double)out / ((double)all * octets) : 0;
 	f->cpu_us = all ? (writer_cpu_us(store) - cpu) / (double)all : 0;
 	commit_times(&after);
 	histogram_since(&after, &before, &f->commits);
@@ -272,21 +297,26 @@ static void measure(struct store *store, const char *directory, unsigned outstan
 	close(fixed);
 }
 
-static void print(const struct store *store, unsigned outstanding, const struct figures *f)
+static void print_figures(const char *name, const struct figures *f)
 {
-	struct store_info info;
-
-	store_get_info(store, &info);
-	printf("{\"bench\":\"store\",\"outstanding\":%u,\"octets\":%u,\"live\":%llu,"
-	       "\"store_per_s\":%.0f,\"raw_per_s\":%.0f,\"raw_preallocated_per_s\":%.0f,"
+	printf(",\"%s\":{\"store_per_s\":%.0f,\"raw_per_s\":%.0f,\"raw_preallocated_per_s\":%.0f,"
 	       "\"share\":%.3f,\"mean_group\":%.1f,\"commit_us_p50\":%llu,"
-	       "\"commit_us_p99\":%llu,\"writer_cpu_us\":%.1f,\"file_bytes\":%llu,"
-	       "\"live_bytes\":%llu,\"errors\":%lu}\n",
-		outstanding, octets, (unsigned long long)live_n, f->store, f->grown,
-		f->preallocated, f->store / f->grown, f->group,
+	       "\"commit_us_p99\":%llu,\"writer_cpu_us\":%.1f,\"octets_written\":%.2f}",
+		name, f->store, f->grown, f->preallocated, f->store / f->grown, f->group,
 		(unsigned long long)histogram_quantile(&f->commits, 0.5),
 		(unsigned long long)histogram_quantile(&f->commits, 0.99), f->cpu_us,
-		(unsigned long long)info.file_bytes, (unsigned long long)live_n * octets,
+		f->amplification);
+}
+
+static void print(unsigned outstanding, const struct figures *steady, const struct figures *growing)
+{
+	printf("{\"bench\":\"store\",\"outstanding\":%u,\"octets\":%u,\"live\":%llu,\"order\":\"%"
+	       "s\"",
+		outstanding, octets, (unsigned long long)live_max, fifo ? "fifo" : "random");
+	print_figures("accept_and_delete", steady);
+	print_figures("accept", growing);
+	printf(",\"file_bytes\":%llu,\"live_bytes\":%llu,\"errors\":%lu}\n",
+		(unsigned long long)steady_file, (unsigned long long)live_max * octets,
 		(unsigned long)errors);
 }
 
@@ -299,7 +329,11 @@ static struct store *start(const char *directory, unsigned outstanding, struct w
 
 	eal_start_for_tests(chunks / 256 + 64);
 	snprintf(path, sizeof(path), "%s/store", directory);
-	struct store_conf conf = {.path = path, .shards = 1, .readers = 1, .hostname = "bench"};
+	struct store_conf conf = {.path = path,
+		.shards = 1,
+		.readers = 1,
+		.group_messages = GROUP,
+		.hostname = "bench"};
 	if (chunk_pool_init(chunks, -1) < 0 || message_pool_init(outstanding * 2 + 64, -1) < 0 ||
 		waker_init(waker) < 0) {
 		fprintf(stderr, "bench_store: not enough memory\n");
@@ -321,17 +355,20 @@ int main(int argc, char **argv)
 {
 	unsigned outstanding = argc > 2 ? (unsigned)atoi(argv[2]) : 64;
 	double seconds = argc > 4 ? atof(argv[4]) : 12;
-	struct figures f;
+	struct figures steady, growing;
+	struct store_info info;
 	struct waker waker;
 
 	if (argc < 2 || outstanding == 0 || outstanding > OUTSTANDING_MAX) {
 		fprintf(stderr,
-			"usage: bench_store DIR [outstanding 1..%d] [octets] [seconds] [live]\n",
+			"usage: bench_store DIR [outstanding 1..%d] [octets] [seconds] [live] "
+			"[fifo|random]\n",
 			OUTSTANDING_MAX);
 		return 2;
 	}
 	octets = argc > 3 ? (unsigned)atoi(argv[3]) : octets;
 	live_max = argc > 5 ? strtoull(argv[5], NULL, 10) : 0;
+	fifo = argc <= 6 || strcmp(argv[6], "random") != 0;
 	content = malloc(octets + 1);
 	live = calloc(live_max + 1, sizeof(*live));
 	if (!content || !live)
@@ -339,8 +376,13 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < octets; i++)
 		content[i] = i % 78 == 76 ? '\r' : i % 78 == 77 ? '\n' : (uint8_t)('a' + i % 26);
 	struct store *store = start(argv[1], outstanding, &waker);
-	measure(store, argv[1], outstanding, seconds, &f);
-	print(store, outstanding, &f);
+	fill(outstanding);
+	measure(store, argv[1], outstanding, seconds / 2, &steady);
+	store_get_info(store, &info);
+	steady_file = info.file_bytes;
+	churn = false;
+	measure(store, argv[1], outstanding, seconds / 2, &growing);
+	print(outstanding, &steady, &growing);
 	store_stop(store);
 	store_close(&store);
 	return errors ? 1 : 0;

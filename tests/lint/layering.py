@@ -22,7 +22,7 @@ ROOMS = {
     "store/control/": None,  # everything
     "store/ctl/": ["dataplane/base/"],
     "bench/": ["dataplane/base/", "dataplane/base/rt/", "dataplane/", "dataplane/tls/", "smtp/",
-               "store/"],
+               "store/", "delivery/"],
     "tests/": None,
 }
 # Rooms that do without DPDK.
