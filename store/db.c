@@ -109,14 +109,17 @@ static int to_errno(int rc)
 
 static int env_open(struct db *db)
 {
-	unsigned flags = MDB_NOTLS | (db->no_sync ? MDB_NOSYNC : 0);
+	/* The meta page is synced by the next commit or by db_sync: db_commit_early. */
+	unsigned flags = MDB_NOTLS | MDB_NOMETASYNC | (db->no_sync ? MDB_NOSYNC : 0);
 	int dead, rc = mdb_env_create(&db->env);
 
 	if (rc) {
 		db->env = NULL;
 		return rc;
 	}
-	rc = mdb_env_set_mapsize(db->env, db->map_bytes);
+	rc = mdb_env_set_userctx(db->env, db);
+	if (!rc)
+		rc = mdb_env_set_mapsize(db->env, db->map_bytes);
 	if (!rc)
 		rc = mdb_env_set_maxdbs(db->env, DB_N);
 	if (!rc)
@@ -257,7 +260,7 @@ static int dbis_load(struct db *db, uint64_t *format_r, bool *missing_r)
 		db_abort(txn);
 		return rc;
 	}
-	return db_commit(txn);
+	return mdb_txn_commit(txn);
 }
 
 /* Which shard the rows say that this is. */
@@ -374,6 +377,14 @@ int db_shard_whole(struct db *db)
 	return db_commit(txn);
 }
 
+/* What an earlier life left in the page cache will be shown to readers: it is to stay. */
+static int contents_sync(struct db *db, char *error, size_t error_n)
+{
+	int rc = db_sync(db);
+
+	return rc ? error_text(error, error_n, to_errno(rc), db->path, mdb_strerror(rc)) : 0;
+}
+
 int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, char *error,
 	size_t error_n)
 {
@@ -384,6 +395,8 @@ int db_open_shard(struct db *db, const char *path, const struct db_shard *shard,
 	bool no_sync, char *error, size_t error_n)
 {
 	*db = (struct db){.lock_fd = -1, .no_sync = no_sync, .any_shard = !shard};
+	pthread_mutex_init(&db->durable_lock, NULL);
+	pthread_cond_init(&db->durable_moved, NULL);
 	if (shard)
 		db->shard = *shard;
 	if (shard && shard->must_exist && !db_exists(path)) {
@@ -402,6 +415,8 @@ int db_open_shard(struct db *db, const char *path, const struct db_shard *shard,
 	err = lock_take(db, error, error_n);
 	if (!err)
 		err = contents_open(db, error, error_n);
+	if (!err)
+		err = contents_sync(db, error, error_n);
 	if (!err)
 		err = directory_sync(path, error, error_n);
 	if (err < 0)
@@ -568,7 +583,84 @@ int db_begin(const struct db *db, bool write, MDB_txn **txn_r)
 
 int db_commit(MDB_txn *txn)
 {
-	return mdb_txn_commit(txn);
+	struct db *db = mdb_env_get_userctx(mdb_txn_env(txn));
+	int rc = mdb_txn_commit(txn);
+
+	return rc ? rc : db_sync(db);
+}
+
+int db_commit_early(struct db *db, MDB_txn *txn, bool *changed_r)
+{
+	uint64_t before = db_last_txn(db);
+	int rc = mdb_txn_commit(txn);
+
+	*changed_r = !rc && db_last_txn(db) != before;
+	return rc;
+}
+
+/* Of LMDB 0.9's meta pages (data version 1), which lie in pages 0 and 1 and are written in turns:
+ * what a commit writes, and in it the number of its transaction. */
+#define META_AT     32
+#define META_BYTES  120
+#define META_TXN_AT 112
+#define META_PAGE   4096
+
+/* The older page gets what the other one says, as of a transaction that is older still. */
+int db_undo(struct db *db)
+{
+	uint64_t last = db_last_txn(db), before;
+	uint8_t meta[META_BYTES];
+	int fd;
+
+	if (last < 2 || mdb_env_get_fd(db->env, &fd))
+		return EINVAL;
+	off_t from = (off_t)((last - 1) & 1) * META_PAGE, to = (off_t)(last & 1) * META_PAGE;
+	if (pread(fd, meta, sizeof(meta), from + META_AT) != (ssize_t)sizeof(meta))
+		return EIO;
+	memcpy(&before, meta + META_TXN_AT, sizeof(before));
+	if (before != last - 1)
+		return EINVAL;
+	before--;
+	memcpy(meta + META_TXN_AT, &before, sizeof(before));
+	return pwrite(fd, meta, sizeof(meta), to + META_AT) == (ssize_t)sizeof(meta) ? 0 : EIO;
+}
+
+int db_sync(struct db *db)
+{
+	int rc = db->no_sync ? 0 : mdb_env_sync(db->env, 1);
+
+	if (!rc)
+		db_durable_set(db, db_last_txn(db));
+	return rc;
+}
+
+uint64_t db_last_txn(const struct db *db)
+{
+	MDB_envinfo info;
+
+	return db->env && !mdb_env_info(db->env, &info) ? info.me_last_txnid : 0;
+}
+
+void db_durable_set(struct db *db, uint64_t txn)
+{
+	atomic_store(&db->durable, txn);
+	if (atomic_load(&db->durable_waiting) == 0)
+		return;
+	pthread_mutex_lock(&db->durable_lock);
+	pthread_cond_broadcast(&db->durable_moved);
+	pthread_mutex_unlock(&db->durable_lock);
+}
+
+void db_durable_wait(struct db *db, uint64_t txn)
+{
+	if (atomic_load(&db->durable) >= txn)
+		return;
+	pthread_mutex_lock(&db->durable_lock);
+	atomic_fetch_add(&db->durable_waiting, 1);
+	while (atomic_load(&db->durable) < txn)
+		pthread_cond_wait(&db->durable_moved, &db->durable_lock);
+	atomic_fetch_sub(&db->durable_waiting, 1);
+	pthread_mutex_unlock(&db->durable_lock);
 }
 
 void db_abort(MDB_txn *txn)

@@ -5,6 +5,8 @@
  * transactions. */
 #pragma once
 #include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include "store/schema.h"
 
 #define DB_PATH_MAX 1024
@@ -26,6 +28,12 @@ struct db {
 	bool no_sync; /* test mutant */
 	bool any_shard;
 	struct db_shard shard;
+	/* The newest transaction that a power cut cannot undo; readers see the one behind it
+	 * already, and keep their answers back until it is durable, too. */
+	_Atomic uint64_t durable;
+	atomic_uint durable_waiting; /* threads in db_durable_wait */
+	pthread_mutex_t durable_lock;
+	pthread_cond_t durable_moved;
 	char path[DB_PATH_MAX];
 };
 
@@ -72,8 +80,23 @@ int db_table_look(const struct db *db, enum db_id id, struct db_table *t_r) WARN
 
 /* ---- access within a transaction ---- */
 int db_begin(const struct db *db, bool write, MDB_txn **txn_r) WARN_UNUSED;
-/* Frees the transaction whether it returns 0 or not. */
+/* Frees the transaction whether it returns 0 or not.  Durable when it returns 0. */
 int db_commit(MDB_txn *txn) WARN_UNUSED;
+/* The same, but the meta page is not synced: a power cut may undo this transaction, never damage
+ * the store, until the next commit that writes anything, or db_sync, has returned 0.  *changed_r:
+ * there was anything to write.  Writer thread. */
+int db_commit_early(struct db *db, MDB_txn *txn, bool *changed_r) WARN_UNUSED;
+/* Takes the last transaction back, which was committed early and could not be made durable: as LMDB
+ * does when it cannot write a meta page.  The environment is to be opened anew.  0 or an errno. */
+int db_undo(struct db *db) WARN_UNUSED;
+/* All that has been committed is durable when it returns 0. */
+int db_sync(struct db *db) WARN_UNUSED;
+/* Number of the newest transaction. */
+uint64_t db_last_txn(const struct db *db);
+/* Whoever waits for transactions up to txn goes on; UINT64_MAX: nobody waits any more. */
+void db_durable_set(struct db *db, uint64_t txn);
+/* Any thread with time: until txn is durable, which takes a commit or two. */
+void db_durable_wait(struct db *db, uint64_t txn);
 void db_abort(MDB_txn *txn);
 
 /* The view is valid until the next write of the transaction, or its end. */

@@ -101,6 +101,7 @@ static int slice(struct reader *r, struct op *op)
 	if (!rc) {
 		r->deadline_us = clock_mono_us() + READER_SLICE_US;
 		rc = table[op->kind](r, op);
+		r->seen = MAX(r->seen, (uint64_t)mdb_txn_id(r->txn));
 		mdb_txn_reset(r->txn);
 	}
 	pthread_mutex_unlock(&r->slice);
@@ -115,7 +116,18 @@ static void execute(struct reader *r, struct op *op)
 	if (op->status == -EIO)
 		log_error("store", "read-failed kind=%u error=\"%s\"", op->kind, mdb_strerror(rc));
 	counter_inc(CTR_STORE_READS);
-	channel_complete(op);
+}
+
+/* Answers are given when a power cut cannot undo what they are made of: a UID that somebody has
+ * seen is not given out a second time. */
+static void execute_all(struct reader *r, struct op **ops, unsigned n)
+{
+	r->seen = 0;
+	for (unsigned i = 0; i < n; i++)
+		execute(r, ops[i]);
+	db_durable_wait(&r->store->db, r->seen);
+	for (unsigned i = 0; i < n; i++)
+		channel_complete(ops[i]);
 }
 
 static void *thread_main(void *arg)
@@ -133,8 +145,8 @@ static void *thread_main(void *arg)
 	for (;;) {
 		bool stopping = service_stopping(&r->service);
 		unsigned n = service_take(&r->service, ops, OPS_PER_TAKE);
-		for (unsigned i = 0; i < n; i++)
-			execute(r, ops[i]);
+		if (n)
+			execute_all(r, ops, n);
 		if (n == 0 && stopping)
 			return NULL;
 		if (n == 0)

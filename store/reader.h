@@ -21,6 +21,7 @@ struct reader {
 	MDB_txn *txn;  /* reset between slices */
 	unsigned number;
 	uint64_t deadline_us; /* of the slice under way */
+	uint64_t seen;        /* newest transaction of the slices that are not answered yet */
 	uint32_t *uids;       /* scratch of reader_mbox.c */
 };
 

@@ -35,8 +35,9 @@ struct store_conf {
 	char hostname[256];
 	bool relaxed; /* mail is answered after the puts, the commit follows at once: unsafe */
 	/* Test mutants (meson -Dmutants=true only): */
-	bool mutant_no_sync;   /* commits are not synced */
-	bool mutant_early_ack; /* accepts are answered 20 ms before their commit */
+	bool mutant_no_sync;      /* commits are not synced */
+	bool mutant_early_ack;    /* accepts are answered 20 ms before their commit */
+	bool mutant_unsynced_ack; /* groups are answered before their meta page is synced */
 };
 
 /* ---- op kinds of the writer, after the handoff kinds (smtp/handoff.h) ---- */

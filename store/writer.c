@@ -13,6 +13,21 @@
 #define GROUP_BYTES     (8ull << 20)
 #define DEBT_HIGH_PAGES 65536 /* chosen: 256 MiB of garbage get commits of their own under load */
 
+static void effects_free(struct writer_effects *e)
+{
+	if (e)
+		free(e->list);
+	free(e);
+}
+
+static void memory_free(struct writer *w)
+{
+	effects_free(w->effects);
+	effects_free(w->pending.effects);
+	free(w->expansion);
+	free(w);
+}
+
 struct writer *writer_create(struct store *s)
 {
 	struct writer *w =
@@ -29,12 +44,12 @@ struct writer *writer_create(struct store *s)
 	w->last_id = w->last_id_stored = w->sweep_below = s->last_id;
 	w->garbage = true; /* unknown: the first step finds out */
 	w->expansion = calloc(1, sizeof(*w->expansion));
-	if (!w->expansion || service_init(&w->service) < 0) {
-		free(w->expansion);
-		free(w);
-		return NULL;
-	}
-	return w;
+	w->effects = calloc(1, sizeof(*w->effects));
+	w->pending.effects = calloc(1, sizeof(*w->pending.effects));
+	if (w->expansion && w->effects && w->pending.effects && service_init(&w->service) == 0)
+		return w;
+	memory_free(w);
+	return NULL;
 }
 
 void writer_destroy(struct writer **wp)
@@ -44,9 +59,7 @@ void writer_destroy(struct writer **wp)
 	if (!w)
 		return;
 	service_fini(&w->service);
-	free(w->effects);
-	free(w->expansion);
-	free(w);
+	memory_free(w);
 	*wp = NULL;
 }
 
@@ -67,7 +80,7 @@ static void run(struct writer *w, struct op **ops, unsigned n)
 		unsigned to = from + 1;
 		while (to < n && bytes + op_bytes(ops[to]) <= w->group_bytes)
 			bytes += op_bytes(ops[to++]);
-		writer_group(w, ops + from, to - from);
+		writer_group(w, ops + from, to - from, to < n);
 		from = to;
 	}
 }
@@ -84,6 +97,7 @@ static void idle(struct writer *w)
 {
 	uint64_t now = clock_mono_us(), sleep_us = IDLE_US;
 
+	writer_settle(w);
 	if (atomic_load_explicit(&w->store->health, memory_order_relaxed) == STORE_FAILED) {
 		writer_recover(w);
 		if (w->reopen_at_us > now)
@@ -118,6 +132,7 @@ static void *thread_main(void *arg)
 			if (w->debt_pages > DEBT_HIGH_PAGES && collect_due(w))
 				writer_collect(w);
 		} else if (stopping) {
+			writer_settle(w);
 			return NULL;
 		} else {
 			idle(w);

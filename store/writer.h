@@ -31,6 +31,23 @@ struct quota_change {
 
 struct writer_expansion;
 
+/* What is told to others after a commit. */
+struct writer_effects {
+	struct effect *list;
+	size_t count, cap;
+	/* accounts that came over their quota, or under it */
+	struct quota_change quota[QUOTA_CHANGES_MAX];
+	unsigned quota_count;
+};
+
+/* The group whose commit is through, but whose meta page is not yet on disk: writer_answer.c. */
+struct writer_pending {
+	struct op *ops[WRITER_GROUP_MAX];
+	unsigned n;
+	struct writer_effects *effects;
+	uint64_t commit_us; /* its commit took */
+};
+
 struct writer {
 	struct service service;
 	struct store *store;
@@ -45,9 +62,15 @@ struct writer {
 	uint32_t chunk_last_n;
 	uint64_t now_ms;
 	uint64_t last_id, last_id_stored;
-	struct effect *effects;
-	size_t effect_count, effect_cap;
+	struct writer_effects *effects; /* of this transaction */
 	uint64_t ops_done, messages_done, bytes_done;
+	/* the last commit */
+	struct writer_pending pending;
+	uint64_t commit_us; /* it took */
+	bool unsynced;      /* its meta page is not on disk yet */
+	bool doubtful;      /* a commit behind it failed, perhaps because of that page */
+	bool kept;          /* in this turn a group became the pending one */
+	bool settle_now;    /* others wait for what it changed */
 	uint64_t debt_made, debt_freed; /* pages made garbage, and freed, by this transaction */
 	struct {
 		bool garbage;
@@ -64,10 +87,7 @@ struct writer {
 	unsigned reopens;
 	uint64_t reopen_at_us, failed_at_us;
 	struct writer_expansion *expansion; /* recipients of the message under way */
-	/* accounts that came over their quota, or under it, in this transaction */
-	struct quota_change quota_changes[QUOTA_CHANGES_MAX];
-	unsigned quota_change_count;
-	uint32_t ref_number;  /* tells rows of GC_REF apart */
+	uint32_t ref_number;                /* tells rows of GC_REF apart */
 	uint64_t refs_due_us; /* when the first of them is to be looked at; 0: there is none */
 };
 
@@ -78,11 +98,19 @@ int writer_start(struct writer *w) WARN_UNUSED;
 void writer_stop(struct writer *w);
 
 /* ---- writer_group.c: transactions ---- */
-void writer_group(struct writer *w, struct op **ops, unsigned n);
+/* more: another group follows at once. */
+void writer_group(struct writer *w, struct op **ops, unsigned n, bool more);
 /* One transaction that only frees.  Returns false when it could not. */
 bool writer_collect(struct writer *w);
 /* References of expunged messages whose time has come are garbage. */
 void writer_refs_look(struct writer *w);
+/* ---- writer_answer.c ---- */
+/* A commit is through that began behind transaction `before`.  What was pending is answered. */
+void writer_follow(struct writer *w, uint64_t before, bool changed);
+/* The group just committed waits for its answers. */
+void writer_keep(struct writer *w, struct op **ops, unsigned n);
+/* Makes all commits durable and answers what is pending. */
+void writer_settle(struct writer *w);
 /* ---- writer_error.c ---- */
 enum writer_error { WRITER_ERROR_ONE, WRITER_ERROR_FULL, WRITER_ERROR_FAILED };
 /* What a failure means for the shard. */
@@ -90,9 +118,12 @@ enum writer_error writer_classify(const struct writer *w, int rc);
 /* Is there room above the reserve, on disk and in the map? */
 bool writer_has_room(const struct writer *w);
 void writer_fail(struct writer *w, int rc);
+/* A commit of its own, durable with its meta page. */
+int writer_prove(struct writer *w) WARN_UNUSED;
 /* Tries to bring a failed shard back, when it is time. */
 void writer_recover(struct writer *w);
 void writer_publish(struct writer *w, unsigned ops);
+void writer_refuse(struct op *op, enum writer_error why);
 
 /* ---- writer_ops.c: the table of ops ---- */
 struct writer_op {
@@ -132,7 +163,7 @@ void writer_account_committed(struct writer *w, struct op *op);
 /* ---- effects ---- */
 int writer_effect(struct writer *w, const struct effect *e) WARN_UNUSED;
 int writer_event(struct writer *w, uint32_t account, uint32_t box) WARN_UNUSED;
-void writer_effects_run(struct writer *w);
+void writer_effects_run(struct store *s, struct writer_effects *e);
 
 /* ---- writer_accept.c ---- */
 /* What has become of a message. */
@@ -235,3 +266,5 @@ void writer_relaxed_ack(struct writer *w, struct op **ops, unsigned n);
 /* ---- test mutants: writer_mutant.c, or writer_mutant_none.c in every real build ---- */
 /* May answer ops before they are durable and put copies in their place (writer_early_copy). */
 void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n);
+/* Are groups answered as soon as their commit is through? */
+bool writer_mutant_hurries(const struct writer *w);

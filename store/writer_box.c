@@ -36,9 +36,9 @@ static void quota_note(struct writer *w, struct acct *a)
 {
 	bool over = quota_is_over(&w->store->conf, &a->r);
 
-	if (over == a->r.over || w->quota_change_count == QUOTA_CHANGES_MAX)
+	if (over == a->r.over || w->effects->quota_count == QUOTA_CHANGES_MAX)
 		return;
-	struct quota_change *c = &w->quota_changes[w->quota_change_count++];
+	struct quota_change *c = &w->effects->quota[w->effects->quota_count++];
 	*c = (struct quota_change){.account = a->account, .over = over, .n = a->r.address_n};
 	memcpy(c->address, a->address, a->r.address_n);
 	a->r.over = over;

@@ -84,21 +84,34 @@ static uint64_t reopen_delay_us(unsigned reopens)
 	return reopens ? REOPEN_DELAY_US << 2 * (reopens - 1) : 0;
 }
 
+/* What cannot be made durable is refused, and so it must not be there. */
+static void undo_unsynced(struct writer *w)
+{
+	int rc = w->unsynced ? db_undo(w->db) : 0;
+
+	if (rc)
+		log_error(
+			"store", "undo-failed path=%s error=\"%s\"", w->db->path, mdb_strerror(rc));
+	w->unsynced = w->doubtful = false;
+}
+
 void writer_fail(struct writer *w, int rc)
 {
 	uint64_t now = clock_mono_us();
 
+	undo_unsynced(w);
 	if (w->failed_at_us && now - w->failed_at_us > REOPEN_FORGIVE_US)
 		w->reopens = 0;
 	w->failed_at_us = now;
 	w->reopen_at_us = now + reopen_delay_us(w->reopens);
 	atomic_store_explicit(&w->store->health, STORE_FAILED, memory_order_release);
+	db_durable_set(w->db, UINT64_MAX); /* readers go on with what there is */
 	log_error("store", "shard-failed path=%s error=\"%s\" reopens=%u", w->db->path,
 		mdb_strerror(rc), w->reopens);
 }
 
 /* A commit of its own proves that the disk takes writes again. */
-static int prove(struct writer *w)
+int writer_prove(struct writer *w)
 {
 	MDB_txn *txn;
 	int rc = db_begin(w->db, true, &txn);
@@ -124,7 +137,7 @@ void writer_recover(struct writer *w)
 	int rc = -db_reopen(w->db);
 	store_readers_resume(w->store);
 	if (!rc)
-		rc = prove(w);
+		rc = writer_prove(w);
 	if (!rc) {
 		atomic_store_explicit(&w->store->health, STORE_OK, memory_order_release);
 		w->garbage = true;

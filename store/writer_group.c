@@ -28,34 +28,12 @@ static void set_health(struct writer *w, enum store_health h)
 	atomic_store_explicit(&w->store->health, h, memory_order_release);
 }
 
-/* ---- answers ---- */
-
-static void complete(struct op *op)
-{
-	const struct writer_op *o = writer_op_of(op);
-
-	if (o && o->release)
-		o->release(op);
-	if (!writer_early_complete(op))
-		channel_complete(op);
-}
-
-static void refuse(struct op *op, enum writer_error why)
-{
-	const struct writer_op *o = writer_op_of(op);
-
-	op->status = why == WRITER_ERROR_FULL     ? o->full
-		     : why == WRITER_ERROR_FAILED ? o->failed
-						  : o->error;
-	if (why == WRITER_ERROR_FULL)
-		counter_inc(CTR_STORE_REFUSED_FULL);
-	complete(op);
-}
+/* ---- refusals ---- */
 
 static void refuse_all(struct op **ops, unsigned n, enum writer_error why)
 {
 	for (unsigned i = 0; i < n; i++)
-		refuse(ops[i], why);
+		writer_refuse(ops[i], why);
 }
 
 /* Refuses the ops that need room; the others stay, in order.  Returns how many stay. */
@@ -65,24 +43,11 @@ static unsigned refuse_growing(struct op **ops, unsigned n)
 
 	for (unsigned i = 0; i < n; i++) {
 		if (writer_op_of(ops[i])->needs_room)
-			refuse(ops[i], WRITER_ERROR_FULL);
+			writer_refuse(ops[i], WRITER_ERROR_FULL);
 		else
 			ops[kept++] = ops[i];
 	}
 	return kept;
-}
-
-static void answer_all(struct writer *w, struct op **ops, unsigned n)
-{
-	writer_effects_run(w);
-	for (unsigned i = 0; i < n; i++) {
-		const struct writer_op *o = writer_op_of(ops[i]);
-		if (o->committed && ops[i]->status == 0)
-			o->committed(w, ops[i]);
-	}
-	writer_publish(w, n);
-	for (unsigned i = 0; i < n; i++)
-		complete(ops[i]);
 }
 
 /* ---- one transaction ---- */
@@ -107,7 +72,7 @@ static int txn_begin(struct writer *w)
 
 	if (rc)
 		return rc;
-	w->effect_count = w->quota_change_count = 0;
+	w->effects->count = w->effects->quota_count = 0;
 	w->ops_done = w->messages_done = w->bytes_done = 0;
 	w->debt_made = w->debt_freed = 0;
 	w->now_ms = clock_wall_ms();
@@ -123,7 +88,7 @@ static void txn_undo(struct writer *w)
 	w->garbage = w->before.garbage;
 	w->sweep_below = w->before.sweep_below;
 	w->last_id = w->before.last_id;
-	w->effect_count = w->quota_change_count = 0;
+	w->effects->count = w->effects->quota_count = 0;
 }
 
 static int last_id_put(struct writer *w)
@@ -135,20 +100,22 @@ static int last_id_put(struct writer *w)
 
 static int txn_commit(struct writer *w)
 {
-	uint64_t start = clock_mono_us();
+	uint64_t start = clock_mono_us(), before = db_last_txn(w->db);
 	MDB_txn *txn = w->txn;
+	bool changed;
 
 	w->txn = NULL;
-	int rc = db_commit(txn);
-	if (rc)
+	int rc = db_commit_early(w->db, txn, &changed);
+	if (rc) {
+		w->doubtful |= w->unsynced;
 		return rc;
+	}
 	w->last_id_stored = w->last_id;
 	w->debt_pages += w->debt_made;
 	w->debt_pages = w->garbage ? w->debt_pages - MIN(w->debt_pages, w->debt_freed) : 0;
 	counter_inc(CTR_STORE_COMMITS);
-	uint64_t took = clock_mono_us() - start;
-	counter_add(CTR_STORE_COMMIT_US, took);
-	histogram_add(HIST_STORE_COMMIT, took);
+	w->commit_us = clock_mono_us() - start;
+	writer_follow(w, before, changed);
 	return 0;
 }
 
@@ -227,7 +194,7 @@ static void salvage(struct writer *w, struct op **ops, unsigned n, int rc, unsig
 		}
 	}
 	if (n == 1)
-		refuse(ops[0], why);
+		writer_refuse(ops[0], why);
 	else if (bad == NOT_ONE)
 		split(w, ops, n, n / 2, n - n / 2);
 	else
@@ -252,7 +219,8 @@ static void commit(struct writer *w, struct op **ops, unsigned n, uint32_t gc_pa
 		salvage(w, ops, n, rc, bad);
 	} else {
 		histogram_add(HIST_STORE_GROUP, n);
-		answer_all(w, ops, n);
+		writer_publish(w, n);
+		writer_keep(w, ops, n);
 	}
 }
 
@@ -287,8 +255,15 @@ static uint32_t gc_share(struct writer *w)
 	return w->garbage && clock_mono_us() >= w->garbage_retry_us ? WRITER_FREED_PAGES : 0;
 }
 
-void writer_group(struct writer *w, struct op **ops, unsigned n)
+/* Something is waiting whose commit will do for this one's meta page. */
+static bool another_follows(const struct writer *w, bool more)
 {
+	return w->kept && !w->settle_now && (more || service_has_requests(&w->service));
+}
+
+void writer_group(struct writer *w, struct op **ops, unsigned n, bool more)
+{
+	w->kept = w->settle_now = false;
 	n = drop_unknown(ops, n);
 	writer_mutant_ack(w, ops, n);
 	if (n && health(w) != STORE_FAILED) {
@@ -299,6 +274,8 @@ void writer_group(struct writer *w, struct op **ops, unsigned n)
 	}
 	if (n)
 		commit(w, ops, n, gc_share(w));
+	if (!another_follows(w, more))
+		writer_settle(w);
 }
 
 bool writer_collect(struct writer *w)
@@ -307,6 +284,7 @@ bool writer_collect(struct writer *w)
 	int rc = txn_run(w, NULL, 0, WRITER_FREED_PAGES, &bad);
 
 	if (!rc) {
+		histogram_add(HIST_STORE_COMMIT, w->commit_us);
 		writer_publish(w, 0);
 		return true;
 	}
@@ -344,22 +322,25 @@ void writer_publish(struct writer *w, unsigned ops)
 
 int writer_effect(struct writer *w, const struct effect *e)
 {
-	if (w->effect_count == w->effect_cap) {
-		size_t cap = w->effect_cap ? w->effect_cap * 2 : 1024;
-		struct effect *grown = realloc(w->effects, cap * sizeof(*grown));
+	struct writer_effects *all = w->effects;
+
+	if (all->count == all->cap) {
+		size_t cap = all->cap ? all->cap * 2 : 1024;
+		struct effect *grown = realloc(all->list, cap * sizeof(*grown));
 		if (!grown)
 			return ENOMEM;
-		w->effects = grown;
-		w->effect_cap = cap;
+		all->list = grown;
+		all->cap = cap;
 	}
-	w->effects[w->effect_count++] = *e;
+	all->list[all->count++] = *e;
 	return 0;
 }
 
 int writer_event(struct writer *w, uint32_t account, uint32_t box)
 {
 	uint64_t value = mbox_event(account, box);
-	const struct effect *last = w->effect_count ? &w->effects[w->effect_count - 1] : NULL;
+	const struct writer_effects *all = w->effects;
+	const struct effect *last = all->count ? &all->list[all->count - 1] : NULL;
 
 	if (w->store->event_count == 0 || (last && !last->owners && last->value == value))
 		return 0;
@@ -385,26 +366,22 @@ static void ready_run(struct store *s, const struct effect *e)
 }
 
 /* An address that is in the directory already: this cannot fail. */
-static void quota_changes_run(struct writer *w)
+static void quota_changes_run(struct store *s, struct writer_effects *e)
 {
-	for (unsigned i = 0; i < w->quota_change_count; i++) {
-		const struct quota_change *c = &w->quota_changes[i];
-		int err = directory_set(w->store->directory, bytes_make(c->address, c->n),
-			c->account, (uint16_t)w->store->shard,
-			c->over ? DIRECTORY_STATE_FULL : DIRECTORY_STATE_OK);
+	for (unsigned i = 0; i < e->quota_count; i++) {
+		const struct quota_change *c = &e->quota[i];
+		int err = directory_set(s->directory, bytes_make(c->address, c->n), c->account,
+			(uint16_t)s->shard, c->over ? DIRECTORY_STATE_FULL : DIRECTORY_STATE_OK);
 		BUG_ON(err);
 	}
-	w->quota_change_count = 0;
+	e->quota_count = 0;
 }
 
-void writer_effects_run(struct writer *w)
+void writer_effects_run(struct store *s, struct writer_effects *all)
 {
-	struct store *s = w->store;
-
-	quota_changes_run(w);
-
-	for (size_t i = 0; i < w->effect_count; i++) {
-		const struct effect *e = &w->effects[i];
+	quota_changes_run(s, all);
+	for (size_t i = 0; i < all->count; i++) {
+		const struct effect *e = &all->list[i];
 		if (e->owners) {
 			ready_run(s, e);
 			continue;
@@ -414,5 +391,5 @@ void writer_effects_run(struct writer *w)
 				counter_inc(CTR_STORE_HINTS_DROPPED);
 		}
 	}
-	w->effect_count = 0;
+	all->count = 0;
 }

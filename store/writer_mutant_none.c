@@ -8,3 +8,9 @@ void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n)
 	(void)ops;
 	(void)n;
 }
+
+bool writer_mutant_hurries(const struct writer *w)
+{
+	(void)w;
+	return false;
+}

@@ -60,7 +60,7 @@ def main():
     p = argparse.ArgumentParser(prog="bed.images")
     p.add_argument("--images", type=int, default=10000)
     p.add_argument("--seed", type=int, default=1, help="of the first run; the others follow")
-    p.add_argument("--mutant", choices=["ack-early", "no-sync"], help="must be caught")
+    p.add_argument("--mutant", choices=["ack-early", "ack-unsynced", "no-sync"], help="must be caught")
     p.add_argument("--build", default=os.path.join(build.BUILD, "check", "gcc"))
     args = p.parse_args()
     began, left, seed = time.monotonic(), args.images, args.seed

@@ -42,6 +42,11 @@ def ack_early(work):
     must_be_caught(work, "ack-early")
 
 
+@test("power cut: a writer that answers before the meta page is synced is caught", seconds=120)
+def ack_unsynced(work):
+    must_be_caught(work, "ack-unsynced")
+
+
 @test("power cut: a writer that does not sync is caught", seconds=120)
 def no_sync(work):
     must_be_caught(work, "no-sync")

@@ -2,7 +2,7 @@
  * The process that will have crashed: lanes that work on a store, each with one operation under
  * way, and a mark in the disk's log for every acknowledgement.
  *
- *   crash_work DIRECTORY SEED OPERATIONS [relaxed | ack-early | no-sync] */
+ *   crash_work DIRECTORY SEED OPERATIONS [relaxed | ack-early | ack-unsynced | no-sync] */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -315,6 +315,7 @@ static void open_store(const char *path, const char *mutant)
 	conf.relaxed = strcmp(mutant, "relaxed") == 0;
 #ifdef BYPOST_MUTANTS
 	conf.mutant_early_ack = strcmp(mutant, "ack-early") == 0;
+	conf.mutant_unsynced_ack = strcmp(mutant, "ack-unsynced") == 0;
 	conf.mutant_no_sync = strcmp(mutant, "no-sync") == 0;
 #else
 	if (mutant[0] && !conf.relaxed)

@@ -109,6 +109,31 @@ static void test_one_bad_put_costs_at_most_one_message(void **state)
 	assert_true(counters_sum(CTR_STORE_BISECTS) > 0);
 }
 
+/* Groups wait for the sync of the next one: whichever fails, what is refused is not there, and what
+ * is there was answered. */
+static void test_a_failed_sync_refuses_what_it_covered(void **state)
+{
+	(void)state;
+	struct accept_op ops[GROUP];
+
+	for (unsigned n = 2; n > 0; n--) {
+		unsigned lost = 0;
+		assert_int_equal(accept_one(), HANDOFF_OK);
+		fault_arm(FAULT_SYNC, EIO, n, 1);
+		run_group(ops);
+		fault_disarm();
+		for (unsigned i = 0; i < GROUP; i++) {
+			int status = ops[i].op.status;
+			assert_true(status == HANDOFF_OK || status == HANDOFF_FAILED);
+			lost += status != HANDOFF_OK;
+			assert_true(stored(ops[i].message->id) == (status == HANDOFF_OK));
+			message_unref(ops[i].message);
+		}
+		assert_true(lost > 0);
+		assert_true(stored(last_id));
+	}
+}
+
 static void test_no_space_is_full_and_comes_back(void **state)
 {
 	(void)state;
@@ -183,6 +208,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_one_bad_put_costs_at_most_one_message),
+		T(test_a_failed_sync_refuses_what_it_covered),
 		T(test_no_space_is_full_and_comes_back),
 		T(test_failed_sync_is_reopened),
 		T(test_failed_meta_write_is_reopened),

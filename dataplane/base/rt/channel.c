@@ -124,7 +124,7 @@ unsigned service_take(struct service *s, struct op **ops, unsigned max)
 	return n;
 }
 
-static bool service_has_requests(const struct service *s)
+bool service_has_requests(const struct service *s)
 {
 	for (unsigned i = 0; i < s->channel_count; i++) {
 		if (channel_has_requests(s->channels[i]))

@@ -80,6 +80,8 @@ void service_fini(struct service *s);
 int service_add(struct service *s, struct channel *c) WARN_UNUSED;
 /* Server thread: up to max requests, fairly over the channels.  Never waits. */
 unsigned service_take(struct service *s, struct op **ops, unsigned max);
+/* Server thread: is anything waiting to be taken? */
+bool service_has_requests(const struct service *s);
 /* Server thread: sleep until there are requests, a kick, stop, or the timeout. */
 void service_sleep(struct service *s, uint64_t timeout_us);
 /* Any thread: make the server's loop end. */

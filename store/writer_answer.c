@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Answers, and when they are due.  A commit makes its own pages durable and the meta page of the
+ * commit before it (db_commit_early): so while requests wait, a group is answered when the next one
+ * is committed, and each group costs one sync instead of two.  When nothing waits the meta page
+ * gets a sync of its own at once.  Writer thread. */
+#include "dataplane/base/clock.h"
+#include "dataplane/base/counters.h"
+#include "store/writer.h"
+
+static enum store_health health(const struct writer *w)
+{
+	return atomic_load_explicit(&w->store->health, memory_order_relaxed);
+}
+
+static void complete(struct op *op)
+{
+	const struct writer_op *o = writer_op_of(op);
+
+	if (o && o->release)
+		o->release(op);
+	if (!writer_early_complete(op))
+		channel_complete(op);
+}
+
+void writer_refuse(struct op *op, enum writer_error why)
+{
+	const struct writer_op *o = writer_op_of(op);
+
+	op->status = why == WRITER_ERROR_FULL     ? o->full
+		     : why == WRITER_ERROR_FAILED ? o->failed
+						  : o->error;
+	if (why == WRITER_ERROR_FULL)
+		counter_inc(CTR_STORE_REFUSED_FULL);
+	complete(op);
+}
+
+static void pending_answer(struct writer *w)
+{
+	struct writer_pending *p = &w->pending;
+	unsigned n = p->n;
+
+	if (n == 0)
+		return;
+	counter_add(CTR_STORE_COMMIT_US, p->commit_us);
+	histogram_add(HIST_STORE_COMMIT, p->commit_us);
+	writer_effects_run(w->store, p->effects);
+	for (unsigned i = 0; i < n; i++) {
+		const struct writer_op *o = writer_op_of(p->ops[i]);
+		if (o->committed && p->ops[i]->status == 0)
+			o->committed(w, p->ops[i]);
+	}
+	p->n = 0;
+	for (unsigned i = 0; i < n; i++)
+		complete(p->ops[i]);
+}
+
+static void pending_refuse(struct writer *w)
+{
+	struct writer_pending *p = &w->pending;
+	unsigned n = p->n;
+
+	p->effects->count = p->effects->quota_count = 0;
+	p->n = 0;
+	for (unsigned i = 0; i < n; i++)
+		writer_refuse(p->ops[i], WRITER_ERROR_FAILED);
+}
+
+/* A sync that failed says so once, whatever pages it was about: then only another commit that is on
+ * disk with its meta page proves the ones before it.  On a full disk there may be no room for that,
+ * but a page that is written in its place needs none. */
+static int make_durable(struct writer *w)
+{
+	int rc = w->doubtful ? writer_prove(w) : db_sync(w->db);
+
+	if (w->doubtful && rc && writer_classify(w, rc) == WRITER_ERROR_FULL)
+		rc = db_sync(w->db);
+	return rc;
+}
+
+void writer_settle(struct writer *w)
+{
+	uint64_t start = clock_mono_us();
+
+	if (!w->pending.n && !w->unsynced)
+		return;
+	int rc = w->unsynced ? make_durable(w) : 0;
+	if (rc)
+		writer_fail(w, rc);
+	w->unsynced = w->doubtful = false;
+	w->pending.commit_us += clock_mono_us() - start;
+	if (health(w) == STORE_FAILED)
+		pending_refuse(w);
+	else
+		pending_answer(w);
+}
+
+void writer_follow(struct writer *w, uint64_t before, bool changed)
+{
+	if (!changed || w->doubtful) {
+		writer_settle(w);
+	} else {
+		db_durable_set(w->db, before);
+		pending_answer(w);
+	}
+	w->unsynced |= changed;
+}
+
+void writer_keep(struct writer *w, struct op **ops, unsigned n)
+{
+	struct writer_pending *p = &w->pending;
+	struct writer_effects *mine = w->effects;
+
+	BUG_ON(p->n || n > WRITER_GROUP_MAX);
+	memcpy(p->ops, ops, n * sizeof(struct op *));
+	p->n = n;
+	p->commit_us = w->commit_us;
+	w->effects = p->effects;
+	p->effects = mine;
+	w->kept = true;
+	for (unsigned i = 0; i < n; i++)
+		w->settle_now |= writer_op_of(ops[i])->committed != NULL;
+	if (writer_mutant_hurries(w))
+		pending_answer(w);
+}
