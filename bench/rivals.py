@@ -276,7 +276,7 @@ class Bypost(Server):
         return {
             "node": {"hostname": HOSTNAME, "user": config.user(self.own)},
             "ports": [{"name": "p0", "kind": "af_packet", "device": "server0",
-                       "addresses": [SERVER_IP + "/24"], "duplicate_check": False}],
+                       "mtu": self.field.mtu, "addresses": [SERVER_IP + "/24"], "duplicate_check": False}],
             "cores": {"layout": [{"roles": ["dataplane", "delivery", "control"],
                                   "cpus": ",".join(str(c) for c in config.cpus())}],
                       "file_prefix": self.field.name},
