@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <unistd.h>
+#include "dataplane/base/buf.h"
 #include "dataplane/base/clock.h"
+#include "dataplane/base/codec.h"
 
 #define LOG_THREADS_MAX 128       /* chosen: more than 64 cores and their helpers */
 #define LOG_RING_BYTES  (1 << 20) /* chosen: some 7,000 lines; main drains every 50 ms */
@@ -78,18 +80,40 @@ static void write_all(const char *p, size_t n)
 	}
 }
 
-static size_t format_line(
-	char *out, enum log_level level, const char *room, const char *format, va_list ap)
+#define DATE_TEXT "2026-01-01T00:00:00"
+#define DATE_N    (sizeof(DATE_TEXT) - 1)
+
+/* The date is made once a second. */
+static void put_date(struct buf *out, uint64_t ms)
 {
-	static const char *const names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
-	uint64_t ms = clock_wall_ms();
+	static __thread char text[sizeof(DATE_TEXT)];
+	static __thread time_t of = -1;
 	time_t sec = (time_t)(ms / MS_PER_SEC);
 	struct tm tm;
 
-	gmtime_r(&sec, &tm);
-	size_t n = strftime(out, LOG_LINE_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(out + n, LOG_LINE_MAX - n,
-		".%03uZ %-5s %s: ", (unsigned)(ms % MS_PER_SEC), names[level], room);
+	if (sec != of) {
+		gmtime_r(&sec, &tm);
+		if (strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) != DATE_N)
+			text[0] = '\0'; /* past the year 9999 */
+		of = sec;
+	}
+	buf_str(out, text);
+	buf_byte(out, '.');
+	dec_u64(out, ms % MS_PER_SEC, 3);
+}
+
+static size_t format_line(
+	char *out, enum log_level level, const char *room, const char *format, va_list ap)
+{
+	static const char *const names[] = {"Z ERROR ", "Z WARN  ", "Z INFO  ", "Z DEBUG "};
+	struct buf b;
+
+	buf_init(&b, out, LOG_LINE_MAX - 2);
+	put_date(&b, clock_wall_ms());
+	buf_str(&b, names[level]);
+	buf_str(&b, room);
+	buf_str(&b, ": ");
+	size_t n = b.n;
 	int w = vsnprintf(out + n, LOG_LINE_MAX - n - 1, format, ap);
 	if (w > 0)
 		n = MIN(n + (size_t)w, (size_t)LOG_LINE_MAX - 2);

@@ -44,6 +44,8 @@ static void test_a_line_is_written_whole(void **state)
 	log_debug("smtp", "not shown");
 	const char *line = read_pipe(fds[0]);
 	assert_non_null(strstr(line, "Z INFO  smtp: accepted id=7\n"));
+	assert_int_equal(strspn(line, "0123456789-T:."), strlen("2026-01-01T00:00:00.000"));
+	assert_true(line[10] == 'T' && line[19] == '.' && line[23] == 'Z');
 	assert_null(strstr(line, "not shown"));
 	close_pipe(fds);
 }
