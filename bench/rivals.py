@@ -62,6 +62,9 @@ class Server:
     def flush(self):
         pass
 
+    def counters(self):
+        """Of bypost; the others have none."""
+
     def pause_relay(self):
         pass
 
@@ -319,8 +322,8 @@ class Bypost(Server):
                  if line.startswith("{")]
         return queue + sum(u.get("messages", 0) for u in users if "address" in u)
 
-    def commits(self):
-        return json.loads(self.ctl("counters", "--json").splitlines()[0])["counters"]["store_commits"]
+    def counters(self):
+        return json.loads(self.ctl("counters", "--json").splitlines()[0])["counters"]
 
     def flush(self):
         self.ctl("queue", "retry", "--all", check=False)

@@ -13,7 +13,7 @@ MARKS = ("<!-- what bench/compare found -->", "<!-- end of what bench/compare fo
 COLOURS = {"postfix": "#d1571b", "exim": "#8a3ea8", "opensmtpd": "#2c8a3d", "dovecot": "#b08900",
            "bypost": "#1f6fb4", "raw": "#999999"}
 FIGURES = ("accepted_per_s", "relayed_per_s", "cpu_user_us", "cpu_system_us", "p50", "p99", "p999",
-           "group")
+           "group", "core_us")
 MB = 1 << 20
 
 
@@ -126,6 +126,11 @@ def goals(result):
                      f"{cpu[1]:,.0f} us ({bypost['cpu_user_us']:,.0f} user) against {cpu[0]:,.0f} us "
                      f"({postfix['cpu_user_us']:,.0f} user): 1/{cpu[0] / cpu[1]:.1f}",
                      verdict(cpu[1] * 50 <= cpu[0])])
+    if bypost and bypost.get("core_us"):
+        cycles = bypost["core_us"] * result["machine"]["mhz"]
+        rows.append(["the polling core's work for a relayed message, main cell", "",
+                     f"{bypost['core_us']:.1f} us, {cycles:,.0f} cycles; groups of "
+                     f"{bypost['group']:.0f} messages", ""])
     half, probe = result["half"].get("bypost"), result["probes"].get("half")
     if half and probe:
         rows.append([f"p99 of the 250 at half the rate ({half['rate']:,.0f}/s)",
