@@ -5,6 +5,7 @@
 #include "store/control/admin_priv.h"
 #include <errno.h>
 #include "dataplane/base/codec.h"
+#include "smtp/address.h"
 
 static void walk_step(struct admin_client *c);
 static void slice_step(struct admin_client *c);
@@ -40,6 +41,36 @@ static bool take_text(struct admin_client *c, const json_t *request, const char 
 	return true;
 }
 
+/* An address as the queue has it; what is none will be equal to none. */
+static bool take_mailbox(struct admin_client *c, const json_t *request, const char *key, char *out,
+	size_t cap, bool *any)
+{
+	uint8_t memory[ADDRESS_MAX];
+	struct address parsed;
+	struct buf canonical;
+
+	if (!take_text(c, request, key, out, cap, any))
+		return false;
+	buf_init(&canonical, memory, MIN(sizeof(memory), cap - 1));
+	if (address_parse_mailbox(bytes_str(out), &canonical, &parsed) == 0) {
+		memcpy(out, canonical.p, canonical.n);
+		out[canonical.n] = '\0';
+	}
+	return true;
+}
+
+static bool take_domain(struct admin_client *c, const json_t *request, struct queue_walk *w)
+{
+	struct queue_filter *f = &w->filter;
+	char canonical[CONFIG_DOMAIN_MAX + 1];
+
+	if (!take_text(c, request, "domain", f->domain, sizeof(f->domain), &w->filtered))
+		return false;
+	if (config_domain_canonical(f->domain, canonical) && strlen(canonical) < sizeof(f->domain))
+		strcpy(f->domain, canonical);
+	return true;
+}
+
 static bool take_filter(struct admin_client *c, const json_t *request)
 {
 	struct queue_walk *w = &c->work.walk;
@@ -48,9 +79,9 @@ static bool take_filter(struct admin_client *c, const json_t *request)
 	uint64_t older_ms = admin_number(request, "older_ms", 0, INT64_MAX, &ok);
 
 	w->filtered = older_ms > 0;
-	if (!take_text(c, request, "domain", f->domain, sizeof(f->domain), &w->filtered) ||
-		!take_text(c, request, "sender", f->sender, sizeof(f->sender), &w->filtered) ||
-		!take_text(
+	if (!take_domain(c, request, w) ||
+		!take_mailbox(c, request, "sender", f->sender, sizeof(f->sender), &w->filtered) ||
+		!take_mailbox(
 			c, request, "recipient", f->recipient, sizeof(f->recipient), &w->filtered))
 		return false;
 	if (!ok || (f->recipient[0] && !strchr(f->recipient, '@'))) {

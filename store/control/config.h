@@ -89,3 +89,9 @@ void config_destroy(const struct config **config);
 /* A commented sample that is itself a valid file, and docs/configuration.md. */
 void config_print_sample(FILE *out);
 void config_print_docs(FILE *out);
+
+#define CONFIG_DOMAIN_MAX 263 /* octets: a dot, a name of 255, ":65535" */
+
+/* A host or domain in the form that is compared: lower case, A-labels; ".domain" and "host:port" as
+ * well.  What cannot be a domain comes out in lower case.  False: too long. */
+bool config_domain_canonical(const char *text, char out[CONFIG_DOMAIN_MAX + 1]);

@@ -75,6 +75,15 @@ struct config_struct {
 
 extern const struct config_struct config_structs[CONFIG_STRUCT_N];
 
+/* ---- names: config_name.c ---- */
+
+bool config_host_is_valid(const char *text);
+bool config_hostport_is_valid(const char *text);
+/* "example.org", ".example.org", "*" */
+bool config_pattern_is_valid(const char *text);
+/* Letters, digits, and what is in `also`. */
+bool config_name_is_valid(const char *text, const char *also);
+
 /* ---- texts of the file: config_tree.c ---- */
 
 #define CONFIG_PATH_MAX 96 /* octets of a key's path, "cores.layout[15].roles" */

@@ -162,62 +162,6 @@ static const char *parse_number(const struct config_field *f, const char *text, 
 	return range(f, text, *out);
 }
 
-/* RFC 952 and 1123 2.1, with '_' as it occurs; labels of 1..63. */
-static bool host_is_valid(const char *text)
-{
-	size_t label = 0, n = strlen(text);
-
-	for (size_t i = 0; i <= n; i++) {
-		uint8_t c = i < n ? (uint8_t)text[i] : '.';
-		if (c == '.') {
-			if (label == 0 || label > 63 || text[i - 1] == '-' ||
-				text[i - label] == '-')
-				return false;
-			label = 0;
-		} else if (ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '_') {
-			label++;
-		} else {
-			return false;
-		}
-	}
-	return n <= 253;
-}
-
-/* "example.org", ".example.org", "*" */
-static bool pattern_is_valid(const char *text)
-{
-	return strcmp(text, "*") == 0 || host_is_valid(text + (text[0] == '.'));
-}
-
-static bool name_is_valid(const char *text, const char *also)
-{
-	for (const char *p = text; *p; p++) {
-		if (!ascii_is_alpha((uint8_t)*p) && !ascii_is_digit((uint8_t)*p) &&
-			!strchr(also, *p))
-			return false;
-	}
-	return true;
-}
-
-static bool hostport_is_valid(const char *text)
-{
-	char host[256];
-	struct ip_addr ip;
-	uint64_t port = 25;
-	const char *colon = strrchr(text, ':');
-	size_t n = colon ? (size_t)(colon - text) : strlen(text);
-
-	if (ip_parse(bytes_str(text), &ip) == 0)
-		return true;
-	if (n == 0 || n >= sizeof(host))
-		return false;
-	memcpy(host, text, n);
-	host[n] = '\0';
-	if (colon && (bytes_to_u64(bytes_str(colon + 1), &port) < 0 || port == 0 || port > 65535))
-		return false;
-	return host_is_valid(host) || ip_parse(bytes_str(host), &ip) == 0;
-}
-
 static const char *check_text(const struct config_field *f, const char *text)
 {
 	size_t n = strlen(text);
@@ -229,19 +173,22 @@ static const char *check_text(const struct config_field *f, const char *text)
 	switch (f->type) {
 	case CONFIG_HOST:
 	case CONFIG_HOSTS:
-		return host_is_valid(text) ? NULL : problem(text, "is not a host or domain name");
+		return config_host_is_valid(text) ? NULL
+						  : problem(text, "is not a host or domain name");
 	case CONFIG_PATTERN:
 	case CONFIG_PATTERNS:
-		return pattern_is_valid(text) ? NULL
-					      : problem(text, "is not a domain, .domain or *");
+		return config_pattern_is_valid(text)
+			       ? NULL
+			       : problem(text, "is not a domain, .domain or *");
 	case CONFIG_HOSTPORT:
-		return hostport_is_valid(text) ? NULL : problem(text, "is not a host or host:port");
+		return config_hostport_is_valid(text) ? NULL
+						      : problem(text, "is not a host or host:port");
 	case CONFIG_NAME:
-		return name_is_valid(text, "-_.")
+		return config_name_is_valid(text, "-_.")
 			       ? NULL
 			       : problem(text, "is not a name of letters, digits, - _ .");
 	case CONFIG_DEVICE:
-		return name_is_valid(text, "-_.:/@,=")
+		return config_name_is_valid(text, "-_.:/@,=")
 			       ? NULL
 			       : problem(text, "is not an interface, socket path or PCI address");
 	case CONFIG_CPUS:
@@ -258,8 +205,8 @@ static const char *check_text(const struct config_field *f, const char *text)
 	}
 }
 
-/* Names that are compared without regard to case. */
-static bool is_lower_case(enum config_type type)
+/* Names of hosts and domains: in lower case and A-labels, as they are compared. */
+static bool is_domain(enum config_type type)
 {
 	return type == CONFIG_HOST || type == CONFIG_HOSTS || type == CONFIG_HOSTPORT ||
 	       type == CONFIG_PATTERN || type == CONFIG_PATTERNS;
@@ -268,19 +215,16 @@ static bool is_lower_case(enum config_type type)
 static const char *parse_text(
 	struct config_memory *m, const struct config_field *f, const char *text, const char **out)
 {
-	const char *wrong = check_text(f, text);
-	char *copy = wrong ? NULL : config_alloc(m, strlen(text) + 1);
+	char canonical[CONFIG_DOMAIN_MAX + 1];
+	bool named = is_domain(f->type) && config_domain_canonical(text, canonical);
+	const char *wrong = check_text(f, named ? canonical : text);
+	char *copy = wrong ? NULL : config_alloc(m, strlen(named ? canonical : text) + 1);
 
 	if (wrong)
 		return wrong;
 	if (!copy)
 		return "out of memory";
-	strcpy(copy, text);
-	if (is_lower_case(f->type)) {
-		for (char *p = copy; *p; p++)
-			*p = (char)ascii_lower((uint8_t)*p);
-	}
-	*out = copy;
+	*out = strcpy(copy, named ? canonical : text);
 	return NULL;
 }
 

@@ -102,6 +102,30 @@ static void test_all_kinds_of_values(void **state)
 	config_destroy(&c);
 }
 
+static void test_names_beyond_ascii_become_a_labels(void **state)
+{
+	static const char text[] = NODE PORT
+		"relay:\n"
+		"  domains: [B\u00dcCHER.example.org, xn--bcher-kva.example.net]\n"
+		"  smarthost: b\u00fccher.example.org:587\n"
+		"  routes: [{domain: .b\u00fccher.example, host: 198.18.0.1}, {domain: '*', host: "
+		"198.18.0.2}]\n"
+		"domains: {local: [\u4f8b\u3048.Example.ORG, plain_name.example.org]}\n";
+	const struct config *c;
+	char error[512];
+
+	(void)state;
+	assert_int_equal(parse(text, &c, error), 0);
+	assert_string_equal(c->root.relay.domains.v[0], "xn--bcher-kva.example.org");
+	assert_string_equal(c->root.relay.domains.v[1], "xn--bcher-kva.example.net");
+	assert_string_equal(c->root.relay.smarthost, "xn--bcher-kva.example.org:587");
+	assert_string_equal(c->root.relay.routes[0].domain, ".xn--bcher-kva.example");
+	assert_string_equal(c->root.relay.routes[1].domain, "*");
+	assert_string_equal(c->root.domains.local.v[0], "xn--r8jz45g.example.org");
+	assert_string_equal(c->root.domains.local.v[1], "plain_name.example.org");
+	config_destroy(&c);
+}
+
 /* A text, and exactly what must be said. */
 static const struct {
 	const char *text, *error;
@@ -158,6 +182,9 @@ static const struct {
 	{NODE PORT "relay: 3\n",								     "f.yaml:4: key relay: must be a mapping of keys to values"                },
 	{NODE PORT "domains:\n  local: [a..b]\n",
          "f.yaml:5: key domains.local: \"a..b\" is not a host or domain name"												  },
+	{NODE PORT "domains:\n  local: [b\u2026.example]\n",
+         "f.yaml:5: key domains.local: \"b\\xe2\\x80\\xa6.example\" is not a host or domain "
+         "name"																				},
 	{NODE PORT "dns:\n  servers: [dns.example.org]\n",
          "f.yaml:5: key dns.servers: \"dns.example.org\" is not a resolver such as "
 		"198.18.0.53 or "
@@ -331,6 +358,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_minimal_file_gives_defaults),
 		cmocka_unit_test(test_all_kinds_of_values),
+		cmocka_unit_test(test_names_beyond_ascii_become_a_labels),
 		cmocka_unit_test(test_bad_files_name_line_key_and_problem),
 		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_too_many_ports),
