@@ -67,7 +67,8 @@ static enum proxy_verdict parse_v1(struct bytes in, struct proxy_header *h, size
 	struct bytes line = bytes_skip(bytes_first(in, (size_t)cr), 6);
 	struct bytes family = word(&line);
 	*used_r = (size_t)cr + 2;
-	if (bytes_eq(family, BYTES_LIT("UNKNOWN")))
+	h->unknown = bytes_eq(family, BYTES_LIT("UNKNOWN"));
+	if (h->unknown)
 		return PROXY_OK; /* what follows is to be ignored */
 	bool v4 = bytes_eq(family, BYTES_LIT("TCP4"));
 	h->given = true;

@@ -15,7 +15,8 @@ enum proxy_verdict {
 };
 
 struct proxy_header {
-	bool given;               /* false: the balancer speaks for itself (LOCAL, UNKNOWN) */
+	bool given;               /* false: the balancer speaks for itself (LOCAL) */
+	bool unknown;             /* ... or for a client of which it tells nothing (UNKNOWN) */
 	struct endpoint from, to; /* given */
 };
 

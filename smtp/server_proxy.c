@@ -29,9 +29,10 @@ void proxy_forget(struct smtp_conn *c)
 void conn_set_peer(struct smtp_conn *c, const struct ip_addr *ip)
 {
 	struct smtp_server *s = c->server;
+	struct ip_addr net = peer_net(ip);
 
 	c->peer = *ip;
-	c->bucket = (uint16_t)(siphash13(&s->key, ip, sizeof(*ip)) % PEER_BUCKETS);
+	c->bucket = (uint16_t)(siphash13(&s->key, &net, sizeof(net)) % PEER_BUCKETS);
 }
 
 static void refuse(struct smtp_conn *c, const char *why)
@@ -46,10 +47,13 @@ static void refuse(struct smtp_conn *c, const char *why)
 
 static void accept(struct smtp_conn *c, const struct proxy_header *h)
 {
+	static const struct ip_addr nobody; /* ::, which is in no network of the operator's */
+	const struct ip_addr *from = h->unknown ? &nobody : &h->from.ip;
+
 	proxy_forget(c);
-	if (h->given) {
-		conn_set_peer(c, &h->from.ip);
-		smtp_session_set_peer(&c->session, &h->from.ip);
+	if (h->given || h->unknown) {
+		conn_set_peer(c, from);
+		smtp_session_set_peer(&c->session, from);
 	}
 	conn_begin(c);
 }

@@ -57,6 +57,7 @@ void smtp_session_secured(struct smtp_session *s)
 	if (s->state != SMTP_TLS)
 		return;
 	s->sync = false; /* it is the peer's turn */
+	s->account = 0;  /* RFC 3207 4.2: what was said in clear counts for nothing */
 	s->esmtp = false;
 	s->helo_n = 0;
 	session_set_state(s, SMTP_START);

@@ -18,11 +18,14 @@ static bool is_unavailable(struct bytes value)
 	       bytes_ieq(value, BYTES_LIT("[TEMPUNAVAIL]"));
 }
 
-/* An address that the proxy does not know keeps its own: whoever it is, rules for it hold. */
+/* Of a client whose address is not known nothing may follow from the proxy's own: it is nobody, ::.
+ */
 static bool parse_addr(struct smtp_session *s, struct bytes value, struct xclient *x)
 {
 	(void)s;
-	if (is_unavailable(value))
+	x->has_addr = is_unavailable(value);
+	x->addr = (struct ip_addr){0};
+	if (x->has_addr)
 		return true;
 	if (bytes_istarts(value, BYTES_LIT("IPV6:")))
 		value = bytes_skip(value, 5);

@@ -43,6 +43,8 @@ static void test_good(void **state)
 		assert_int_equal(parse(good[i].in, &h, &used), PROXY_OK);
 		assert_int_equal(used, good[i].in.n);
 		assert_int_equal(h.given, good[i].from != NULL);
+		assert_int_equal(
+			h.unknown, memmem(good[i].in.p, good[i].in.n, "UNKNOWN", 7) != NULL);
 		if (h.given) {
 			assert_string_equal(ip_format(&h.from.ip, text), good[i].from);
 			assert_int_equal(h.from.port, good[i].port);

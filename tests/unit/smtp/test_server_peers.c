@@ -155,6 +155,35 @@ static void test_case_30_proxy_header_missing_or_bad(void **state)
 	}
 }
 
+/* A client of which nothing is known may not use the rights of the balancer that brings it. */
+static void test_case_30_proxy_unknown_is_nobody(void **state)
+{
+	static const struct {
+		struct bytes header;
+		const char *rcpt;
+	} cases[] = {
+		{BYTES_LIT("PROXY UNKNOWN\r\n"),              "554 5.7.1"},
+		{BYTES_LIT("\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"), "250 2.1.5"},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		bed_open_behind_proxy();
+		bed.policy.relay_from = proxies;
+		bed.policy.relay_from_count = 1;
+		connect_peer(0);
+		say(0, cases[i].header);
+		assert_memory_equal(heard(0), "220 ", 4);
+		say(0, BYTES_LIT("EHLO x\r\n"));
+		heard(0);
+		say(0, BYTES_LIT("MAIL FROM:<a@client.example.net>\r\n"));
+		assert_memory_equal(heard(0), "250 ", 4);
+		say(0, BYTES_LIT("RCPT TO:<x@elsewhere.example.com>\r\n"));
+		assert_memory_equal(heard(0), cases[i].rcpt, 9);
+		bed_close();
+	}
+}
+
 static void test_case_30_proxy_header_never_comes(void **state)
 {
 	(void)state;
@@ -211,6 +240,7 @@ int main(void)
 		cmocka_unit_test(test_case_12_early_talker_by_delay),
 		cmocka_unit_test(test_case_30_proxy_header_in_pieces),
 		cmocka_unit_test(test_case_30_proxy_header_missing_or_bad),
+		cmocka_unit_test(test_case_30_proxy_unknown_is_nobody),
 		cmocka_unit_test(test_case_30_proxy_header_never_comes),
 		cmocka_unit_test(test_case_30_early_talker_behind_proxy),
 		cmocka_unit_test(test_case_30_proxy_header_of_others),
