@@ -10,7 +10,7 @@ void peers_init(struct peers *p, struct peer *table, uint32_t entries)
 	siphash_key_random(&p->key);
 }
 
-static struct ip_addr net_of(const struct ip_addr *ip)
+struct ip_addr peer_net(const struct ip_addr *ip)
 {
 	struct ip_addr net = *ip;
 
@@ -38,7 +38,7 @@ static struct peer *older(struct peer *a, struct peer *b)
 
 struct peer *peers_get(struct peers *p, const struct ip_addr *ip)
 {
-	struct ip_addr net = net_of(ip);
+	struct ip_addr net = peer_net(ip);
 	uint64_t hash = siphash13(&p->key, &net, sizeof(net));
 	struct peer *set = p->table + hash % p->sets * PEERS_SET, *free = NULL;
 

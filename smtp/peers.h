@@ -19,7 +19,8 @@ struct peer {
 	struct ip_addr net;
 	uint64_t until_us[PEER_EVENT_N]; /* when the events so far are paid for */
 	uint32_t connections;
-	uint32_t used;
+	uint16_t asking; /* passwords of it that are being checked, or whose answer is late */
+	bool used;
 };
 static_assert(sizeof(struct peer) == 64, "a cache line");
 
@@ -30,6 +31,8 @@ struct peers {
 	struct peer *table; /* sets * PEERS_SET, the caller's memory, zeroed */
 };
 
+/* What one peer is: the address, or the /64 of IPv6. */
+struct ip_addr peer_net(const struct ip_addr *ip);
 /* entries: a multiple of PEERS_SET. */
 void peers_init(struct peers *p, struct peer *table, uint32_t entries);
 /* The place of ip; never NULL.  Valid until the next call, and as long as it has connections. */

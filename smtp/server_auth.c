@@ -1,67 +1,93 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Passwords: asked of the helper, and answers to wrong ones come later and later.  The delay is of
- * the bucket of peers, so that a new connection does not escape it. */
+ * Passwords: asked of the helper, and answers to wrong ones come later and later (smtp/guess.h). */
 #include "smtp/server_priv.h"
 #include "dataplane/base/log.h"
+#include "smtp/relay.h"
 
-/* Dovecot's steps have proven themselves in the field: seconds after the first, second ... failure.
- */
-static const uint8_t delays[] = {2, 4, 8, 15};
-#define PENALTY_FORGOTTEN_US (60 * US_PER_SEC) /* chosen: behind the last failure */
-
-static struct auth_penalty *penalty_of(struct smtp_conn *c)
+/* False: too many logins of the peer are under way. */
+static bool asking_begin(struct smtp_conn *c)
 {
-	return &c->server->penalties[c->bucket];
-}
-
-static uint64_t delay_us(struct smtp_conn *c)
-{
-	struct auth_penalty *p = penalty_of(c);
-	uint64_t now = c->server->core->now_us;
-
-	if (now >= p->until_us)
-		p->failures = 0;
-	unsigned step = MIN(p->failures, (unsigned)ARRAY_LEN(delays) - 1u);
-	p->failures = (uint8_t)(step + 1);
-	p->until_us = now + PENALTY_FORGOTTEN_US;
-	return delays[step] * US_PER_SEC;
+	if (c->place && c->place->asking >= AUTH_PEER_MAX)
+		return false;
+	if (c->place)
+		c->place->asking++;
+	c->asking = true;
+	return true;
 }
 
 void auth_forget(struct smtp_conn *c)
 {
-	if (c->asking)
-		penalty_of(c)->asking--;
+	if (c->asking && c->place)
+		c->place->asking--;
 	c->asking = false;
 	c->late = 0;
+}
+
+/* The answer is late; until it is given the peer has one login less. */
+static void wrong(struct smtp_conn *c)
+{
+	uint64_t now_us = c->server->core->now_us;
+	char peer[IP_TEXT_MAX];
+
+	log_info("smtp", "authentication failed peer=%s", ip_format(&c->peer, peer));
+	uint64_t at_us = now_us + guess_wrong_us(&c->guess, now_us);
+
+	conn_verdict_later(c, REPLY_AUTH_FAILED, MAX(at_us, c->answer_us));
 }
 
 enum reply_id auth_wrong(void *ctx)
 {
 	struct smtp_conn *c = ctx;
-	char peer[IP_TEXT_MAX];
 
-	log_info("smtp", "authentication failed peer=%s", ip_format(&c->peer, peer));
-	conn_verdict_later(c, REPLY_AUTH_FAILED, c->server->core->now_us + delay_us(c));
+	/* Between look-up and proof others may have begun: it counts as one of them. */
+	if (!c->asking && c->place)
+		c->place->asking++;
+	c->asking = true;
+	wrong(c);
 	return REPLY_PENDING;
+}
+
+/* Networks that may relay are the operator's own: only their accounts count. */
+static void guess_begin(struct smtp_conn *c, struct bytes user, struct bytes password)
+{
+	bool own = relay_peer_is_listed(c->session.policy, &c->peer);
+	uint64_t now_us = c->server->core->now_us;
+
+	guess_make(&c->guess, own ? NULL : &c->peer, user, password);
+	c->answer_us = now_us + guess_wait_us(&c->guess, now_us);
+}
+
+/* What is not to be told yet waits, and the login stays under way meanwhile. */
+static void tell(struct smtp_conn *c, enum reply_id verdict)
+{
+	if (c->server->core->now_us < c->answer_us) {
+		conn_verdict_later(c, verdict, c->answer_us);
+		return;
+	}
+	auth_forget(c);
+	smtp_session_verdict(&c->session, verdict);
+	conn_kick(c);
+}
+
+static bool is_awaited(const struct smtp_conn *c, uint32_t generation)
+{
+	return c->generation == generation && c->asking && c->life == CONN_OPEN &&
+	       c->session.stage == STAGE_AUTH;
 }
 
 static void on_answer(void *ctx, uint32_t generation, enum auth_result result, uint32_t account)
 {
 	struct smtp_conn *c = ctx;
 
-	if (c->generation != generation || !c->asking)
-		return;
-	auth_forget(c);
-	if (c->life != CONN_OPEN || c->session.stage != STAGE_AUTH)
+	if (!is_awaited(c, generation))
 		return;
 	if (result == AUTH_WRONG) {
-		auth_wrong(c);
+		wrong(c);
 		return;
 	}
 	if (result == AUTH_RIGHT)
 		smtp_session_authenticated(&c->session, account);
-	smtp_session_verdict(&c->session, result == AUTH_RIGHT ? REPLY_OK : REPLY_AUTH_BUSY);
-	conn_kick(c);
+	tell(c, result == AUTH_RIGHT ? REPLY_OK : REPLY_AUTH_BUSY);
 }
 
 enum reply_id auth_password(void *ctx, struct bytes user, struct bytes password)
@@ -74,11 +100,13 @@ enum reply_id auth_password(void *ctx, struct bytes user, struct bytes password)
 		.ctx = c,
 		.generation = c->generation};
 
-	if (!a || penalty_of(c)->asking >= AUTH_PEER_MAX || !a->ask(a, &q))
+	if (!a || !asking_begin(c))
 		return REPLY_AUTH_BUSY;
-	c->asking = true;
-	penalty_of(c)->asking++;
-	return REPLY_PENDING;
+	guess_begin(c, user, password);
+	if (a->ask(a, &q))
+		return REPLY_PENDING;
+	auth_forget(c);
+	return REPLY_AUTH_BUSY;
 }
 
 static void on_record(void *ctx, uint32_t generation, bool busy, bool known, uint32_t account,
@@ -86,15 +114,11 @@ static void on_record(void *ctx, uint32_t generation, bool busy, bool known, uin
 {
 	struct smtp_conn *c = ctx;
 
-	if (c->generation != generation || !c->asking)
-		return;
-	auth_forget(c);
-	if (c->life != CONN_OPEN || c->session.stage != STAGE_AUTH)
+	if (!is_awaited(c, generation))
 		return;
 	if (!busy)
 		smtp_session_scram(&c->session, r, known, account);
-	smtp_session_verdict(&c->session, busy ? REPLY_AUTH_BUSY : REPLY_AUTH_CHALLENGE);
-	conn_kick(c);
+	tell(c, busy ? REPLY_AUTH_BUSY : REPLY_AUTH_CHALLENGE);
 }
 
 enum reply_id auth_scram(void *ctx, struct bytes user)
@@ -104,11 +128,13 @@ enum reply_id auth_scram(void *ctx, struct bytes user)
 	struct auth_lookup q = {
 		.user = user, .done = on_record, .ctx = c, .generation = c->generation};
 
-	if (!a || penalty_of(c)->asking >= AUTH_PEER_MAX || !a->look_up(a, &q))
+	if (!a || !asking_begin(c))
 		return REPLY_AUTH_BUSY;
-	c->asking = true;
-	penalty_of(c)->asking++;
-	return REPLY_PENDING;
+	guess_begin(c, user, BYTES_NONE);
+	if (a->look_up(a, &q))
+		return REPLY_PENDING;
+	auth_forget(c);
+	return REPLY_AUTH_BUSY;
 }
 
 bool auth_channel(void *ctx, uint8_t out[32])

@@ -72,7 +72,7 @@ static void tell_late(struct smtp_conn *c)
 {
 	enum reply_id verdict = (enum reply_id)c->late;
 
-	c->late = 0;
+	auth_forget(c);
 	restart_deadline(c);
 	smtp_session_verdict(&c->session, verdict);
 	conn_kick(c);
@@ -110,11 +110,11 @@ void conn_free(struct smtp_conn *c)
 	struct smtp_server *s = c->server;
 
 	smtp_session_fini(&c->session);
+	auth_forget(c);
 	peer_leave(c);
 	proxy_forget(c);
 	message_drop(c);
 	server_wait_end(c);
-	auth_forget(c);
 	timer_cancel(&s->core->wheel, &c->timer);
 	list_remove(&c->node);
 	c->generation++;

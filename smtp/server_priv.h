@@ -6,6 +6,7 @@
  * OWNER: one core's thread. */
 #pragma once
 #include "dataplane/base/siphash.h"
+#include "smtp/guess.h"
 #include "smtp/peers.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
@@ -19,8 +20,8 @@
 #define MEMORY_RETRY_MAX  256  /* sessions in one such round */
 #define LINGER_US         (10 * US_PER_SEC) /* for the last replies to leave */
 #define HANDSHAKE_US      (30 * US_PER_SEC) /* chosen: for all of a TLS handshake */
-#define AUTH_PEER_MAX     3    /* checks of passwords under way for one bucket of peers */
-#define PEERS_MAX         8192 /* places of peers; chosen: half a megabyte */
+#define AUTH_PEER_MAX     3                 /* logins under way of one peer; chosen */
+#define PEERS_MAX         8192              /* places of peers; chosen: half a megabyte */
 #define PROXY_US          (10 * US_PER_SEC) /* chosen: for the header of a load balancer */
 #define DATA_PROGRESS_MIN 4096 /* octets of content that restart the data timeout; chosen */
 #define SENDER_LOG_MAX    400  /* octets of an escaped sender in the log */
@@ -51,7 +52,7 @@ struct smtp_conn {
 	uint8_t *proxy;      /* line memory; NULL: none yet */
 	struct peer *place;  /* where the connection is counted; NULL: nowhere */
 	struct ip_addr peer; /* who it is, by PROXY and XCLIENT too */
-	bool asking;         /* a password is being checked */
+	bool asking;         /* a password is being checked, or its answer is late */
 	uint8_t late;        /* enum reply_id: the verdict that the deadline brings; 0: none */
 	bool reserved;       /* a drop is reserved for the streamed parts of the message */
 	uint8_t timed_state; /* enum smtp_state the deadline is for */
@@ -61,6 +62,8 @@ struct smtp_conn {
 	int32_t part_status;     /* the first that failed; enum handoff_status */
 	struct message *message; /* of the transaction under way */
 	struct chain spare;      /* empty chunks for content */
+	struct guess guess;      /* the login under way */
+	uint64_t answer_us;      /* ... is not answered before */
 	struct smtp_session session;
 };
 /* With 400 octets of TCP an idle connection stays below 1.5 kB. */
@@ -90,13 +93,6 @@ struct smtp_door {
 	struct listener listener;
 	struct smtp_server *server;
 	bool listening;
-};
-
-/* Guessing passwords gets slower and slower (a bucket of peers). */
-struct auth_penalty {
-	uint64_t until_us; /* forgotten then */
-	uint8_t failures;
-	uint8_t asking; /* checks under way */
 };
 
 /* One of the store's writers, and who waits for a credit of its channel, in order. */
@@ -131,7 +127,6 @@ struct smtp_server {
 	struct peers peers;
 	struct peer *peer_table;
 	uint32_t peer_chunks[PEER_BUCKETS];
-	struct auth_penalty penalties[PEER_BUCKETS];
 };
 
 /* server.c */

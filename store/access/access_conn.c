@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * OWNER: the core's thread. */
 #include "store/access/access_conn.h"
+#include "dataplane/base/log.h"
 
 #define ROUNDS_PER_SERVICE                                                                         \
 	8 /* times an engine may fill the send buffer before others have a turn */
@@ -42,11 +43,23 @@ static void host_submit(void *ctx, enum access_server_kind to, uint32_t account,
 	access_submit(a, ch, op, &c->waiter);
 }
 
+static void login_wrong(struct access_conn *c)
+{
+	char peer[IP_TEXT_MAX];
+
+	log_info(c->server->proto->name, "authentication failed peer=%s",
+		ip_format(&c->stream.peer.ip, peer));
+	c->answer_us = MAX(c->answer_us, now_us(c) + guess_wrong_us(&c->guess, now_us(c)));
+}
+
 static void login_over(struct login *l, enum login_result result, uint32_t account)
 {
 	struct access_conn *c = l->ctx;
 
 	counter_inc(result == LOGIN_OK ? CTR_AUTH_OK : CTR_AUTH_FAILED);
+	if (result == LOGIN_WRONG)
+		login_wrong(c);
+	c->engine->login_delay_us = c->answer_us > now_us(c) ? c->answer_us - now_us(c) : 0;
 	c->engine->busy = false;
 	c->engine->ops->login_done(c->engine, result, account);
 	if (c->open)
@@ -61,6 +74,8 @@ static void host_login(void *ctx, struct bytes user, struct bytes password)
 	c->engine->busy = true;
 	c->login.done = login_over;
 	c->login.ctx = c;
+	guess_make(&c->guess, &c->stream.peer.ip, user, password);
+	c->answer_us = now_us(c) + guess_wait_us(&c->guess, now_us(c));
 	login_start(&c->login, c->server->access, user, password);
 }
 

@@ -2,6 +2,7 @@
  * One connection of a mailbox server: stream below, engine above, store ops to the side.
  * OWNER: the core's thread. */
 #pragma once
+#include "smtp/guess.h"
 #include "store/access/access_server.h"
 
 struct access_conn {
@@ -20,6 +21,8 @@ struct access_conn {
 	bool eof;
 	bool in_service;
 	struct login login;
+	struct guess guess;           /* the same */
+	uint64_t answer_us;           /* the same: not answered before */
 	struct access_engine *engine; /* behind this struct */
 };
 

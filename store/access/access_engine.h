@@ -89,6 +89,7 @@ struct access_engine {
 	bool aborted; /* reset now: a reply cannot be completed */
 	bool hung_up; /* the connection is gone */
 	bool logged_in;
+	uint64_t login_delay_us; /* the answer to a login waits so long */
 };
 
 static inline void access_engine_submit(

@@ -6,6 +6,7 @@
 #include <rte_launch.h>
 #include <unistd.h>
 #include "dataplane/base/log.h"
+#include "smtp/guess.h"
 #include "store/control/admin.h"
 #include "store/control/convert.h"
 #include "store/control/metrics.h"
@@ -50,6 +51,7 @@ static int start_dataplane(struct starting *s)
 	if (err < 0)
 		return err;
 	d->core_count = d->dataplane.core_count;
+	guess_init();
 	err = message_pool_init(config_message_heads(d->config), -1);
 	if (err < 0)
 		snprintf(s->error, s->error_n,

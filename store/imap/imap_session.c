@@ -239,9 +239,10 @@ static void login_done(struct access_engine *e, enum login_result result, uint32
 	s->login_result = result;
 	s->account = account;
 	e->logged_in = result == LOGIN_OK;
-	if (result == LOGIN_WRONG && !e->hung_up) {
+	if ((result == LOGIN_WRONG || e->login_delay_us) && !e->hung_up) {
+		uint64_t least = result == LOGIN_WRONG ? IMAP_LOGIN_DELAY_US : 0;
 		s->timer_wait = true;
-		e->host->timer(e->host_ctx, IMAP_LOGIN_DELAY_US);
+		e->host->timer(e->host_ctx, MAX(least, e->login_delay_us));
 	}
 }
 
