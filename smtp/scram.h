@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * SCRAM-SHA-256 and its -PLUS form, the server's side (RFC 5802, RFC 7677, channel binding
  * tls-exporter of RFC 9266).  The server keeps no password, only what proves that the client knows
- * it.  Names and passwords beyond ASCII are compared as they come, without SASLprep.
+ * it.  Records are made of passwords in SASLprep's form (smtp/saslprep.h); the name is looked up in
+ * it.
  *
  * Any thread; nothing but OpenSSL's hashes allocates. */
 #pragma once

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
+#include "smtp/saslprep.h"
 
 #define SETTING_PREFIX "$y$" /* yescrypt; cost 0 of crypt_gensalt: libcrypt's default */
 #define IDLE_US        1000000
@@ -50,15 +51,55 @@ static bool equal(const char *a, const char *b)
 	return diff == 0;
 }
 
-static int verify(struct password_service *p, const struct password_op *op)
+/* RFC 4013, in place.  False: the password has no such form, and is as it was. */
+static bool prepare(char password[PASSWORD_MAX + 1], enum saslprep_use use)
+{
+	char text[PASSWORD_MAX];
+	struct buf out;
+
+	buf_init(&out, text, sizeof(text));
+	bool ok = saslprep(bytes_str(password), use, &out) == 0;
+	if (ok) {
+		memcpy(password, text, out.n);
+		password[out.n] = '\0';
+	}
+	explicit_bzero(text, sizeof(text));
+	return ok;
+}
+
+static int verify_text(
+	struct password_service *p, const struct password_op *op, const char *password)
 {
 	bool known = op->hash[0] != '\0';
 	const char *setting = known ? op->hash : p->dummy;
-	const char *hash = crypt_r(op->password, setting, &p->data);
+	const char *hash = crypt_r(password, setting, &p->data);
 
 	if (!hash || hash[0] == '*' || !known || !equal(hash, setting))
 		return -EACCES;
 	return 0;
+}
+
+/* A hash from elsewhere may be of what was typed. */
+static int verify(struct password_service *p, struct password_op *op)
+{
+	char typed[PASSWORD_MAX + 1];
+
+	memcpy(typed, op->password, sizeof(typed));
+	bool other = prepare(op->password, SASLPREP_QUERY) && strcmp(typed, op->password) != 0;
+	int err = verify_text(p, op, op->password);
+	if (err < 0 && other)
+		err = verify_text(p, op, typed);
+	explicit_bzero(typed, sizeof(typed));
+	return err;
+}
+
+/* What can be typed in one way only: passwords of the helper's making are in SASLprep's form. */
+static int make(struct password_service *p, struct password_op *op)
+{
+	if (!prepare(op->password, SASLPREP_STORED))
+		return -EINVAL;
+	int err = hash_make(p, op->password, op->hash);
+	return err ? err : scram_derive(&op->scram, bytes_str(op->password));
 }
 
 static void execute(struct password_service *p, struct op *o)
@@ -72,9 +113,7 @@ static void execute(struct password_service *p, struct op *o)
 		o->status = verify(p, op);
 		break;
 	case PASSWORD_HASH:
-		o->status = hash_make(p, op->password, op->hash);
-		if (o->status == 0)
-			o->status = scram_derive(&op->scram, bytes_str(op->password));
+		o->status = make(p, op);
 		break;
 	default:
 		o->status = -EINVAL;

@@ -2,6 +2,9 @@
  * OWNER: the control core's thread. */
 #include "store/access/access.h"
 #include <errno.h>
+#include "smtp/address.h"
+#include "smtp/saslprep.h"
+#include "store/directory.h"
 
 #define EVENTS_PER_LAP 64 /* hints looked at in one lap; chosen */
 
@@ -174,12 +177,20 @@ static void credentials_done(struct op *op)
 		login_end(l, LOGIN_BUSY);
 }
 
-/* Mailboxes are found whatever the case of the name: the directory's keys are lower case. */
+/* The name as the directory has it: prepared (RFC 4013), its domain in A-labels, in lower case.
+ * What is no address is nobody's. */
 static void address_fold(struct login *l, struct bytes user)
 {
-	l->address_n = MIN(user.n, sizeof(l->address));
-	for (size_t i = 0; i < l->address_n; i++)
-		l->address[i] = (char)ascii_lower(user.p[i]);
+	char prepared[SASLPREP_MAX], canonical[ADDRESS_MAX];
+	struct buf name, out;
+	struct address parsed;
+
+	buf_init(&name, prepared, sizeof(prepared));
+	buf_init(&out, canonical, sizeof(canonical));
+	l->address_n = 0;
+	if (saslprep(user, SASLPREP_QUERY, &name) == 0 &&
+		address_parse_mailbox(buf_view(&name), &out, &parsed) == 0)
+		l->address_n = directory_fold(buf_view(&out), l->address);
 }
 
 void login_start(struct login *l, struct access *a, struct bytes user, struct bytes password)

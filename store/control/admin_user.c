@@ -4,6 +4,7 @@
 #include "store/control/admin_priv.h"
 #include <errno.h>
 #include "smtp/address.h"
+#include "smtp/saslprep.h"
 #include "store/directory.h"
 
 static struct admin_client *client_of_password(struct op *op)
@@ -79,6 +80,21 @@ static bool take_address(struct admin_client *c, const json_t *request)
 	return true;
 }
 
+/* A name that looks like another, or that a login could not say, is no name of a mailbox. */
+static bool is_prepared(struct admin_client *c)
+{
+	char text[SASLPREP_MAX];
+	struct bytes address = c->work.user.account.address;
+	struct buf out;
+
+	buf_init(&out, text, sizeof(text));
+	if (saslprep(address, SASLPREP_STORED, &out) == 0 && bytes_eq(buf_view(&out), address))
+		return true;
+	admin_fail(c, "the local part has characters that look like others, or are not allowed in "
+		      "names (RFC 4013)");
+	return false;
+}
+
 static bool domain_is_local(struct admin_client *c)
 {
 	const struct directory *d = shards_directory(c->admin->daemon->store);
@@ -106,6 +122,8 @@ static void set_password(struct admin_client *c, const json_t *request, enum acc
 	struct user_work *w = &c->work.user;
 
 	if (!take_address(c, request) || !take_password(c, request))
+		return;
+	if (action == ACCOUNT_ADD && !is_prepared(c))
 		return;
 	if (action == ACCOUNT_ADD && !domain_is_local(c)) {
 		admin_fail(c, "the domain of the address is neither in domains.local nor added by "

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "smtp/saslprep.h"
 
 struct login {
 	struct sasl_login public; /* what the rows point to */
+	char user[SASL_USER_MAX + 1];
 	char password[SASL_PASSWORD_MAX + 1];
 };
 
@@ -22,6 +24,22 @@ static int fail(const struct making *m, const char *path, const char *problem, i
 	snprintf(m->error, m->error_n, "key relay.routes[%u].password_file: %s: %s", m->row, path,
 		problem);
 	return err;
+}
+
+/* In the form in which the server has it (RFC 5802 5.1), in place. */
+static bool prepare(char *text, size_t cap)
+{
+	char memory[SASLPREP_MAX];
+	struct buf out;
+
+	buf_init(&out, memory, cap - 1);
+	bool ok = saslprep(bytes_str(text), SASLPREP_QUERY, &out) == 0;
+	if (ok) {
+		memcpy(text, memory, out.n);
+		text[out.n] = '\0';
+	}
+	explicit_bzero(memory, sizeof(memory));
+	return ok;
 }
 
 /* The first line.  A password that others can read is none. */
@@ -42,7 +60,12 @@ static int read_password(const struct making *m, const char *path, int fd, struc
 	if (!end && n == (ssize_t)sizeof(l->password))
 		return fail(m, path, "the password is too long", -EINVAL);
 	l->password[end ? end - l->password : n] = '\0';
-	return l->password[0] ? 0 : fail(m, path, "has no password", -EINVAL);
+	if (!l->password[0])
+		return fail(m, path, "has no password", -EINVAL);
+	return prepare(l->password, sizeof(l->password))
+		       ? 0
+		       : fail(m, path, "has characters that no password may have (RFC 4013)",
+				 -EINVAL);
 }
 
 static int login_make(const struct making *m, const struct config_route *r, struct login *l)
@@ -53,7 +76,15 @@ static int login_make(const struct making *m, const struct config_route *r, stru
 		return fail(m, r->password_file, strerror(errno), -errno);
 	int err = read_password(m, r->password_file, fd, l);
 	close(fd);
-	l->public = (struct sasl_login){.user = r->user, .password = l->password};
+	snprintf(l->user, sizeof(l->user), "%s", r->user);
+	l->public = (struct sasl_login){.user = l->user, .password = l->password};
+	if (err == 0 && !prepare(l->user, sizeof(l->user))) {
+		snprintf(m->error, m->error_n,
+			"key relay.routes[%u].user: has characters that no name may have (RFC "
+			"4013)",
+			m->row);
+		err = -EINVAL;
+	}
 	return err;
 }
 

@@ -3,6 +3,7 @@
  * SCRAM's first and last, parted by an octet 0xfe.  Nobody who does not know the password gets in.
  */
 #include "smtp/sasl.h"
+#include "smtp/saslprep.h"
 #include "smtp/scram.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,6 +22,21 @@ static void scram(struct bytes first, struct bytes last, enum scram_binding bind
 	BUG_ON(scram_final(&s, last, channel) == 0);
 }
 
+/* What is prepared has no control characters. */
+static void prepare(struct bytes in)
+{
+	uint8_t memory[SASLPREP_MAX];
+	struct buf out;
+
+	buf_init(&out, memory, sizeof(memory));
+	if (saslprep(in, SASLPREP_STORED, &out) < 0) {
+		BUG_ON(out.n != 0);
+		return;
+	}
+	for (size_t i = 0; i < out.n; i++)
+		BUG_ON(out.p[i] < ' ' || out.p[i] == 0x7f);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bytes user, password;
@@ -34,5 +50,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct bytes first = cut < 0 ? in : bytes_first(in, (size_t)cut);
 	scram(first, bytes_skip(in, first.n + 1), (enum scram_binding)(data[0] % 3));
 	(void)sasl_mechanism_find(in);
+	prepare(in);
 	return 0;
 }

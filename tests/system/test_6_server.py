@@ -6,11 +6,13 @@ import email
 import hashlib
 import hmac
 import os
+import poplib
 import re
 import smtplib
 import socket
 import ssl
 import struct
+import unicodedata
 
 from bed import mail, mailbox, proc, smtp
 from bed.bed import Bed
@@ -186,6 +188,48 @@ def scram(work):
         bed.ctl("user", "passwd", bed.user1, input="another one\n")
         s = bed.secure(SUBMISSION)
         equal(scram_login(s, bed.user1, "another one")[0], 235, "a new password")
+
+
+@test("EAI: mailboxes and passwords beyond ASCII, in U-labels and A-labels, SCRAM, PLAIN, POP3")
+def eai(work):
+    domain, ascii_domain = "b\u00fccher.example.org", "xn--bcher-kva.example.org"
+    user, password = f"j\u00f6rg@{domain}", "gr\u00fc\u00df Gott"
+    typed = unicodedata.normalize("NFD", password)
+    expect(typed != password, "there are two ways to type it")
+    with TlsBed(work, domains={"local": ["example.org", "B\u00dcCHER.example.org"]}) as bed:
+        bed.ctl("user", "add", user, input=password + "\n")
+        listed = [row.get("domain") for row in bed.ctl_json("domain", "list")]
+        expect(ascii_domain in listed, f"the domain in A-labels: {listed}")
+        # A name that looks like another is none.
+        failed = bed.ctl("user", "add", unicodedata.normalize("NFD", "j\u00f6rg") + "@" + domain, input="x\n", check=False).stdout
+        expect("RFC 4013" in failed, f"a local part with a combining mark: {failed}")
+        c = smtp.connect(bed)
+        c.hello()
+        for i, rcpt in enumerate((user, "j\u00f6rg@B\u00dcCHER.example.org", f"j\u00f6rg@{ascii_domain}")):
+            equal(c.cmd(f"MAIL FROM:<{bed.user1}> SMTPUTF8")[0], 250, "MAIL")
+            equal(c.cmd(f"RCPT TO:<{rcpt}>")[0], 250, rcpt)
+            equal(c.cmd("DATA")[0], 354, "DATA")
+            c.send(f"Subject: {i}\r\n\r\nbody\r\n.\r\n".encode())
+            equal(c.reply()[0], 250, "end of data")
+        equal(c.cmd(f"MAIL FROM:<{bed.user1}> SMTPUTF8")[0], 250, "MAIL")
+        equal(c.cmd(f"RCPT TO:<jorg@{domain}>")[0], 550, "another name")
+        for name in (user, unicodedata.normalize("NFD", user), f"j\u00f6rg@{ascii_domain}"):
+            for secret in (password, typed):
+                s = bed.secure(SUBMISSION)
+                plain = base64.b64encode(f"\0{name}\0{secret}".encode()).decode()
+                equal(s.docmd("AUTH", "PLAIN " + plain)[0], 235, f"PLAIN {name!a} {secret!a}")
+                s.close()
+        # The client prepares what it hashes (RFC 5802 5.1).
+        s = bed.secure(SUBMISSION)
+        equal(scram_login(s, user, password)[0], 235, "SCRAM")
+        s.close()
+        with proc.inside(bed.ns):
+            box = poplib.POP3(bed.relay, 110, timeout=30)
+        box.encoding = "UTF-8"
+        box.user(user)
+        box.pass_(typed)
+        equal(box.stat()[0], 3, "messages of the mailbox")
+        box.quit()
 
 
 @test("submission: Bcc goes, Message-ID, Date and From come where missing; port 25 changes nothing")

@@ -27,7 +27,7 @@ def make_certificate(folder, name, key):
 class TlsBed(Bed):
     """A bed with two certificates and all SMTP listeners; nobody is listed as a relay client."""
 
-    def __init__(self, work):
+    def __init__(self, work, **changes):
         self.name_1, self.name_2 = "mx.local.example.org", "other.example.org"
         pairs = [make_certificate(work + "/tls", self.name_1, "ec"),
                  make_certificate(work + "/tls", self.name_2, "rsa")]
@@ -35,7 +35,7 @@ class TlsBed(Bed):
         super().__init__(work + "/bed", changes={
             "listen": {"submission": SUBMISSION, "submissions": SUBMISSIONS},
             "relay": {"from": []},
-            "tls": {"certificates": [{"chain": c, "key": k} for c, k in pairs]}})
+            "tls": {"certificates": [{"chain": c, "key": k} for c, k in pairs]}, **changes})
 
     def trust(self, name=None):
         """A client's context that trusts one of the certificates."""

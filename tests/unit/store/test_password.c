@@ -7,6 +7,9 @@
 #include "dataplane/base/clock.h"
 #include "tests/unit/store/store_harness.h"
 
+#define TYPED_HASH                                                                                 \
+	"WLQAK6d.STJAjeDy8xeaookI.Qy3.j9zUscQZgE8w9." /* of "gru" U+0308 "n", by perl's crypt() */
+
 static struct password_service *p;
 static struct waker waker;
 static struct channel channel;
@@ -79,6 +82,31 @@ static void test_other_hashes_of_crypt(void **state)
 	assert_int_equal(check(&op, "x", 77), -EINVAL);
 }
 
+/* RFC 4013: however it was typed. */
+static void test_passwords_beyond_ascii_have_one_form(void **state)
+{
+	(void)state;
+	struct password_op op = {0};
+	struct scram_record composed;
+
+	assert_int_equal(check(&op, "gr\u00fc\u00df", PASSWORD_HASH), 0);
+	composed = op.scram;
+	assert_int_equal(check(&op, "gru\u0308\u00df", PASSWORD_VERIFY), 0);
+	assert_int_equal(check(&op, "gr\u00fc\u00df", PASSWORD_VERIFY), 0);
+	assert_int_equal(check(&op, "gru\u00df", PASSWORD_VERIFY), -EACCES);
+	assert_wiped(&op);
+	assert_int_equal(check(&op, "gru\u0308\u00df", PASSWORD_HASH), 0);
+	assert_int_equal(check(&op, "gr\u00fc\u00df", PASSWORD_VERIFY), 0);
+	assert_memory_not_equal(composed.salt, op.scram.salt, SCRAM_SALT);
+	assert_int_equal(check(&op, "with\x07", PASSWORD_HASH), -EINVAL);
+	assert_int_equal(check(&op, "\xff", PASSWORD_HASH), -EINVAL);
+	assert_wiped(&op);
+	/* A hash from elsewhere, of what was typed: u and a diaeresis. */
+	strcpy(op.hash, "$5$saltstring$" TYPED_HASH);
+	assert_int_equal(check(&op, "gru\u0308n", PASSWORD_VERIFY), 0);
+	assert_int_equal(check(&op, "gr\u00fcn", PASSWORD_VERIFY), -EACCES);
+}
+
 static uint64_t time_of(const char *hash)
 {
 	struct password_op op = {0};
@@ -111,6 +139,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hash_then_verify),
 		cmocka_unit_test(test_other_hashes_of_crypt),
+		cmocka_unit_test(test_passwords_beyond_ascii_have_one_form),
 		cmocka_unit_test(test_unknown_user_costs_the_same),
 	};
 
