@@ -184,7 +184,7 @@ static const struct {
          "f.yaml:5: key domains.local: \"a..b\" is not a host or domain name"												  },
 	{NODE PORT "domains:\n  local: [b\u2026.example]\n",
          "f.yaml:5: key domains.local: \"b\\xe2\\x80\\xa6.example\" is not a host or domain "
-         "name"																				},
+		"name"																			 },
 	{NODE PORT "dns:\n  servers: [dns.example.org]\n",
          "f.yaml:5: key dns.servers: \"dns.example.org\" is not a resolver such as "
 		"198.18.0.53 or "

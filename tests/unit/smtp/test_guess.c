@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "smtp/guess.h"
 #include <pthread.h>
-#include "unit.h"
+#include "tests/unit/smtp/unit.h"
 
 static uint64_t now_us;
 

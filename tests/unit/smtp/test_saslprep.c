@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "smtp/saslprep.h"
 #include <errno.h>
-#include "unit.h"
+#include "tests/unit/smtp/unit.h"
 
 static int prepare(const char *in, size_t n, enum saslprep_use use, struct buf *out)
 {
