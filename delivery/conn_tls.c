@@ -35,7 +35,7 @@ bool conn_tls_wants_records(const struct conn *c)
 	const struct route *r = &c->site->route;
 
 	return c->level == TLS_LEVEL_DANE && c->host[0] &&
-	       r->hosts[r->addresses[c->address].host].secure;
+	       r->hosts[r->addresses[c->address].host].named;
 }
 
 /* `dane` ends as one of the other levels, or as the word of the records. */
@@ -111,8 +111,9 @@ void conn_tls_begin(struct conn *c)
 	const struct delivery_conf *conf = &c->d->conf;
 	struct ip_addr ip;
 	bool named = c->host[0] && ip_parse(bytes_str(c->host), &ip) < 0;
+	const char *name = c->level == TLS_LEVEL_DANE ? c->dane.name : c->host;
 	struct tls_peer peer = {
-		.name = named ? c->host : NULL,
+		.name = named ? name : NULL,
 		.trust = c->level == TLS_LEVEL_VERIFY ? TLS_TRUST_NAME
 			 : c->level == TLS_LEVEL_DANE ? TLS_TRUST_DANE
 						      : TLS_TRUST_NONE,

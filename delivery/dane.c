@@ -92,19 +92,74 @@ static void next_conn(struct delivery *d)
 	}
 }
 
-static void on_answer(struct op *op)
-{
-	struct dane_query *q = container_of(op, struct dane_query, op.op);
-	struct delivery *d = q->d;
-	struct conn *c = q->conn;
-	struct dns_answer a;
+/* ---- names (RFC 7672 2.2.2) ---- */
 
-	dns_answer_take(&a, &q->op);
-	dns_cache_put(&d->cache, q->op.name, DNS_TLSA, &a, d->core->now_us);
-	list_push_tail(&d->danes.free, &q->link);
-	dane_judge(&c->dane, &a);
-	conn_dane_known(c);
-	next_conn(d);
+static const struct route_host *host_of(const struct conn *c)
+{
+	const struct route *r = &c->site->route;
+
+	return &r->hosts[r->addresses[c->address].host];
+}
+
+/* Records below the name that the host has in its MX record. */
+static void records_of_host(struct conn *c)
+{
+	c->dane.records = true;
+	snprintf(c->dane.name, sizeof(c->dane.name), "%s", c->host);
+}
+
+/* One more name of a chain of aliases, or its end.  True: there will be no records. */
+static bool follow(struct conn *c, const struct dns_answer *a)
+{
+	struct dane *dane = &c->dane;
+
+	if (a->status == DNS_FAIL || dane->aliases == DANE_ALIASES_MAX) {
+		dane->outcome = DANE_FAILED;
+		return true;
+	}
+	bool alias = a->status == DNS_OK && a->count;
+	bool first = dane->aliases == 0;
+	/* An alias that is not validated, or a host whose addresses are not. */
+	if (first && (alias ? !a->secure : !host_of(c)->secure))
+		return true;
+	if (alias && a->secure) {
+		memcpy(dane->name, a->records[0].name, a->records[0].name_n + 1u);
+		dane->aliases++;
+		return false;
+	}
+	dane->records = true;
+	/* What is not validated as a whole tells nothing; the alias itself does. */
+	if (alias || !host_of(c)->secure)
+		records_of_host(c);
+	return false;
+}
+
+/* True: the outcome is known. */
+static bool feed(struct conn *c, const struct dns_answer *a)
+{
+	struct dane *dane = &c->dane;
+
+	if (!dane->records)
+		return follow(c, a);
+	dane_judge(dane, a);
+	if (dane->outcome != DANE_NONE || strcmp(dane->name, c->host) == 0)
+		return true;
+	records_of_host(c);
+	return false;
+}
+
+/* What to ask for next.  False: there can be no such name. */
+static bool wanted(const struct conn *c, char name[DNS_NAME_MAX + 1], enum dns_type *type_r)
+{
+	int n;
+
+	*type_r = c->dane.records ? DNS_TLSA : DNS_CNAME;
+	if (c->dane.records)
+		n = snprintf(
+			name, DNS_NAME_MAX + 1, "_%u._tcp.%s", c->site->route.port, c->dane.name);
+	else
+		n = snprintf(name, DNS_NAME_MAX + 1, "%s", c->dane.name);
+	return n <= DNS_NAME_MAX;
 }
 
 static void ask(struct dane_query *q)
@@ -113,23 +168,62 @@ static void ask(struct dane_query *q)
 		list_push_tail(&q->d->danes.waiting, &q->link);
 }
 
+static void on_answer(struct op *op);
+
+/* As far as the cache goes.  True: the outcome is known; else q, when there is one, has asked. */
+static bool run(struct conn *c, struct dane_query *q)
+{
+	struct delivery *d = c->d;
+	char name[DNS_NAME_MAX + 1];
+	enum dns_type type;
+	struct dns_answer a;
+
+	for (;;) {
+		if (!wanted(c, name, &type)) {
+			c->dane.outcome = DANE_NONE;
+			return true;
+		}
+		if (!dns_cache_get(&d->cache, name, type, &a, d->core->now_us))
+			break;
+		counter_inc(CTR_DNS_CACHE_HITS);
+		if (feed(c, &a))
+			return true;
+	}
+	if (!q)
+		return false;
+	q->op.op = (struct op){.done = on_answer};
+	q->op.type = (uint8_t)type;
+	memcpy(q->op.name, name, sizeof(name));
+	ask(q);
+	return false;
+}
+
+static void on_answer(struct op *op)
+{
+	struct dane_query *q = container_of(op, struct dane_query, op.op);
+	struct delivery *d = q->d;
+	struct conn *c = q->conn;
+	struct dns_answer a;
+
+	dns_answer_take(&a, &q->op);
+	dns_cache_put(&d->cache, q->op.name, (enum dns_type)q->op.type, &a, d->core->now_us);
+	if (!feed(c, &a) && !run(c, q))
+		return;
+	list_push_tail(&d->danes.free, &q->link);
+	conn_dane_known(c);
+	next_conn(d);
+}
+
 bool dane_begin(struct conn *c)
 {
 	struct delivery *d = c->d;
-	struct dns_answer a;
-	char name[DNS_NAME_MAX + 1];
 
-	/* RFC 7672 3.2.3: below the name that the certificate is for. */
-	int n = snprintf(name, sizeof(name), "_%u._tcp.%s", c->site->route.port, c->host);
-	if (n >= (int)sizeof(name)) {
-		c->dane.outcome = DANE_NONE; /* no such name can exist */
+	c->dane.outcome = DANE_NONE;
+	c->dane.aliases = 0;
+	c->dane.records = false;
+	snprintf(c->dane.name, sizeof(c->dane.name), "%s", c->host);
+	if (run(c, NULL))
 		return true;
-	}
-	if (dns_cache_get(&d->cache, name, DNS_TLSA, &a, d->core->now_us)) {
-		counter_inc(CTR_DNS_CACHE_HITS);
-		dane_judge(&c->dane, &a);
-		return true;
-	}
 	struct list *free = list_pop_head(&d->danes.free);
 	if (!free) {
 		list_push_tail(&d->danes.conns, &c->link);
@@ -137,11 +231,7 @@ bool dane_begin(struct conn *c)
 	}
 	struct dane_query *q = list_entry(free, struct dane_query, link);
 	q->conn = c;
-	q->op.op = (struct op){.done = on_answer};
-	q->op.type = DNS_TLSA;
-	snprintf(q->op.name, sizeof(q->op.name), "%s", name);
-	ask(q);
-	return false;
+	return run(c, q);
 }
 
 void dane_on_credit(struct delivery *d)

@@ -10,6 +10,7 @@
 #define DANE_RECORDS_MAX 8   /* of one host that are used; chosen: two keys being rolled are four */
 #define DANE_DATA_MAX    128 /* octets of one: digests, and small keys as they are; chosen */
 #define DANE_QUERIES_MAX 64  /* under way; chosen */
+#define DANE_ALIASES_MAX 8   /* from one name to the next; chosen */
 
 struct conn;
 struct delivery;
@@ -23,6 +24,12 @@ enum dane_outcome {
 
 struct dane {
 	uint8_t outcome; /* enum dane_outcome */
+	/* While it is looked up. */
+	uint8_t aliases; /* followed */
+	bool records;    /* TLSA is asked for, not CNAME */
+	/* The TLSA base domain (RFC 7672 2.2.3): what the host's name stands for where it is an
+	 * alias, else that name.  It is also the name that the peer has to show. */
+	char name[DNS_NAME_MAX + 1];
 	uint8_t count;
 	uint32_t print; /* of the records: equal sets have equal prints */
 	struct tls_tlsa tlsa[DANE_RECORDS_MAX];
@@ -42,7 +49,7 @@ struct danes {
 	struct list conns; /* that wait for a query (conn.link) */
 };
 
-/* What an answer means. */
+/* What TLSA records mean. */
 void dane_judge(struct dane *dane, const struct dns_answer *answer);
 
 /* Returns 0 or -ENOMEM. */

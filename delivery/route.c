@@ -51,6 +51,7 @@ static void host_add(struct route_query *q, uint16_t preference, struct bytes na
 	*h = (struct route_host){.preference = preference,
 		.name_at = r->names_n,
 		.name_n = (uint8_t)name.n,
+		.named = q->secure,
 		.secure = q->secure};
 	memcpy(r->names + r->names_n, name.p, name.n);
 	r->names[r->names_n + name.n] = '\0';

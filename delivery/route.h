@@ -23,7 +23,8 @@ struct route_host {
 	uint16_t preference;
 	uint16_t name_at; /* in names[] */
 	uint8_t name_n;
-	bool secure; /* what led to it and its addresses is validated (RFC 7672 2.2) */
+	bool named;  /* what led to its name is validated by DNSSEC (RFC 7672 2.2) */
+	bool secure; /* and its addresses are */
 };
 
 struct route_address {

@@ -9,7 +9,7 @@
 #define DNS_NAME_MAX    255
 #define DNS_RECORDS_MAX 16 /* of one answer; chosen: more MX hosts or addresses are ignored */
 
-enum dns_type { DNS_A = 1, DNS_MX = 15, DNS_AAAA = 28, DNS_TLSA = 52 };
+enum dns_type { DNS_A = 1, DNS_CNAME = 5, DNS_MX = 15, DNS_AAAA = 28, DNS_TLSA = 52 };
 
 enum dns_status {
 	DNS_OK = 0,     /* records, at least one */
@@ -20,7 +20,9 @@ enum dns_status {
 
 struct dns_record {
 	uint16_t preference; /* MX */
-	uint8_t name_n; /* MX: exchange, lower case, no final dot; 0 with preference 0: null MX */
+	/* MX: exchange, lower case, no final dot; 0 with preference 0: null MX.  CNAME: the target.
+	 */
+	uint8_t name_n;
 	/* TLSA (RFC 6698 2.1).  The association data are the name_n octets of name; 0: longer than
 	 * a digest or a small key ever is, so that nothing can be told from it. */
 	uint8_t usage, selector, matching;

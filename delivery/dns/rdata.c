@@ -74,6 +74,10 @@ int dns_rdata_decode(enum dns_type type, struct bytes rdata, struct dns_record *
 
 	*r = (struct dns_record){0};
 	switch (type) {
+	case DNS_CNAME:
+		return dns_name_decode(rdata, r->name, &r->name_n) == (int)rdata.n && r->name_n
+			       ? 0
+			       : -EINVAL;
 	case DNS_MX:
 		return mx_decode(rdata, r);
 	case DNS_TLSA:

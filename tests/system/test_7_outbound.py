@@ -279,7 +279,14 @@ def dane(work):
             "issuer": [certs.tlsa(bed.issuer.chain, usage=2, selector=0)],
             "two": ["3 1 1 " + "00" * 32, right], "wrong": ["3 1 1 " + "00" * 32],
             "pkix": [certs.tlsa(bed.chain, usage=1)], "none": []}
-        return "".join(f"{name} MX 10 mx.{name}\nmx.{name} A {bed.sink_ip}\n"
+        # Mail servers whose names are aliases (RFC 7672 2.2.2): the records are below what the name
+        # stands for, or else below the alias.
+        wrong = "3 1 1 " + "00" * 32
+        aliases = (f"alias MX 10 a.alias\na.alias CNAME b.alias\nb.alias CNAME mx.key\n"
+                   f"_25._tcp.a.alias TLSA {wrong}\n"
+                   f"alias2 MX 10 a.alias2\na.alias2 CNAME mx.none\n_25._tcp.a.alias2 TLSA {right}\n"
+                   f"alias3 MX 10 a.alias3\na.alias3 CNAME mx.wrong\n_25._tcp.a.alias3 TLSA {right}\n")
+        return aliases + "".join(f"{name} MX 10 mx.{name}\nmx.{name} A {bed.sink_ip}\n"
                        + "".join(f"_25._tcp.mx.{name} TLSA {r}\n" for r in tlsa)
                        for name, tlsa in cases.items())
     with Signed(work, records) as bed:
@@ -287,31 +294,35 @@ def dane(work):
         # An issuer's record is good for the host's own name only (RFC 7672 3.1.2).
         chain, key = bed.issuer.issue("mx.issuer.example.net")
         os.chmod(key, 0o644)
-        good = ["key", "long", "two", "pkix", "none"]
-        for i, name in enumerate(good):
+        good = {"key": "mx.key", "long": "mx.long", "two": "mx.two", "pkix": "mx.pkix",
+                "none": "mx.none", "alias": "mx.key", "alias2": "a.alias2"}
+        for i, (name, base) in enumerate(good.items()):
             submit(bed, f"x@{name}.example.net")
             facts, _ = mx.wait(i + 1)[i]
             expect(facts["tls"], f"{name} goes over TLS")
-            equal(facts["tls"]["sni"], f"mx.{name}.example.net", "SNI")
+            equal(facts["tls"]["sni"], f"{base}.example.net", "SNI")
         for name in good:
-            verified = "/dane" if name in ("key", "long", "two") else ""
+            verified = "" if name in ("pkix", "none") else "/dane"
             line = re.compile(rf"to=x@{name}\S* host=\S+ tls=TLSv1.3{verified} ")
             proc.wait_for(f"{line.pattern} in the log", lambda: line.search(log_text(bed)))
         submit(bed, "x@wrong.example.net")
         wait_reason(bed, "no matching DANE TLSA records")
+        submit(bed, "x@alias3.example.net")
+        proc.wait_for("alias3 is told the same", lambda: re.search(
+            r"to=x@alias3\S* .*no matching DANE TLSA records", log_text(bed)))
         submit(bed, "x@issuer.example.net")
         wait_reason(bed, "ostname mismatch")
         mx.restart(cert=chain, key=key)
-        mx.wait(6)
+        mx.wait(8)
         # Where there are records, never in clear; where there are none, in clear when it has to be.
         mx.restart(starttls=False)
         submit(bed, "x@pkix.example.net")
         submit(bed, "x@key.example.net")
         submit(bed, "x@none.example.net")
-        equal(mx.wait(7)[6][0]["tls"], {}, "none: in clear")
+        equal(mx.wait(9)[8][0]["tls"], {}, "none: in clear")
         wait_reason(bed, "4.7.4 TLS is required here")
         time.sleep(1)
-        equal(len(mx.messages()), 7, "nothing else in clear")
+        equal(len(mx.messages()), 9, "nothing else in clear")
 
 
 # Case 34: what a server may say instead of a reply; the words of a reason that tells.

@@ -248,6 +248,51 @@ static void test_dane_lookup_failing_passes_the_host_over(void **state)
 	world_stop();
 }
 
+/* RFC 7672 2.2.2: a mail server's name that is an alias. */
+static void test_dane_through_an_alias(void **state)
+{
+	static const struct {
+		bool target, alias, insecure; /* who has records; the alias is not validated */
+		enum tls_trust trust;
+		const char *name;
+		unsigned queries;
+	} table[] = {
+		{true,  true,  false, TLS_TRUST_DANE, "mx2.example.org", 0},
+		{false, true,  false, TLS_TRUST_DANE, "www.example.org", 1},
+		{false, false, false, TLS_TRUST_NONE, "www.example.org", 1},
+		{true,  true,  true,  TLS_TRUST_NONE, "www.example.org", 0},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+		start_dane();
+		world->alias = "mx2.example.org";
+		world->alias_insecure = table[i].insecure;
+		mx2()->tlsa_usage = table[i].target ? 3 : 0;
+		mx1()->tlsa_usage = table[i].alias ? 3 : 0;
+		assert_int_equal(send_to("x@alias.example.org")->delivered, 1);
+		assert_int_equal(mx1()->tls_trust, table[i].trust);
+		assert_string_equal(mx1()->tls_name, table[i].name);
+		assert_int_equal(mx1()->tlsa_queries, table[i].queries);
+		assert_int_equal(mx2()->tlsa_queries, !table[i].insecure);
+		world_stop();
+	}
+}
+
+static void test_dane_aliases_without_end_are_no_way(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		start_dane();
+		world->alias = "www.example.org";
+		world->alias_fails = i == 1;
+		mx1()->tlsa_usage = 3;
+		assert_true(send_to("x@alias.example.org")->rcpts[0].queued);
+		assert_int_equal(mx1()->connects, 0);
+		world_stop();
+	}
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -269,6 +314,8 @@ int main(void)
 		cmocka_unit_test(test_dane_failing_is_never_in_clear),
 		cmocka_unit_test(test_dane_records_of_no_use_ask_for_encryption),
 		cmocka_unit_test(test_dane_without_records_is_may),
+		cmocka_unit_test(test_dane_through_an_alias),
+		cmocka_unit_test(test_dane_aliases_without_end_are_no_way),
 		cmocka_unit_test(test_dane_lookup_failing_passes_the_host_over),
 	};
 

@@ -59,6 +59,20 @@ static void test_tlsa(void **state)
 	assert_int_equal(r.name_n, 0);
 }
 
+static void test_cname_at_every_length(void **state)
+{
+	static const uint8_t in[] = "\2mx\7EXAMPLE\3org";
+	struct dns_record r;
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(in); n++)
+		assert_true(decode_copy(DNS_CNAME, in, n) < 0);
+	assert_int_equal(dns_rdata_decode(DNS_CNAME, bytes_make(in, sizeof(in)), &r), 0);
+	assert_string_equal(r.name, "mx.example.org");
+	assert_int_equal(r.name_n, 14);
+	assert_true(dns_rdata_decode(DNS_CNAME, BYTES_LIT("\0"), &r) < 0); /* the root */
+}
+
 static void test_octets_behind_the_name_are_refused(void **state)
 {
 	uint8_t in[sizeof(mx_ok) + 1] = {0};
@@ -203,6 +217,7 @@ int main(void)
 		cmocka_unit_test(test_mx_is_decoded),
 		cmocka_unit_test(test_cut_mx_is_refused_at_every_length),
 		cmocka_unit_test(test_tlsa),
+		cmocka_unit_test(test_cname_at_every_length),
 		cmocka_unit_test(test_octets_behind_the_name_are_refused),
 		cmocka_unit_test(test_bad_names_are_refused),
 		cmocka_unit_test(test_names_end_at_255_octets),

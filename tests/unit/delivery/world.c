@@ -546,20 +546,33 @@ static const struct {
 	enum dns_type type;
 	const char *name, *answer[3];
 } zone[] = {
-	{DNS_MX, "one.example.org",  {"10 mx1.example.org"}                      },
-	{DNS_MX, "twin.example.org", {"10 mx1.example.org"}                      },
-	{DNS_MX, "two.example.org",  {"10 mx1.example.org", "20 mx2.example.org"}},
-	{DNS_MX, "null.example.org", {"0 "}                                      },
-	{DNS_A,  "mx1.example.org",  {"198.18.0.1"}                              },
-	{DNS_A,  "mx2.example.org",  {"198.18.0.2"}                              },
+	{DNS_MX, "one.example.org",   {"10 mx1.example.org"}                      },
+	{DNS_MX, "twin.example.org",  {"10 mx1.example.org"}                      },
+	{DNS_MX, "two.example.org",   {"10 mx1.example.org", "20 mx2.example.org"}},
+	{DNS_MX, "null.example.org",  {"0 "}                                      },
+	{DNS_MX, "alias.example.org", {"10 www.example.org"}                      },
+	{DNS_A,  "www.example.org",   {"198.18.0.1"}                              },
+	{DNS_A,  "mx1.example.org",   {"198.18.0.1"}                              },
+	{DNS_A,  "mx2.example.org",   {"198.18.0.2"}                              },
 };
+
+static void serve_alias(struct dns_op *q)
+{
+	if (!world->alias || strcmp(q->name, "www.example.org") != 0)
+		return;
+	q->secure = world->secure && !world->alias_insecure;
+	q->op.status = world->alias_fails ? DNS_FAIL : DNS_OK;
+	q->count = !world->alias_fails;
+	q->records[0] = (struct dns_record){.name_n = (uint8_t)strlen(world->alias)};
+	strcpy(q->records[0].name, world->alias);
+}
 
 /* "_25._tcp.mx1.example.org" */
 static void serve_tlsa(struct dns_op *q)
 {
 	const char *name = q->name + strlen("_25._tcp.");
 	struct world_host *h =
-		world_host(strcmp(name, "mx1.example.org") == 0 ? "198.18.0.1" : "198.18.0.2");
+		world_host(strcmp(name, "mx2.example.org") == 0 ? "198.18.0.2" : "198.18.0.1");
 
 	assert_memory_equal(q->name, "_25._tcp.", 9);
 	h->tlsa_queries++;
@@ -584,6 +597,8 @@ static void serve_dns(struct op *op)
 	q->ttl = 300;
 	if (q->type == DNS_TLSA)
 		serve_tlsa(q);
+	else if (q->type == DNS_CNAME)
+		serve_alias(q);
 	for (size_t i = 0; i < ARRAY_LEN(zone); i++) {
 		if (zone[i].type != q->type || strcmp(zone[i].name, q->name) != 0)
 			continue;

@@ -85,7 +85,10 @@ struct world {
 	bool no_chunks_once;
 	uint8_t notify, ret; /* of all recipients and messages from now on */
 	const char *orcpt;
-	bool secure;      /* answers of the resolver are validated */
+	bool secure; /* answers of the resolver are validated */
+	/* www.example.org, at mx1's address: what it stands for; NULL: it is no alias */
+	const char *alias;
+	bool alias_insecure, alias_fails;
 	unsigned tickets; /* held by the worker */
 };
 
