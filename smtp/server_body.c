@@ -65,24 +65,44 @@ size_t body_room(void *ctx, size_t want)
 		return 0;
 	want = MIN(want, (size_t)ROOM_MAX);
 	/* More than wanted: the decoder and the filter of headers may have held octets back. */
-	while (room_now(c) < want + SMTP_ROOM_SPARE && take_chunk(c))
+	size_t need = want + SMTP_ROOM_SPARE;
+	if (c->conversion)
+		need = convert_room(need);
+	while (room_now(c) < need && take_chunk(c))
 		;
-	size_t room = room_now(c);
+	size_t room = c->conversion ? convert_want(room_now(c)) : room_now(c);
 	if (room <= SMTP_ROOM_SPARE)
 		return out_of_memory(c);
 	return MIN(want, room - SMTP_ROOM_SPARE);
 }
 
-/* The chunk to fill. */
+/* The chunk to fill; NULL: there is none. */
 static struct chunk *fill_chunk(struct smtp_conn *c)
 {
 	struct chain *body = &c->message->body;
 
 	if (!body->tail || body->tail->n == CHUNK_DATA) {
+		if (!c->spare_n)
+			return NULL;
 		chain_push(body, chain_pop(&c->spare));
 		c->spare_n--;
 	}
 	return body->tail;
+}
+
+bool body_append(struct smtp_conn *c, struct bytes run)
+{
+	while (run.n) {
+		struct chunk *k = fill_chunk(c);
+		if (!k)
+			return false;
+		size_t n = MIN(run.n, (size_t)(CHUNK_DATA - k->n));
+		memcpy(k->data + k->n, run.p, n);
+		k->n += (uint32_t)n;
+		c->message->body.bytes += n;
+		run = bytes_skip(run, n);
+	}
+	return true;
 }
 
 void body_content(void *ctx, struct bytes run)
@@ -91,14 +111,10 @@ void body_content(void *ctx, struct bytes run)
 
 	if (c->part_status != HANDOFF_OK)
 		return;
-	while (run.n) {
-		struct chunk *k = fill_chunk(c);
-		size_t n = MIN(run.n, (size_t)(CHUNK_DATA - k->n));
-		memcpy(k->data + k->n, run.p, n);
-		k->n += (uint32_t)n;
-		c->message->body.bytes += n;
-		run = bytes_skip(run, n);
-	}
+	if (c->conversion)
+		convert_content(c, run);
+	else
+		BUG_ON(!body_append(c, run)); /* body_room has counted */
 }
 
 void *body_line_get(void *ctx)

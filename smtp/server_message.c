@@ -38,6 +38,7 @@ void message_drop(struct smtp_conn *c)
 
 	if (!m)
 		return;
+	convert_forget(c);
 	body_free_spare(c);
 	body_charge(c, -(int32_t)c->charged);
 	if (m->streamed && c->reserved)
@@ -89,6 +90,9 @@ static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 
 	if (limit != REPLY_OK)
 		return limit;
+	if (rcpt->route == RCPT_LOCAL && c->message->body_type == BODY_BINARYMIME &&
+		!convert_begin(c))
+		return REPLY_NO_STORAGE;
 	if (message_add_rcpt_dsn(
 		    c->message, rcpt->address, rcpt->route, rcpt->account, &rcpt->dsn) < 0)
 		return REPLY_NO_STORAGE;
@@ -198,26 +202,19 @@ static enum reply_id discard(struct smtp_conn *c, unsigned slot)
 	return REPLY_SUBMITTED;
 }
 
-static bool has_mailboxes(const struct message *m)
-{
-	for (uint32_t i = 0; i < m->rcpt_count; i++) {
-		if (message_rcpt(m, i)->route == RCPT_LOCAL)
-			return true;
-	}
-	return false;
-}
-
-static enum reply_id on_end(void *ctx, const struct smtp_content *content)
+static enum reply_id on_end(void *ctx, const struct smtp_content *whole)
 {
 	struct smtp_conn *c = ctx;
 	struct message *m = c->message;
+	struct smtp_content made = *whole, *content = &made;
+	enum reply_id fit = c->conversion ? convert_end(c, content) : REPLY_OK;
 
 	body_free_spare(c);
 	if (c->part_status != HANDOFF_OK)
 		return refuse(
 			c, c->part_status == HANDOFF_FULL ? REPLY_NO_STORAGE : REPLY_LOCAL_ERROR);
-	if (content->binary && has_mailboxes(m))
-		return refuse(c, REPLY_NOT_CONVERTED);
+	if (fit != REPLY_OK)
+		return refuse(c, fit);
 	/* Announced as binary, but no octet of it is: any hop takes it. */
 	if (m->body_type == BODY_BINARYMIME && !content->binary)
 		m->body_type = BODY_8BITMIME;

@@ -59,11 +59,12 @@ struct smtp_conn {
 	uint8_t parts;       /* at the writer */
 	uint8_t spare_n;
 	uint8_t end_slot;
-	int32_t part_status;     /* the first that failed; enum handoff_status */
-	struct message *message; /* of the transaction under way */
-	struct chain spare;      /* empty chunks for content */
-	struct guess guess;      /* the login under way */
-	uint64_t answer_us;      /* ... is not answered before */
+	int32_t part_status;           /* the first that failed; enum handoff_status */
+	struct message *message;       /* of the transaction under way */
+	struct chain spare;            /* empty chunks for content */
+	struct conversion *conversion; /* of binary content for a mailbox; NULL: none */
+	struct guess guess;            /* the login under way */
+	uint64_t answer_us;            /* ... is not answered before */
 	struct smtp_session session;
 };
 /* With 400 octets of TCP an idle connection stays below 1.5 kB. */
@@ -193,6 +194,19 @@ void *body_line_get(void *ctx);
 void body_line_put(void *ctx, void *line);
 void body_free_spare(struct smtp_conn *c);
 void body_charge(struct smtp_conn *c, int32_t chunks);
+
+/* Content into chunks that body_room has taken.  False: there are none left. */
+bool body_append(struct smtp_conn *c, struct bytes run);
+
+/* server_convert.c: BODY=BINARYMIME that goes into a mailbox */
+bool convert_begin(struct smtp_conn *c); /* false: no memory now */
+void convert_forget(struct smtp_conn *c);
+/* Room that so much content needs, and content that fits so much room. */
+size_t convert_room(size_t want);
+size_t convert_want(size_t room);
+void convert_content(struct smtp_conn *c, struct bytes run);
+/* The content is whole: *content is what it has become.  REPLY_OK, or why it cannot be had. */
+enum reply_id convert_end(struct smtp_conn *c, struct smtp_content *content);
 
 /* server_handoff.c */
 /* Give the full chunks in memory to the writer.  False: not now; the session waits. */

@@ -346,10 +346,19 @@ def extensions(work):
         for line in (b"Action: delivered", b"Original-Envelope-Id: QQ+1",
                      b"Original-Recipient: rfc822; b+x@y"):
             expect(line in report, f"{line} in {report}")
-        # Binary content for a mailbox: refused; without a binary octet in it: taken.
-        for body, code in ((b"Subject: x\r\n\r\n\0\r\n", 554), (b"Subject: x\r\n\r\n\xff\r\n", 250)):
+        # Binary content for a mailbox: refused where it is not marked, else made fit for one.
+        octets = bytes(range(256)) * 40 + b"\r\n.\r\n\n.\r\0"
+        marked = (b"Subject: b\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+                  b"Content-Transfer-Encoding: binary\r\n\r\n")
+        for body, code in ((b"Subject: x\r\n\r\n\0\r\n", 554), (marked + octets, 250)):
             equal(c.cmd(f"MAIL FROM:<{bed.user1}> BODY=BINARYMIME")[0], 250, "MAIL")
             equal(c.cmd(f"RCPT TO:<{bed.user2}>")[0], 250, "RCPT")
             c.send(b"BDAT %d LAST\r\n" % len(body) + body)
             equal(c.reply()[0], code, f"{body!r}")
         equal(c.cmd(f"MAIL FROM:<{bed.user1}>")[0], 452, "the fifth message")
+        by_imap = mailbox.wait_messages(bed, 3, user=2)[2]
+        with mailbox.pop3(bed, 2) as box:
+            by_pop3 = b"\r\n".join(box.retr(3)[1]) + b"\r\n"
+        for how, got in (("IMAP", by_imap), ("POP3", by_pop3)):
+            equal(email.message_from_bytes(got).get_payload(decode=True), octets, f"octets by {how}")
+            expect(all(b"\r" not in line and b"\0" not in line for line in got.split(b"\r\n")), f"lines by {how}")
