@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "delivery/attempt.h"
+#include "dataplane/base/crc32c.h"
 #include <errno.h>
 #include "delivery/delivery_priv.h"
 
@@ -155,6 +156,56 @@ void attempt_trim(struct delivery *d, struct attempt *a, uint32_t max)
 			schedule_list_push(&d->schedule, &a->nodes, node);
 		else
 			delivery_enqueue(d, node);
+	}
+}
+
+static uint32_t domain_hash(const struct delivery *d, uint32_t node)
+{
+	const struct domain *domain = delivery_domain(d, node);
+
+	return crc32c(0, domain->name, domain->name_n);
+}
+
+static bool may_name(const struct attempt_domains *of, uint32_t hash)
+{
+	for (unsigned i = 0; i < *of->n; i++) {
+		if (of->set[i] == hash)
+			return true;
+	}
+	return *of->n < of->max;
+}
+
+static void name_domain(const struct attempt_domains *of, uint32_t hash)
+{
+	for (unsigned i = 0; i < *of->n; i++) {
+		if (of->set[i] == hash)
+			return;
+	}
+	of->set[(*of->n)++] = hash;
+}
+
+bool attempt_may_begin(
+	const struct delivery *d, const struct attempt *a, const struct attempt_domains *of)
+{
+	return of->max == 0 || a->nodes.count == 0 || may_name(of, domain_hash(d, a->nodes.head));
+}
+
+void attempt_trim_domains(struct delivery *d, struct attempt *a, const struct attempt_domains *of)
+{
+	struct schedule_list all = a->nodes;
+	uint32_t node;
+
+	if (of->max == 0)
+		return;
+	a->nodes = SCHEDULE_LIST_EMPTY;
+	while ((node = schedule_list_pop(&d->schedule, &all)) != SCHEDULE_NONE) {
+		uint32_t hash = domain_hash(d, node);
+		if (!may_name(of, hash)) {
+			delivery_enqueue(d, node);
+			continue;
+		}
+		name_domain(of, hash);
+		schedule_list_push(&d->schedule, &a->nodes, node);
 	}
 }
 

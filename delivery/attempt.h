@@ -36,6 +36,17 @@ void attempt_refuse_site(struct delivery *d, struct site *s);
 struct attempt *attempt_take(struct delivery *d, struct site *s);
 /* No more than max recipients (0: as they are): the others go into another attempt. */
 void attempt_trim(struct delivery *d, struct attempt *a, uint32_t max);
+/* Of the domains that may be named on one connection (RFC 9422 4.3): those in set, and others that
+ * set has room for (max in all), which join it; recipients of the rest go into another attempt. */
+struct attempt_domains {
+	uint32_t *set;
+	uint8_t *n;
+	uint32_t max;
+};
+void attempt_trim_domains(struct delivery *d, struct attempt *a, const struct attempt_domains *of);
+/* May the first recipient of a be named? */
+bool attempt_may_begin(
+	const struct delivery *d, const struct attempt *a, const struct attempt_domains *of);
 /* Back to the head of its site's list. */
 void attempt_return(struct delivery *d, struct attempt *a);
 /* Over: its nodes are elsewhere. */

@@ -227,14 +227,31 @@ static void message_over(struct conn *c)
 		report_finish(r, &none);
 }
 
+static struct attempt_domains domains_of(struct conn *c)
+{
+	return (struct attempt_domains){.set = c->domains,
+		.n = &c->domain_n,
+		.max = MIN(c->client.domain_max, (uint32_t)CONN_DOMAINS_MAX)};
+}
+
+/* RFC 9422 4.1, 4.3: as many messages, and domains, as this host takes on one connection. */
+static bool conn_is_full(struct conn *c)
+{
+	struct attempt_domains domains = domains_of(c);
+	const struct list *ready = &c->site->ready;
+
+	if (c->client.mail_max && c->messages >= c->client.mail_max)
+		return true;
+	return !list_empty(ready) &&
+	       !attempt_may_begin(c->d, list_entry(ready->next, struct attempt, link), &domains);
+}
+
 /* Begin what is ready at the site.  False: nothing is, or it cannot begin now. */
 static bool conn_begin(struct conn *c)
 {
 	struct delivery *d = c->d;
 
-	/* RFC 9422 4.1: as many messages as this host takes on one connection. */
-	bool full = c->client.mail_max && c->messages >= c->client.mail_max;
-	if (d->draining || full) {
+	if (d->draining || conn_is_full(c)) {
 		list_remove(&c->link);
 		c->state = CONN_LEAVING;
 		smtp_client_quit(&c->client);
@@ -255,7 +272,9 @@ static bool conn_begin(struct conn *c)
 	c->fault = 0;
 	if (c->messages++ > 0)
 		counter_inc(CTR_DELIVERY_CONN_REUSED);
+	struct attempt_domains domains = domains_of(c);
 	attempt_trim(d, a, c->client.rcpt_max);
+	attempt_trim_domains(d, a, &domains);
 	c->report = report_begin(d, a);
 	content_begin(&c->content, a->job);
 	smtp_client_send(&c->client, &(struct smtp_client_message){

@@ -21,6 +21,9 @@ enum conn_state {
 	CONN_CLOSED,     /* on relay.closed until nothing refers to it any more */
 };
 
+#define CONN_DOMAINS_MAX                                                                           \
+	16 /* kept in mind; chosen: a peer that allows more is left after so many */
+
 struct conn {
 	struct stream stream;
 	struct smtp_client client;
@@ -43,6 +46,9 @@ struct conn {
 	uint32_t tried; /* bit per address */
 	uint8_t address;
 	uint32_t messages;
+	uint32_t domains[CONN_DOMAINS_MAX]; /* hashes of those named so far, where the peer has a
+					       limit */
+	uint8_t domain_n;
 	struct ip_addr ip;
 	char host[DNS_NAME_MAX + 1];
 	char tls[24]; /* for the log: "TLSv1.3/verified", "-" */

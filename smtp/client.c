@@ -170,7 +170,7 @@ void smtp_client_secured(struct smtp_client *c)
 	c->ext = 0;
 	c->mechanisms = 0;
 	c->size_max = 0;
-	c->rcpt_max = c->mail_max = 0;
+	c->rcpt_max = c->mail_max = c->domain_max = 0;
 	client_set_state(c, SMTP_CLIENT_EHLO, true);
 }
 
@@ -238,8 +238,9 @@ static void learn_limits(struct smtp_client *c, struct bytes params)
 		struct bytes name;
 		uint32_t *limit;
 	} known[] = {
-		{BYTES_LIT("RCPTMAX="), &c->rcpt_max},
-		{BYTES_LIT("MAILMAX="), &c->mail_max},
+		{BYTES_LIT("RCPTMAX="),       &c->rcpt_max  },
+		{BYTES_LIT("MAILMAX="),       &c->mail_max  },
+		{BYTES_LIT("RCPTDOMAINMAX="), &c->domain_max},
 	};
 
 	while (params.n) {

@@ -137,7 +137,8 @@ struct smtp_client {
 	uint8_t mechanisms;               /* offered: enum sasl_client_mechanism */
 	bool waiting;                     /* no content yet: smtp_client_content_ready is due */
 	uint64_t size_max;                /* the peer's SIZE; 0: none given */
-	uint32_t rcpt_max, mail_max;      /* the peer's LIMITS (RFC 9422); 0: none given */
+	/* The peer's LIMITS (RFC 9422); 0: none given. */
+	uint32_t rcpt_max, mail_max, domain_max;
 	struct smtp_client_message m;
 	/* Commands of the envelope: 0 MAIL, 1..n RCPT, n + 1 DATA. */
 	uint32_t sent, replied;  /* commands sent, replies received */

@@ -34,6 +34,8 @@ struct smtp_policy {
 	uint64_t header_bytes_max;     /* of the header alone; 0: no limit of its own */
 	uint32_t recipients_max;       /* per message, <= MESSAGE_RCPT_MAX */
 	uint32_t session_messages_max; /* per session; 0: no limit */
+	uint32_t session_domains_max;  /* of recipients, per session, <= SMTP_DOMAINS_MAX; 0: the
+					  same */
 	uint32_t errors_max;           /* 5xx to commands before 421 */
 	uint32_t received_max;         /* Received fields before 554 5.4.6 */
 	uint32_t inflight_max;         /* messages per session awaiting their commit, 1..16 */

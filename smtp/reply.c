@@ -46,6 +46,8 @@ static void put_ehlo(const struct reply_args *args, struct buf *out)
 		args->hostname, (unsigned long long)args->size_max, args->rcpt_max);
 	if (args->mail_max)
 		buf_printf(out, " MAILMAX=%u", args->mail_max);
+	if (args->domain_max)
+		buf_printf(out, " RCPTDOMAINMAX=%u", args->domain_max);
 	buf_str(out, "\r\n");
 	if (args->ehlo & EHLO_STARTTLS)
 		buf_str(out, "250-STARTTLS\r\n");

@@ -34,6 +34,7 @@ struct reply_args {
 	uint64_t size_max;      /* EHLO: SIZE */
 	uint32_t rcpt_max;      /* EHLO: LIMITS (RFC 9422) */
 	uint32_t mail_max;      /* the same; 0: no limit */
+	uint32_t domain_max;    /* the same */
 	uint64_t id;            /* QUEUED */
 	unsigned ehlo;          /* enum reply_ehlo */
 	bool lmtp;              /* GREETING */

@@ -19,6 +19,7 @@
 
 #define SMTP_QUEUE_MAX    32   /* replies waiting; chosen: the parser stops before it is full */
 #define SMTP_INFLIGHT_MAX 16   /* messages awaiting their commit; policy.h */
+#define SMTP_DOMAINS_MAX  4    /* domains of recipients told apart in one session; chosen */
 #define SMTP_HELO_MAX     255  /* octets of the HELO argument kept for Received */
 #define SMTP_JUNK_MAX     100  /* commands without a message before 421; chosen as Postfix has it */
 #define SMTP_OVERSHOOT    1000 /* recipients beyond the limit answered 452, then they are errors */
@@ -168,7 +169,9 @@ struct smtp_session {
 	uint32_t account; /* who has authenticated; 0: nobody */
 	uint32_t rcpts;
 	uint32_t overshoot;
-	uint32_t mails; /* transactions begun */
+	uint32_t mails;                             /* transactions begun */
+	uint16_t domains[SMTP_DOMAINS_MAX], domain; /* hashes: taken, and of the RCPT under way */
+	uint8_t domain_n;
 	uint32_t skipped;
 	struct ip_addr peer;
 	uint64_t progress; /* complete commands, and octets of content: grows when the peer works */

@@ -2,6 +2,7 @@
  * The verbs: which state takes which (command.def), and what each does. */
 #include <errno.h>
 #include "smtp/session_priv.h"
+#include "dataplane/base/crc32c.h"
 #include "smtp/param.h"
 #include "smtp/relay.h"
 #include "smtp/utf8.h"
@@ -205,6 +206,34 @@ static enum reply_id parse_rcpt(
 	return v;
 }
 
+/* RFC 9422 4.3.  Equal hashes of two domains let one more in, which harms nobody. */
+static bool domain_is_new(const struct smtp_session *s)
+{
+	for (unsigned i = 0; i < s->domain_n; i++) {
+		if (s->domains[i] == s->domain)
+			return false;
+	}
+	return true;
+}
+
+static enum reply_id check_domain(struct smtp_session *s, struct bytes address)
+{
+	ptrdiff_t at = bytes_rfind(address, '@');
+	struct bytes domain = bytes_skip(address, (size_t)(at + 1));
+	uint32_t max = s->policy->session_domains_max;
+
+	if (!max)
+		return REPLY_OK;
+	s->domain = (uint16_t)crc32c(0, domain.p, domain.n);
+	return s->domain_n < max || !domain_is_new(s) ? REPLY_OK : REPLY_TOO_MANY_DOMAINS;
+}
+
+void session_domain_taken(struct smtp_session *s)
+{
+	if (s->policy->session_domains_max && domain_is_new(s) && s->domain_n < SMTP_DOMAINS_MAX)
+		s->domains[s->domain_n++] = s->domain;
+}
+
 /* Past the limit 452, so that the peer sends the rest in another transaction (RFC 5321 4.5.3.1.10);
  * who goes on and on is in error. */
 static void too_many_rcpts(struct smtp_session *s)
@@ -226,6 +255,8 @@ static void command_rcpt(struct smtp_session *s, const struct command *cmd)
 	}
 	buf_init(&out, memory, sizeof(memory));
 	enum reply_id v = parse_rcpt(s, cmd->argument, &out, &rcpt);
+	if (v == REPLY_OK)
+		v = check_domain(s, rcpt.address);
 	session_decide(s, STAGE_RCPT, v == REPLY_OK ? s->ops->rcpt(s->ctx, &rcpt) : v);
 }
 

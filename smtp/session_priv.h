@@ -80,4 +80,6 @@ void session_lmtp_pump(struct smtp_session *s);
 void session_xclient(struct smtp_session *s, struct bytes argument);
 
 /* session_command.c */
+/* The recipient whose domain was looked at is taken. */
+void session_domain_taken(struct smtp_session *s);
 void session_command(struct smtp_session *s, const struct command *cmd);

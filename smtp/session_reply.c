@@ -69,6 +69,7 @@ void smtp_session_output(struct smtp_session *s, struct buf *out)
 			.size_max = s->policy->message_bytes_max,
 			.rcpt_max = session_rcpts_max(s),
 			.mail_max = s->policy->session_messages_max,
+			.domain_max = s->policy->session_domains_max,
 			.ehlo = ehlo,
 			.challenge = session_auth_challenge(s),
 			.lmtp = s->service->lmtp,

@@ -126,6 +126,7 @@ void config_to_policy(
 		.header_bytes_max = l->header_size,
 		.recipients_max = (uint32_t)l->recipients,
 		.session_messages_max = (uint32_t)l->session_messages,
+		.session_domains_max = (uint32_t)l->session_domains,
 		.errors_max = (uint32_t)l->errors,
 		.strict_helo = c->root.relay.strict_helo,
 		.peer_connections = (uint32_t)l->peer_connections,

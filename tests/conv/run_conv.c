@@ -270,6 +270,8 @@ static void directive(struct run *r, const char *name, const char *arg)
 		f->refused[0] = (uint64_t)atoi(arg);
 	else if (strcmp(name, "messages_max") == 0)
 		f->policy.session_messages_max = (uint32_t)atoi(arg);
+	else if (strcmp(name, "domains_max") == 0)
+		f->policy.session_domains_max = (uint32_t)atoi(arg);
 	else if (strcmp(name, "body") == 0)
 		check_text(r, "body", bytes_make(f->body, f->body_n), arg);
 	else if (strcmp(name, "service") == 0)

@@ -525,6 +525,41 @@ static void test_a_limit_on_recipients_is_kept(void **state)
 	world_stop();
 }
 
+/* RFC 9422 4.3: two domains at one host are named on two connections. */
+static void test_a_limit_on_domains_is_kept(void **state)
+{
+	struct world_host *host;
+
+	(void)state;
+	world_start(16, plain);
+	host = world_host("198.18.0.1");
+	host->limits = "LIMITS RCPTDOMAINMAX=1";
+	struct world_message *m = world_message("a@example.net",
+		"a@one.example.org b@one.example.org c@twin.example.org d@one.example.org "
+		"e@twin.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(m->delivered, 5);
+	assert_int_equal(host->transactions, 2);
+	assert_int_equal(host->connects, 2);
+	/* The same domain once more needs no other connection. */
+	m = world_message("a@example.net", "f@twin.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(m->delivered, 1);
+	assert_true(host->connects <= 3);
+	world_stop();
+	world_start(16, plain);
+	host = world_host("198.18.0.1");
+	host->limits = "LIMITS RCPTDOMAINMAX=2";
+	m = world_message("a@example.net", "a@one.example.org c@twin.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(m->delivered, 2);
+	assert_int_equal(host->connects, 1);
+	world_stop();
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -561,6 +596,7 @@ int main(void)
 		cmocka_unit_test(test_the_whole_message_goes_back_when_asked),
 		cmocka_unit_test(test_case_34_a_reply_too_many_is_a_failed_attempt),
 		cmocka_unit_test(test_a_limit_on_recipients_is_kept),
+		cmocka_unit_test(test_a_limit_on_domains_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
