@@ -2,8 +2,10 @@
 """TLS and AUTH over the user-space TCP: other people's clients, and what they must not get."""
 
 import base64
+import contextlib
 import os
 import smtplib
+import socket
 import ssl
 
 from bed import mail, mailbox, proc
@@ -110,6 +112,72 @@ def tls_by_hand(work):
         while chunk := s.sock.recv(1000):
             said += chunk
         equal([line[:3] for line in said.split(b"\r\n") if line], [b"220", b"554"], "injection")
+
+
+def hello_in_pieces(bed, size):
+    """A handshake whose octets go out size at a time, each in a segment of its own."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = bed.trust().wrap_bio(incoming, outgoing, server_hostname=bed.name_1)
+    with bed.connect(bed.relay, SUBMISSIONS, timeout=30) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while True:
+            try:
+                tls.do_handshake()
+                done = True
+            except ssl.SSLWantReadError:
+                done = False
+            said = outgoing.read()
+            for at in range(0, len(said), size):
+                s.sendall(said[at:at + size])
+            if done:
+                return tls.version()
+            got = s.recv(65536)
+            expect(got, f"pieces of {size}: closed")
+            incoming.write(got)
+
+
+@test("TLS: no renegotiation, no compression, no early data, no weak ciphers, hellos in pieces and broken")
+def tls_refused(work):
+    with TlsBed(work) as bed:
+        def interactive(script, *args):
+            """s_client with somebody at its keyboard."""
+            command = " ".join(["openssl s_client -connect", f"{bed.relay}:{SUBMISSIONS}", *args])
+            return proc.run(["ip", "netns", "exec", bed.ns, "bash", "-c", f"({script}) | timeout 20 {command}"],
+                            check=False).stdout
+        said = interactive("sleep 1; echo R; sleep 2; echo NOOP; sleep 1", "-tls1_2")
+        expect("RENEGOTIATING" in said, f"it was tried: {said}")
+        expect("no renegotiation" in said, f"renegotiation: {said}")
+        expect("Secure Renegotiation IS supported" in said, f"RFC 5746: {said}")
+        said = bed.s_client(SUBMISSIONS, "-tls1_2", "-comp")
+        expect("Compression: NONE" in said and "Cipher is (NONE)" not in said, f"compression: {said}")
+        ticket, early = bed.path("ticket"), bed.path("early")
+        with open(early, "w") as f:
+            f.write("EHLO x\r\n")
+        said = interactive("sleep 2; printf 'QUIT\\r\\n'; sleep 1", "-tls1_3", "-sess_out", ticket)
+        expect("Max Early Data: 0" in said, f"early data in a ticket: {said}")
+        said = interactive("sleep 2", "-tls1_3", "-sess_in", ticket, "-early_data", early)
+        expect("Early data was not sent" in said or "Early data was rejected" in said, f"early data: {said}")
+        for weak in ("aNULL", "eNULL"):
+            said = bed.s_client(SUBMISSIONS, "-tls1_2", "-cipher", f"{weak}:@SECLEVEL=0")
+            expect("Cipher is (NONE)" in said, f"{weak}: {said}")
+        for size in (1, 7, 100):
+            equal(hello_in_pieces(bed, size), "TLSv1.3", f"pieces of {size}")
+        said = bed.s_client(SUBMISSIONS, "-servername", "x" * 250 + ".org")
+        expect(f"subject=CN = {bed.name_1}" in said, f"a name that is nobody's: {said}")
+        # A hello that announces more than any has, one of another protocol, one of zeros.
+        for broken in (b"\x16\x03\x01\xff\xff\x01\xff\xff\xff" + b"x" * 65536,
+                       b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", b"GET / HTTP/1.0\r\n\r\n", b"\0" * 4096):
+            with bed.connect(bed.relay, SUBMISSIONS, timeout=30) as s:
+                with contextlib.suppress(OSError):
+                    s.sendall(broken)
+                said = b""
+                with contextlib.suppress(OSError):
+                    while chunk := s.recv(4096):
+                        said += chunk
+                expect(b"220" not in said, f"{broken[:12]!r}: {said!r}")
+        s = bed.secure(SUBMISSIONS)
+        equal(s.noop()[0], 250, "others are served all the while")
+        s.quit()
 
 
 @test("AUTH: right, wrong, slower when wrong, only over TLS, only as oneself")
