@@ -101,6 +101,10 @@ static const struct {
 	[BOUNCE_RELAYED] = {"relayed",   "Mail was relayed",
 			   {"Your message was handed to the mail servers of the recipients below.  They do",
 			"not tell about delivery: this is the last you hear of it."}    },
+	[BOUNCE_EXPANDED] = {"expanded",  "Mail was forwarded",
+			   {"Your message was handed to the addresses that the recipients below stand for.  "
+		 "You",
+			"hear of it again only when that fails."}                       },
 	[BOUNCE_DELIVERED] = {"delivered", "Mail was delivered",
 			   {"Your message is in the mailboxes of the recipients below."}},
 };

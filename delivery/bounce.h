@@ -16,6 +16,7 @@ enum bounce_action {
 	BOUNCE_FAILED,
 	BOUNCE_DELAYED,
 	BOUNCE_RELAYED,   /* to who does not know RFC 3461 */
+	BOUNCE_EXPANDED,  /* to more than one address behind an alias */
 	BOUNCE_DELIVERED, /* to a mailbox */
 };
 

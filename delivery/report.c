@@ -228,6 +228,11 @@ static bool is_delivered_here(const struct report *r, uint32_t i)
 	return report_rcpt(r, i).dsn.notify & NOTIFY_DELIVERED;
 }
 
+static bool is_expanded(const struct report *r, uint32_t i)
+{
+	return report_rcpt(r, i).dsn.notify & NOTIFY_EXPANDED;
+}
+
 static void deliver_here(struct report *r, uint32_t i)
 {
 	static const struct verdict here = {
@@ -237,7 +242,14 @@ static void deliver_here(struct report *r, uint32_t i)
 		.final = true
         };
 
-	report_verdict(r, i, &here);
+	static const struct verdict expanded = {
+		.outcome = ATTEMPT_DELIVERED,
+		.status = {2, 0, 0},
+		.reason = "handed to the addresses behind the alias",
+		.final = true
+        };
+
+	report_verdict(r, i, is_expanded(r, i) ? &expanded : &here);
 }
 
 static bool delay_is_due(const struct report *r, uint8_t notify)
@@ -264,6 +276,8 @@ static enum bounce_action action_for(const struct report *r, uint32_t i)
 	}
 	if (!(asked & NOTIFY_SUCCESS))
 		return BOUNCE_NONE;
+	if (is_expanded(r, i))
+		return BOUNCE_EXPANDED;
 	if (r->final || is_delivered_here(r, i))
 		return BOUNCE_DELIVERED;
 	return r->notifies ? BOUNCE_NONE : BOUNCE_RELAYED;

@@ -18,6 +18,8 @@ enum dsn_notify {
 	NOTIFY_DELIVERED = 128,
 	/* The same: the sender has been told of the delay. */
 	NOTIFY_WARNED = 64,
+	/* With DELIVERED: not in a mailbox, but handed to more than one address behind an alias. */
+	NOTIFY_EXPANDED = 16,
 	/* Likewise: an operator returns it; no attempt, only the report. */
 	NOTIFY_RETURN = 32,
 };

@@ -235,12 +235,15 @@ int writer_first_row(struct writer *w, enum db_id id, struct bytes from, size_t 
 /* A recipient that an alias stands for. */
 struct writer_target {
 	uint16_t n, domain_at;
+	uint16_t rcpt; /* of the message: whose alias it is of */
+	bool alone;    /* all that this alias stands for */
 	char address[ADDRESS_MAX];
 };
 #define EXPANDED_MAX MESSAGE_RCPT_MAX
 struct writer_expansion {
 	uint32_t accounts[MESSAGE_RCPT_MAX + EXPANDED_MAX]; /* distinct, ascending at the end */
 	uint32_t account_n;
+	uint16_t rcpt;                             /* what is being expanded */
 	struct writer_target remote[EXPANDED_MAX]; /* distinct; elsewhere */
 	uint32_t remote_n;
 };

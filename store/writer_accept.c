@@ -34,8 +34,9 @@ struct plan {
 	uint32_t refused; /* local recipients whose account is gone or full since RCPT */
 	uint64_t owners;  /* delivery workers of the queued recipients' domains */
 	uint64_t refused_bits[LMTP_RCPT_WORDS];
-	uint64_t queued_bits[MESSAGE_RCPT_MAX / 64 + 1]; /* recipients of the message */
-	uint64_t report_bits[MESSAGE_RCPT_MAX / 64 + 1]; /* of these: it is in their mailbox */
+	uint64_t queued_bits[MESSAGE_RCPT_MAX / 64 + 1];   /* recipients of the message */
+	uint64_t report_bits[MESSAGE_RCPT_MAX / 64 + 1];   /* of these: it is in their mailbox */
+	uint64_t expanded_bits[MESSAGE_RCPT_MAX / 64 + 1]; /* ... or with many behind an alias */
 	uint32_t reports;
 };
 
@@ -105,6 +106,22 @@ static bool wants_report(const struct message *m, const struct rcpt *r)
 	return m->sender_n && r->notify & NOTIFY_SUCCESS;
 }
 
+/* RFC 3461 5.2.7: one address behind an alias inherits what was asked, SUCCESS too, and is told of
+ * by whoever delivers it; of several the sender hears now.  False: no report is ours to make. */
+static bool plan_alias(
+	struct plan *p, struct writer_expansion *e, uint32_t i, uint32_t accounts, uint32_t remote)
+{
+	uint32_t more = e->account_n - accounts, far = e->remote_n - remote;
+
+	if (more == 0 && far == 1) {
+		e->remote[remote].alone = true;
+		return false;
+	}
+	if (more + far > 1)
+		bit_set(p->expanded_bits, i);
+	return true;
+}
+
 static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 {
 	struct writer_expansion *e = w->expansion;
@@ -113,10 +130,14 @@ static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 	e->account_n = e->remote_n = 0;
 	for (uint32_t i = 0; i < MIN(m->rcpt_count, (uint32_t)MESSAGE_RCPT_MAX); i++) {
 		const struct rcpt *r = message_rcpt(m, i);
+		uint32_t accounts = e->account_n, remote = e->remote_n;
 		bool taken = false;
+		e->rcpt = (uint16_t)i;
 		int rc = r->route == RCPT_LOCAL ? plan_local(w, m, r->account, &taken) : 0;
 		if (rc)
 			return rc;
+		if (taken && r->account >= ALIAS_FIRST && !plan_alias(p, e, i, accounts, remote))
+			continue;
 		if (taken && !wants_report(m, r))
 			continue;
 		if (taken) {
@@ -213,6 +234,17 @@ static int queue_row_put(struct writer *w, const struct message *m, const struct
 		queue_index_recipient(&k, r->address, r->domain_at, m->id, r->number), BYTES_NONE);
 }
 
+/* What is asked of one behind an alias: of success among several the sender was told already. */
+static uint8_t target_notify(const struct message *m, const struct writer_target *t)
+{
+	uint8_t asked = message_rcpt(m, t->rcpt)->notify & NOTIFY_FROM_PEER;
+	uint8_t left = (uint8_t)(asked & ~NOTIFY_SUCCESS);
+
+	if (t->alone || asked == 0)
+		return asked;
+	return left ? left : NOTIFY_NEVER;
+}
+
 static int queue_rows_put(struct writer *w, const struct message *m, const struct plan *p)
 {
 	const struct writer_expansion *e = w->expansion;
@@ -227,6 +259,8 @@ static int queue_rows_put(struct writer *w, const struct message *m, const struc
 			.notify = r->notify};
 		if (bit_is_set(p->report_bits, i))
 			q.notify |= NOTIFY_DELIVERED;
+		if (bit_is_set(p->expanded_bits, i) && bit_is_set(p->report_bits, i))
+			q.notify |= NOTIFY_EXPANDED;
 		if (bit_is_set(p->queued_bits, i))
 			rc = queue_row_put(w, m, &q);
 	}
@@ -235,7 +269,9 @@ static int queue_rows_put(struct writer *w, const struct message *m, const struc
 		const struct writer_target *t = &e->remote[i];
 		struct queue_rcpt q = {.number = m->rcpt_count + i,
 			.address = bytes_make(t->address, t->n),
-			.domain_at = t->domain_at};
+			.orcpt = message_rcpt_orcpt(m, message_rcpt(m, t->rcpt)),
+			.domain_at = t->domain_at,
+			.notify = target_notify(m, t)};
 		rc = queue_row_put(w, m, &q);
 	}
 	return rc;

@@ -31,6 +31,8 @@ static void add_address(struct writer_expansion *e, struct bytes address)
 			return;
 	}
 	struct writer_target *t = &e->remote[e->remote_n++];
+	t->rcpt = e->rcpt;
+	t->alone = false;
 	t->n = (uint16_t)address.n;
 	t->domain_at = (uint16_t)(at + 1);
 	memcpy(t->address, address.p, address.n);

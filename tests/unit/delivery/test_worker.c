@@ -452,6 +452,19 @@ static void test_local_delivery_is_told(void **state)
 	world_stop();
 }
 
+static void test_expansion_is_told(void **state)
+{
+	(void)state;
+	world_start(16, plain);
+	with_notify(NOTIFY_SUCCESS | NOTIFY_DELIVERED | NOTIFY_EXPANDED, "rfc822;All@x");
+	world_hint(world_message("a@example.net", "x@one.example.org"), false);
+	world_settle();
+	assert_int_equal(world->bounces, 1);
+	assert_non_null(strstr(world->bounce_text, "Action: expanded\r\nStatus: 2.0.0"));
+	assert_non_null(strstr(world->bounce_text, "Original-Recipient: rfc822; All@x"));
+	world_stop();
+}
+
 static void test_delay_is_told_once(void **state)
 {
 	struct delivery_conf conf = {.delay_warning_ms = 600000};
@@ -597,6 +610,7 @@ int main(void)
 		cmocka_unit_test(test_case_34_a_reply_too_many_is_a_failed_attempt),
 		cmocka_unit_test(test_a_limit_on_recipients_is_kept),
 		cmocka_unit_test(test_a_limit_on_domains_is_kept),
+		cmocka_unit_test(test_expansion_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -237,6 +237,68 @@ static void test_an_alias_has_local_and_remote_targets(void **state)
 	assert_int_equal(alias("all@example.org", NULL, 0), -ENOENT);
 }
 
+/* A message to one alias, with NOTIFY; the queue's rows of it. */
+static struct message *accept_alias(const char *address, uint8_t notify, struct queue_read_op *q)
+{
+	struct dsn_rcpt dsn = {.notify = notify, .orcpt = BYTES_LIT("rfc822;All@x")};
+	const struct directory *d = store_directory(h.store);
+	struct message *m = harness_message(&h, 300, (const char *[]){NULL});
+	struct directory_entry entry;
+
+	assert_int_equal(d->lookup(d, bytes_str(address), &entry), DIRECTORY_OK);
+	assert_int_equal(
+		message_add_rcpt_dsn(m, bytes_str(address), RCPT_LOCAL, entry.account, &dsn), 0);
+	*q = (struct queue_read_op){.id = m->id};
+	assert_int_equal(harness_accept(&h, m), HANDOFF_OK);
+	int status = harness_read(&h, &q->op, STORE_READ_QUEUE);
+	harness_hints_drop(&h);
+	return status == 0 ? q->message : NULL;
+}
+
+/* RFC 3461 5.2.7: what is asked of an alias. */
+static void test_what_the_sender_asked_of_an_alias(void **state)
+{
+	static const struct {
+		uint8_t asked, one, many; /* of the one, and of each of many */
+		bool told;
+	} table[] = {
+		{0,			     0,			     0,              false},
+		{NOTIFY_NEVER,                  NOTIFY_NEVER,                  NOTIFY_NEVER,   false},
+		{NOTIFY_FAILURE,                NOTIFY_FAILURE,                NOTIFY_FAILURE, false},
+		{NOTIFY_SUCCESS,                NOTIFY_SUCCESS,                NOTIFY_NEVER,   true },
+		{NOTIFY_SUCCESS | NOTIFY_DELAY, NOTIFY_SUCCESS | NOTIFY_DELAY, NOTIFY_DELAY,   true },
+	};
+
+	(void)state;
+	assert_int_equal(ALIAS("one@example.org", "x@far.example.net"), 0);
+	assert_int_equal(ALIAS("many@example.org", "x@far.example.net\0y@far.example.net"), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+		struct queue_read_op q;
+		struct message *m = accept_alias("one@example.org", table[i].asked, &q);
+		assert_non_null(m);
+		assert_int_equal(m->rcpt_count, 1);
+		assert_int_equal(message_rcpt(m, 0)->notify, table[i].one);
+		assert_true(bytes_eq(
+			message_rcpt_orcpt(m, message_rcpt(m, 0)), BYTES_LIT("rfc822;All@x")));
+		message_unref(m);
+		chain_free(&q.rows);
+		m = accept_alias("many@example.org", table[i].asked, &q);
+		assert_non_null(m);
+		assert_int_equal(m->rcpt_count, 2 + table[i].told);
+		if (table[i].told) {
+			const struct rcpt *r = message_rcpt(m, 0);
+			assert_int_equal(
+				r->notify, table[i].asked | NOTIFY_DELIVERED | NOTIFY_EXPANDED);
+			assert_true(bytes_eq(
+				message_rcpt_address(m, r), BYTES_LIT("many@example.org")));
+		}
+		for (uint32_t k = table[i].told; k < m->rcpt_count; k++)
+			assert_int_equal(message_rcpt(m, k)->notify, table[i].many);
+		message_unref(m);
+		chain_free(&q.rows);
+	}
+}
+
 static void test_a_target_that_is_full_bounces(void **state)
 {
 	char text[4096];
@@ -407,6 +469,7 @@ int main(void)
 		T(test_append_and_copy_respect_the_quota),
 		T(test_a_disabled_account),
 		T(test_an_alias_has_local_and_remote_targets),
+		T(test_what_the_sender_asked_of_an_alias),
 		T(test_a_target_that_is_full_bounces),
 		T(test_loops_are_refused),
 		T(test_catch_all_and_extension),
