@@ -9,30 +9,37 @@
  * Reads lines from standard input, answers each with one JSON line:
  *
  *     hold N           hold N connections open; the answer comes at once, figures tell how many are
- *     load MODE WIDTH  request, bulk or connect; idle takes the load away
+ *     load MODE WIDTH  request, bulk, paced or connect; idle takes the load away
+ *     pace RATE        of paced requests in a second, 0: no limit; times begin anew
+ *     flood RATE       of SYNs in a second from invented sources, 0: none
  *     figures          counters, memory, time
  *
  * and ends with its standard input. */
+#include <errno.h>
 #include <malloc.h>
 #include <poll.h>
 #include <rte_byteorder.h>
 #include <rte_cycles.h>
 #include <rte_malloc.h>
+#include <rte_mbuf.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "bench/net_load.h"
+#include "bench/net_flood.h"
+#include "bench/net_paced.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
-#include "dataplane/port.h"
+#include "dataplane/io.h"
 #include "dataplane/stack.h"
 
-#define MBUFS       8191 /* of each pool; chosen: more than every ring and window here holds */
-#define SPARE       1024 /* connections beyond those to be held: the load's, and dying ones */
-#define NETWORK     0xc6120000u /* 198.18.0.0/15 (RFC 2544): a /24 for each port and address */
-#define TEND_MS     20          /* chosen: main looks after the core */
-#define LINK_US     (10 * US_PER_SEC)
-#define CONN_OCTETS 640 /* memory of a connection in the stack's tables; chosen: with room */
-#define BASE_MB     160 /* pools, rings, EAL's own */
+#define MBUFS        8191 /* of each pool; chosen: more than every ring and window here holds */
+#define SPARE        1024 /* connections beyond those to be held: the load's, and dying ones */
+#define NETWORK      0xc6120000u /* 198.18.0.0/15 (RFC 2544): a /24 for each port and address */
+#define FLOOD_OCTETS 128         /* room in a frame of the flood */
+#define FLOOD_CACHE  128
+#define TEND_MS      20 /* chosen: main looks after the core */
+#define LINK_US      (10 * US_PER_SEC)
+#define CONN_OCTETS  640 /* memory of a connection in the stack's tables; chosen: with room */
+#define BASE_MB      160 /* pools, rings, EAL's own */
 
 struct options {
 	struct dataplane_conf conf;
@@ -46,6 +53,8 @@ static struct core cores[CORES_MAX];
 static struct options options;
 static struct net_server server;
 static struct net_client client;
+static struct net_paced paced;
+static struct net_flood flood;
 
 /* ---- options ---- */
 
@@ -68,6 +77,9 @@ static void port_fill(struct options *o, unsigned i)
 		p->address[a] = (struct ip_net){
 			.ip = ip_from_v4(rte_cpu_to_be_32(host_of(i, a, o->server))),
 			.prefix = 96 + 24};
+	/* answers to sources that nobody has go to the client */
+	p->has_gateway = o->server;
+	p->gateway = ip_from_v4(rte_cpu_to_be_32(host_of(i, 0, false)));
 	p->mac[0] = 2;
 	p->mac[4] = (uint8_t)i;
 	p->mac[5] = o->server ? 1 : 2;
@@ -171,6 +183,11 @@ static void print_figures(void)
 	printf(", \"heap\": %zu, \"libc_heap\": %zu, \"frames\": %llu, \"session_octets\": %zu",
 		heap.heap_allocsz_bytes, libc.uordblks + libc.hblkhd, frames_in_use(),
 		sizeof(struct net_session));
+	printf(", \"flood_sent\": %llu, \"times\": %llu, \"p50_us\": %llu, \"p99_us\": %llu, "
+	       "\"max_us\": %llu",
+		(unsigned long long)atomic_load(&flood.sent), (unsigned long long)paced.hist.n,
+		(unsigned long long)hist_at(&paced.hist, 0.5),
+		(unsigned long long)hist_at(&paced.hist, 0.99), (unsigned long long)paced.hist.max);
 	print_counters();
 	printf("}\n");
 	fflush(stdout);
@@ -191,6 +208,11 @@ static bool obey(char *line)
 			return false;
 		atomic_store(&client.width, (uint32_t)atoi(second));
 		atomic_store(&client.mode, (uint32_t)mode);
+	} else if (word && strcmp(word, "pace") == 0 && first) {
+		atomic_store(&paced.rate, (uint32_t)atoi(first));
+		atomic_store(&paced.clear, 1);
+	} else if (word && strcmp(word, "flood") == 0 && first) {
+		atomic_store(&flood.rate, (uint32_t)atoi(first));
 	} else if (!word || strcmp(word, "figures") != 0) {
 		return false;
 	}
@@ -242,6 +264,25 @@ static int serve(void)
 	return 0;
 }
 
+/* What port 0 carries to the server's port 0. */
+static int prepare_flood(void)
+{
+	const struct port_conf *p = &options.conf.ports[0];
+
+	core_io_env(cores[0].io, &flood.env);
+	flood.pool = rte_pktmbuf_pool_create("flood", MBUFS, FLOOD_CACHE, 0,
+		RTE_PKTMBUF_HEADROOM + FLOOD_OCTETS, cores[0].socket);
+	if (!flood.pool)
+		return -ENOMEM;
+	memcpy(flood.from_mac, p->mac, sizeof(flood.from_mac));
+	memcpy(flood.to_mac, p->mac, sizeof(flood.to_mac));
+	flood.to_mac[5] = 1;
+	flood.to = ip_from_v4(rte_cpu_to_be_32(host_of(0, 0, true)));
+	flood.port_first = NET_FIRST_PORT;
+	flood.ports = NET_PORTS;
+	return core_add_poller(&cores[0], (struct poller){net_flood_poll, &flood});
+}
+
 static int prepare(void)
 {
 	uint32_t sessions = options.conf.connections_max;
@@ -254,7 +295,10 @@ static int prepare(void)
 				ip_from_v4(rte_cpu_to_be_32(host_of(i, a, true)));
 	}
 	int rc = net_client_init(&client, cores[0].stack, sessions);
-	return rc < 0 ? rc : core_add_poller(&cores[0], (struct poller){net_client_poll, &client});
+	client.paced = &paced;
+	if (rc == 0)
+		rc = core_add_poller(&cores[0], (struct poller){net_client_poll, &client});
+	return rc < 0 ? rc : prepare_flood();
 }
 
 int main(int argc, char **argv)

@@ -2,6 +2,7 @@
 #include "bench/net_load.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "bench/net_paced.h"
 
 #define EXCHANGE_OCTETS 100 /* of NET_CONNECT, there and back */
 #define CONNECT_US      (30 * US_PER_SEC)
@@ -15,6 +16,7 @@ static const char *const mode_names[NET_MODE_N] = {
 	[NET_IDLE] = "idle",
 	[NET_REQUEST] = "request",
 	[NET_BULK] = "bulk",
+	[NET_PACED] = "paced",
 	[NET_CONNECT] = "connect",
 };
 
@@ -165,6 +167,8 @@ void net_server_fini(struct net_server *s)
 static void client_end(struct net_session *session)
 {
 	client->active[session->mode]--;
+	if (session->mode == NET_PACED)
+		net_paced_end(client->paced, session);
 	client->open[session->target]--;
 	session_put(&client->sessions, session);
 }
@@ -203,6 +207,10 @@ static void client_open(struct stream *s)
 	case NET_BULK:
 		send_bulk(session);
 		break;
+	case NET_PACED:
+		if (!net_paced_open(client->paced, session))
+			add64(&client->failed, 1);
+		break;
 	default:
 		send_request(session, EXCHANGE_OCTETS);
 		break;
@@ -220,6 +228,10 @@ static size_t client_data(struct stream *s, struct bytes data)
 	add64(&client->done, 1);
 	if (session->mode == NET_REQUEST && !client->ending) {
 		send_request(session, 1);
+		return data.n;
+	}
+	if (session->mode == NET_PACED && !client->ending) {
+		net_paced_answer(client->paced, session);
 		return data.n;
 	}
 	stream_close(s);
@@ -304,13 +316,21 @@ static void end_bulk(void)
 	}
 }
 
+/* Those that wait for an answer end when it comes. */
+static void end_paced(void)
+{
+	for (struct net_session *s; (s = net_paced_idle(client->paced));) {
+		stream_close(&s->stream);
+		client_end(s);
+	}
+}
+
 unsigned net_client_poll(void *ctx, uint64_t now_us)
 {
 	struct net_client *c = ctx;
 	enum net_mode mode = (enum net_mode)get32(&c->mode);
 	unsigned n = 0;
 
-	(void)now_us;
 	while (n < STEP_MAX && c->active[NET_IDLE] < get32(&c->hold) && c->opening < OPENING_MAX &&
 		client_connect(NET_IDLE))
 		n++;
@@ -320,8 +340,13 @@ unsigned net_client_poll(void *ctx, uint64_t now_us)
 		n++;
 	if (c->ending && c->active[NET_BULK])
 		end_bulk();
+	if (c->ending && c->active[NET_PACED])
+		end_paced();
+	if (c->paced)
+		n += net_paced_poll(c->paced, now_us);
 	atomic_store_explicit(&c->busy,
-		c->active[NET_REQUEST] + c->active[NET_BULK] + c->active[NET_CONNECT],
+		c->active[NET_REQUEST] + c->active[NET_BULK] + c->active[NET_PACED] +
+			c->active[NET_CONNECT],
 		memory_order_relaxed);
 	return n;
 }

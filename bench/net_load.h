@@ -17,10 +17,11 @@ enum net_mode {
 	NET_IDLE,    /* nothing but the connections that are held open */
 	NET_REQUEST, /* one octet there and back, on each of `width` connections */
 	NET_BULK,    /* as much as goes, on each of `width` connections */
+	NET_PACED,   /* net_paced.h, on each of `width` connections */
 	NET_CONNECT, /* open, 100 octets there and back, close; `width` at a time */
 	NET_MODE_N
 };
-/* By name: "request", "bulk", "connect"; -1: none. */
+/* By name: "request", "bulk", "paced", "connect"; -1: none. */
 int net_mode_parse(const char *name);
 
 struct net_session {
@@ -53,6 +54,8 @@ struct net_server {
 #define NET_ADDRESSES_MAX 64
 #define NET_TARGETS_MAX   (NET_ADDRESSES_MAX * NET_PORTS)
 
+struct net_paced;
+
 struct net_client {
 	struct stack *stack;
 	struct net_sessions sessions;
@@ -62,6 +65,7 @@ struct net_client {
 	uint16_t open[NET_TARGETS_MAX]; /* to each, opening ones too */
 	uint32_t active[NET_MODE_N];    /* sessions by mode */
 	uint32_t opening;               /* of NET_IDLE, not open yet */
+	struct net_paced *paced;        /* NULL: no such load */
 	bool ending;                    /* the load is being taken away */
 	/* orders of main */
 	_Atomic uint32_t hold;  /* connections to hold open */

@@ -20,11 +20,13 @@ def net(_work):
     done = proc.run([BENCH_NET, "--build", os.environ["BYPOST_BUILD"], "--smoke", "--json"],
                     timeout=220)
     rows = json.loads(done.stdout)["rows"]
-    equal([r["mode"] for r in rows], ["request", "bulk", "connect", "idle", "idle"], "modes")
+    equal([r["mode"] for r in rows], ["request", "bulk", "connect", "idle", "idle", "flood"], "modes")
     for r in rows:
         expect(r.get("per_s", r.get("gbit_s")) > 0, f"nothing was done: {r}")
         equal(r["failed"], 0, "connections that failed")
-    expect(rows[-1]["octets_per_connection"] > 0, "memory of an idle connection")
+    expect(rows[-2]["octets_per_connection"] > 0, "memory of an idle connection")
+    expect(rows[-1]["beside"]["cookies"] > 0, "a flood that needs no cookies is none")
+    expect(rows[-1]["beside"]["per_s"] > 0, "nothing went beside the flood")
 
 
 @test("bench: the stack alone, each mode", seconds=120)

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A flood of SYNs from invented sources (198.19.0.0/16), made by the client's core beside what its
+ * stack does, into port 0.  OWNER: that core; main gives the rate. */
+#pragma once
+#include <stdatomic.h>
+#include "dataplane/stack.h"
+
+struct net_flood {
+	struct stack_env env; /* its tx */
+	struct rte_mempool *pool;
+	uint8_t from_mac[6], to_mac[6];
+	struct ip_addr to;
+	uint16_t port_first, ports;
+	uint64_t random, next_ns;
+	/* orders and figures of main */
+	_Atomic uint32_t rate; /* SYNs in a second; 0: none */
+	_Atomic uint64_t sent;
+};
+
+/* In each lap; ctx is the flood.  Returns how many were sent. */
+unsigned net_flood_poll(void *ctx, uint64_t now_us);
