@@ -47,7 +47,7 @@ static uint32_t reno_partial(struct tcp_conn *c, uint32_t bytes)
 	uint32_t segs = bytes / c->mss, told = (uint32_t)c->dup_acks * c->mss;
 
 	/* One of the segments acknowledged was the hole, the rest were duplicate ACKs. */
-	c->dup_acks = (uint16_t)(c->dup_acks - MIN(c->dup_acks, segs ? segs - 1 : 0));
+	c->dup_acks = (uint8_t)(c->dup_acks - MIN(c->dup_acks, segs ? segs - 1 : 0));
 	tcp_sendq_mark_head_lost(c);
 	c->flags |= CF_FORCE_RETX;
 	return bytes > told + c->mss ? bytes - told : c->mss;
@@ -88,7 +88,7 @@ static void tell_writable(struct tcp_conn *c)
 
 	if (!(c->flags & CF_WANT_WRITE) || !c->stream || (c->flags & CF_FIN_QUEUED))
 		return;
-	if ((c->flags & CF_POOL_WAIT) || queued > size - size / 3)
+	if ((c->flags & CF_POOL_WAIT) || queued > size - size / 3 || !tcp_sendq_airy(c))
 		return;
 	c->flags &= ~(uint32_t)CF_WANT_WRITE;
 	c->flags |= CF_TELL_WRITABLE;
@@ -245,7 +245,7 @@ static void ack_duplicate(struct tcp_conn *c, const struct tcp_segment *seg, boo
 		tcp_ecn_echo(c, fresh);
 	if (!fresh && !counts)
 		return;
-	if (counts && c->dup_acks < UINT16_MAX)
+	if (counts && c->dup_acks < UINT8_MAX)
 		c->dup_acks++;
 	uint64_t until = loss_detect(c);
 	uint32_t delivered = c->flags & CF_SACK ? fresh : c->mss;

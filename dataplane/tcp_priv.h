@@ -47,9 +47,12 @@
 #define TCP_DUP_ACKS              3    /* RFC 5681 */
 #define TCP_WSCALE_MAX            14   /* RFC 7323 2.3 */
 #define TCP_SACK_BLOCKS           3
-#define TCP_TS_OCTETS             12  /* of a segment: the option and two NOPs (RFC 7323 A) */
-#define TCP_OOO_BUFFERS_MAX       192 /* chosen: out-of-order buffers of one connection */
-#define TCP_HEADERS_MAX           118 /* Ethernet 14, VLAN 4, IPv6 40, TCP 20, options 40 */
+#define TCP_TS_OCTETS             12 /* of a segment: the option and two NOPs (RFC 7323 A) */
+#define TCP_SENDQ_SEG_OCTETS                                                                       \
+	512u /* chosen: less of the send buffer no segment counts for, so that a peer with a tiny  \
+	      * MSS, or one that acknowledges nothing small, pins no more frames than others */
+#define TCP_OOO_BUFFERS_MAX 192 /* chosen: out-of-order buffers of one connection */
+#define TCP_HEADERS_MAX     118 /* Ethernet 14, VLAN 4, IPv6 40, TCP 20, options 40 */
 
 enum tcp_state {
 	TCP_CLOSED,
@@ -123,8 +126,9 @@ struct tcp_conn {
 	uint32_t unread_bytes;
 	uint32_t charged;  /* octets of memory that unread and ooo pin */
 	uint32_t ooo_last; /* sequence number of the newest arrival, for the first SACK block */
-	uint16_t ooo_count;
-	uint16_t rcv_mss; /* largest payload seen: what a full segment of the peer's is */
+	uint8_t ooo_count; /* buffers, TCP_OOO_BUFFERS_MAX at most */
+	uint8_t retries;   /* timeouts without any sign of life from the peer */
+	uint16_t rcv_mss;  /* largest payload seen: what a full segment of the peer's is */
 	uint32_t rcv_fin;
 	uint32_t irs;
 	/* line 2 */
@@ -137,11 +141,11 @@ struct tcp_conn {
 	uint32_t recover;
 	uint32_t ts_offset; /* of our clock, against the peer's guessing */
 	struct tcp_cc cc;
-	uint16_t mss; /* octets of payload at most */
-	uint16_t dup_acks;
-	uint8_t backoff; /* doublings of the RTO */
-	uint8_t retries; /* timeouts without any sign of life from the peer */
+	uint16_t mss;     /* octets of payload at most */
+	uint8_t dup_acks; /* counted up to UINT8_MAX */
+	uint8_t backoff;  /* doublings of the RTO */
 	uint16_t sacked_segs;
+	uint16_t sendq_segs; /* in sendq */
 	/* timers, and what is cold */
 	struct list lap;    /* on the stack's dirty list, or its free list */
 	struct timer timer; /* at the earliest of the three; re-files itself when early */
@@ -471,6 +475,10 @@ static inline struct tcp_txseg *tcp_txseg_of(struct rte_mbuf *m)
 {
 	return rte_mbuf_to_priv(m);
 }
+/* Octets that the queue takes, of n, so that it does not get too many segments. */
+size_t tcp_sendq_room(const struct tcp_conn *c, size_t n);
+/* Has it fewer than two thirds of them? */
+bool tcp_sendq_airy(const struct tcp_conn *c);
 /* Copy into the queue, full segments; returns octets taken (fewer: buffer or pool full). */
 size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data);
 /* Cut a segment of the queue after len octets.  Returns 0 or -ENOBUFS. */

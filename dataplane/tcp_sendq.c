@@ -4,6 +4,8 @@
  * only the private area is touched. */
 #include "dataplane/stack_priv.h"
 
+#define SEGS_LEAST 64u /* chosen: for send buffers of a few kilobytes */
+
 static uint8_t *payload_of(struct rte_mbuf *m)
 {
 	return (uint8_t *)m->buf_addr + tcp_txseg_of(m)->payload_off;
@@ -42,6 +44,26 @@ static void sendq_push(struct tcp_conn *c, struct rte_mbuf *m, size_t data_n)
 	c->sendq_tail = m;
 	if (!c->unsent)
 		c->unsent = m;
+	c->sendq_segs++;
+}
+
+static uint32_t segs_max(const struct tcp_conn *c)
+{
+	return MAX(c->stack->conf.snd_buffer_bytes / TCP_SENDQ_SEG_OCTETS, SEGS_LEAST);
+}
+
+size_t tcp_sendq_room(const struct tcp_conn *c, size_t n)
+{
+	uint32_t most = segs_max(c);
+
+	return c->sendq_segs < most ? MIN(n, (size_t)(most - c->sendq_segs) * c->mss) : 0;
+}
+
+bool tcp_sendq_airy(const struct tcp_conn *c)
+{
+	uint32_t most = segs_max(c);
+
+	return c->sendq_segs <= most - most / 3;
 }
 
 size_t tcp_sendq_append(struct tcp_conn *c, struct bytes data)
@@ -89,6 +111,7 @@ int tcp_sendq_split(struct tcp_conn *c, struct rte_mbuf *m, uint16_t len)
 	if (seg->flags & TXS_SACKED)
 		c->sacked_segs++;
 	seg->next = rest;
+	c->sendq_segs++;
 	if (c->sendq_tail == m)
 		c->sendq_tail = rest;
 	return 0;
@@ -162,6 +185,7 @@ void tcp_sendq_ack(struct tcp_conn *c, uint32_t ack, struct tcp_acked *acked)
 		c->sendq = seg->next;
 		if (!c->sendq)
 			c->sendq_tail = NULL;
+		c->sendq_segs--;
 		rte_pktmbuf_free_seg(m); /* not what it was chained to */
 	}
 	if (unlikely(ack < c->snd_una))
@@ -293,4 +317,5 @@ void tcp_sendq_free(struct tcp_conn *c)
 		rte_pktmbuf_free_seg(m); /* not what it was chained to */
 	}
 	c->sendq = c->sendq_tail = c->unsent = NULL;
+	c->sendq_segs = 0;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include <errno.h>
 #include "dataplane/base/rt/eal.h"
 #include "tests/sim/host.h"
 
@@ -290,11 +291,43 @@ static void test_without_the_next_slots_new_ones_are_refused(void **state)
 	assert_int_equal(failed, 0);
 }
 
+/* All local ports towards one endpoint are taken: an open that cannot be does not look at all of
+ * them, and one that can is found by trying again. */
+static void test_an_open_without_a_free_port_is_short(void **state)
+{
+	struct stack *st = sides[1].host.stack;
+	struct endpoint to = {host_ip(&sides[0].host), PORT};
+	unsigned n = 0, tries = 0;
+	int rc;
+
+	(void)state;
+	for (; n < 1u << STACK_EPHEMERAL_SHIFT; n++) {
+		clients[n].stream.ops = &client_ops;
+		assert_int_equal(stream_connect(st, &clients[n].stream, &to, 10 * US_PER_SEC), 0);
+		laps(1);
+	}
+	uint32_t before = st->ephemeral_next;
+	clients[n].stream.ops = &client_ops;
+	assert_int_equal(
+		stream_connect(st, &clients[n].stream, &to, 10 * US_PER_SEC), -EADDRNOTAVAIL);
+	assert_true(st->ephemeral_next - before <= 2 * 256);
+	laps(10);
+	stream_abort(&clients[n / 2].stream);
+	do {
+		rc = stream_connect(st, &clients[n].stream, &to, 10 * US_PER_SEC);
+	} while (rc == -EADDRNOTAVAIL && ++tries < 8);
+	assert_int_equal(rc, 0);
+	laps(10);
+	assert_true(clients[n].open);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			test_connections_live_while_the_table_grows, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_an_open_without_a_free_port_is_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_without_the_next_slots_new_ones_are_refused, setup, teardown),
 	};
