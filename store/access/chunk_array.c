@@ -3,7 +3,9 @@
 
 static struct chunk **slot(const struct chunk_array *a, uint32_t chunk)
 {
-	return (struct chunk **)(void *)a->directory->data + chunk;
+	struct chunk *directory = a->directory[chunk / CHUNK_ARRAY_CHUNKS];
+
+	return (struct chunk **)(void *)directory->data + chunk % CHUNK_ARRAY_CHUNKS;
 }
 
 void chunk_array_init(struct chunk_array *a, size_t element_bytes)
@@ -23,7 +25,8 @@ void *chunk_array_push(struct chunk_array *a)
 {
 	if (a->n == chunk_array_max(a))
 		return NULL;
-	if (!a->directory && !(a->directory = chunk_get()))
+	struct chunk **directory = &a->directory[a->n / a->per_chunk / CHUNK_ARRAY_CHUNKS];
+	if (!*directory && !(*directory = chunk_get()))
 		return NULL;
 	if (a->n % a->per_chunk == 0) {
 		struct chunk *fresh = chunk_get();
@@ -44,9 +47,12 @@ void chunk_array_truncate(struct chunk_array *a, uint32_t n)
 	for (uint32_t i = keep; i < have; i++)
 		chunk_put(*slot(a, i));
 	a->n = n;
-	if (n == 0 && a->directory) {
-		chunk_put(a->directory);
-		a->directory = NULL;
+	/* A directory may be there without chunks: the pool was empty then. */
+	for (uint32_t i = 0; i < CHUNK_ARRAY_DIRECTORIES; i++) {
+		if (i * CHUNK_ARRAY_CHUNKS < keep || !a->directory[i])
+			continue;
+		chunk_put(a->directory[i]);
+		a->directory[i] = NULL;
 	}
 }
 

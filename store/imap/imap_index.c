@@ -4,7 +4,7 @@
 #include <errno.h>
 #include "store/imap/imap_priv.h"
 
-#define ROWS_PER_READ 1024 /* mbox_row records asked for at a time; chosen */
+#define ROWS_PER_READ 5400 /* mbox_row records asked for at a time: 256 KiB, what a slice gives */
 
 struct imap_row *imap_row_at(const struct imap_session *s, uint32_t i)
 {

@@ -34,7 +34,7 @@ enum imap_row_state {
 };
 
 /* A message of the selected mailbox, in order of UID; its index is the sequence number less one.
- * 12 octets: CHUNK_ARRAY_CHUNKS * 340 = 173,400 messages can be selected. */
+ * 12 octets: 1,387,200 messages can be selected. */
 struct imap_row {
 	uint32_t uid, keywords;
 	uint8_t flags, state;
