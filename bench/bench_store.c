@@ -3,14 +3,16 @@
  * beside the raw rate of appending the same octets to a file with one fdatasync per group, in turns
  * in one run, because only their ratio means anything on a shared machine.
  *
- *   bench_store DIR [outstanding] [octets] [seconds] [live] [fifo|random]
+ *   bench_store DIR [outstanding] [octets] [seconds] [live] [fifo|random] [even|spread]
  *
  * One JSON object on stdout.  With `live` messages in the queue each further one is followed by the
  * result of another, the oldest (fifo, which is how a queue lives) or any: the store is measured in
  * a steady state under churn and not while it only grows.  Until there are so many nothing is
- * measured.  Then the same without results, in a store that grows.  Also printed: quantiles of the
- * time of one commit, the writer's CPU time per message, octets written for each octet of mail, and
- * the file's size beside what lives in it. */
+ * measured.  Then the same while a reader
+ * reads a body for each message that is taken, and without results, in a store that grows.  Spread:
+ * sizes from a quarter to seven quarters of `octets`, so that holes do not fit.  Also printed:
+ * quantiles of the time of one commit, the writer's CPU time per message, octets written for each
+ * octet of mail, and the file's size beside what lives in it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,7 +29,8 @@
 
 #define OUTSTANDING_MAX 4096
 #define GROUP           1024 /* operations: results are some, too */
-#define SLICES          6    /* store and raw take turns */
+#define READS_MAX       64
+#define SLICES          6 /* store and raw take turns */
 
 struct slot {
 	struct accept_op accept; /* first: done() gets the op */
@@ -47,9 +50,15 @@ static bool fifo = true;
 static uint64_t live_max, live_n, live_at, random_state = 88172645463325252ull;
 static bool stopping;
 static uint64_t steady_file; /* octets of the file after the churn */
-static bool churn = true;    /* else messages only come */
+static bool spread;
+static struct channel reading;
+static struct body_read_op reads[READS_MAX];
+static unsigned reads_n; /* may be under way; 0: nobody reads */
+static uint64_t reads_asked, reads_done;
+static bool churn = true; /* else messages only come */
 
 static void submit(struct slot *s);
+static void read_one(void);
 
 static void result_done(struct op *op)
 {
@@ -93,6 +102,7 @@ static void accept_done(struct op *op)
 		accepted++;
 	else
 		errors++;
+	read_one();
 	uint64_t gone = exchange(s->accept.message->id);
 	if (gone == 0) {
 		message_unref(s->accept.message);
@@ -111,22 +121,28 @@ static void accept_done(struct op *op)
 		errors++;
 }
 
+static unsigned size_next(void)
+{
+	return spread ? octets / 4 + (unsigned)rnd(octets / 2 * 3) : octets;
+}
+
 static struct message *make_message(void)
 {
 	struct message *m = message_new();
+	unsigned n = size_next();
 
 	if (!m)
 		return NULL;
 	m->id = ids_next(&ids, clock_wall_ms());
 	m->received_ms = clock_wall_ms();
-	m->header_bytes = octets;
+	m->header_bytes = n;
 	if (message_set_sender(m, BYTES_LIT("a@example.org")) < 0 ||
 		message_add_rcpt(m, BYTES_LIT("b@example.net"), RCPT_REMOTE, 0) < 0 ||
-		chain_append(&m->body, bytes_make(content, octets)) < 0) {
+		chain_append(&m->body, bytes_make(content, n)) < 0) {
 		message_unref(m);
 		return NULL;
 	}
-	m->body_crc = crc32c(0, content, octets);
+	m->body_crc = crc32c(0, content, n);
 	return m;
 }
 
@@ -149,6 +165,29 @@ static void submit(struct slot *s)
 	}
 }
 
+static void read_done(struct op *op)
+{
+	chain_free(&container_of(op, struct body_read_op, op)->out);
+	reads_done++;
+}
+
+/* A message that lives, or has just gone: that is no error. */
+static void read_one(void)
+{
+	struct body_read_op *r = &reads[reads_asked % READS_MAX];
+
+	if (channel_in_flight(&reading) >= reads_n || live_n == 0)
+		return;
+	*r = (struct body_read_op){
+		.op = {.kind = STORE_READ_BODY, .done = read_done},
+		.blob = live[rnd(live_n)],
+		.max = 2 * octets
+        };
+	if (channel_submit(&reading, &r->op) < 0)
+		errors++;
+	reads_asked++;
+}
+
 /* Messages/s through the store for us microseconds. */
 static double run_store(unsigned outstanding, uint64_t us)
 {
@@ -158,13 +197,13 @@ static double run_store(unsigned outstanding, uint64_t us)
 	for (unsigned i = 0; i < outstanding; i++)
 		submit(&slots[i]);
 	while (clock_mono_us() - start < us) {
-		if (channel_poll(&channel) == 0)
+		if (channel_poll(&channel) + channel_poll(&reading) == 0)
 			usleep(20);
 	}
 	double rate = (double)(accepted - before) * 1e6 / (double)(clock_mono_us() - start);
 	stopping = true;
-	while (channel_in_flight(&channel) > 0) {
-		if (channel_poll(&channel) == 0)
+	while (channel_in_flight(&channel) + channel_in_flight(&reading) > 0) {
+		if (channel_poll(&channel) + channel_poll(&reading) == 0)
 			usleep(20);
 	}
 	return rate;
@@ -262,10 +301,24 @@ static uint64_t written(void)
 
 struct figures {
 	double store, grown, preallocated; /* messages/s */
+	double read, alone; /* with a reader beside; without, in the same slices; messages/s */
 	double group, cpu_us;
 	double amplification; /* octets written for an octet of mail */
 	struct histogram_view commits;
 };
+
+/* With and without a reader in turns. */
+static void measure_reading(unsigned outstanding, double seconds, struct figures *f)
+{
+	uint64_t slice = (uint64_t)(seconds * 1e6 / (2 * SLICES));
+
+	for (unsigned i = 0; i < SLICES; i++) {
+		reads_n = READS_MAX;
+		f->read += run_store(outstanding, slice) / SLICES;
+		reads_n = 0;
+		f->alone += run_store(outstanding, slice) / SLICES;
+	}
+}
 
 /* Store and raw in turns for some seconds. */
 static void measure(struct store *store, const char *directory, unsigned outstanding,
@@ -315,8 +368,11 @@ static void print(unsigned outstanding, const struct figures *steady, const stru
 		outstanding, octets, (unsigned long long)live_max, fifo ? "fifo" : "random");
 	print_figures("accept_and_delete", steady);
 	print_figures("accept", growing);
-	printf(",\"file_bytes\":%llu,\"live_bytes\":%llu,\"errors\":%lu}\n",
+	printf(",\"reads\":%llu,\"share_with_reader\":%.3f", (unsigned long long)reads_done,
+		steady->read / steady->alone);
+	printf(",\"file_bytes\":%llu,\"live_bytes\":%llu,\"growth\":%.2f,\"errors\":%lu}\n",
 		(unsigned long long)steady_file, (unsigned long long)live_max * octets,
+		live_max ? (double)steady_file / ((double)live_max * octets) : 0,
 		(unsigned long)errors);
 }
 
@@ -324,7 +380,7 @@ static struct store *start(const char *directory, unsigned outstanding, struct w
 {
 	static char path[512];
 	char error[512];
-	uint32_t chunks = (octets / CHUNK_DATA + 4) * outstanding * 2 + 4096;
+	uint32_t chunks = (2 * octets / CHUNK_DATA + 4) * (outstanding * 2 + READS_MAX) + 4096;
 	struct store *store;
 
 	eal_start_for_tests(chunks / 256 + 64);
@@ -343,9 +399,11 @@ static struct store *start(const char *directory, unsigned outstanding, struct w
 		fprintf(stderr, "bench_store: %s\n", error);
 		exit(1);
 	}
-	struct service *writer = store_writer(store);
+	struct service *writer = store_writer(store), *reader = store_reader(store, 0);
 	if (channel_init(&channel, "bench", outstanding, waker, &writer->waker, -1) < 0 ||
-		service_add(writer, &channel) < 0 || store_start(store) < 0)
+		service_add(writer, &channel) < 0 ||
+		channel_init(&reading, "reads", READS_MAX, waker, &reader->waker, -1) < 0 ||
+		service_add(reader, &reading) < 0 || store_start(store) < 0)
 		exit(1);
 	ids_init(&ids, 0, store_last_id(store));
 	return store;
@@ -362,26 +420,28 @@ int main(int argc, char **argv)
 	if (argc < 2 || outstanding == 0 || outstanding > OUTSTANDING_MAX) {
 		fprintf(stderr,
 			"usage: bench_store DIR [outstanding 1..%d] [octets] [seconds] [live] "
-			"[fifo|random]\n",
+			"[fifo|random] [even|spread]\n",
 			OUTSTANDING_MAX);
 		return 2;
 	}
 	octets = argc > 3 ? (unsigned)atoi(argv[3]) : octets;
 	live_max = argc > 5 ? strtoull(argv[5], NULL, 10) : 0;
 	fifo = argc <= 6 || strcmp(argv[6], "random") != 0;
-	content = malloc(octets + 1);
+	spread = argc > 7 && strcmp(argv[7], "spread") == 0;
+	content = malloc(2ul * octets + 1);
 	live = calloc(live_max + 1, sizeof(*live));
 	if (!content || !live)
 		return 1;
-	for (unsigned i = 0; i < octets; i++)
+	for (unsigned i = 0; i < 2 * octets; i++)
 		content[i] = i % 78 == 76 ? '\r' : i % 78 == 77 ? '\n' : (uint8_t)('a' + i % 26);
 	struct store *store = start(argv[1], outstanding, &waker);
 	fill(outstanding);
 	measure(store, argv[1], outstanding, seconds / 2, &steady);
+	measure_reading(outstanding, seconds / 4, &steady);
 	store_get_info(store, &info);
 	steady_file = info.file_bytes;
 	churn = false;
-	measure(store, argv[1], outstanding, seconds / 2, &growing);
+	measure(store, argv[1], outstanding, seconds / 4, &growing);
 	print(outstanding, &steady, &growing);
 	store_stop(store);
 	store_close(&store);
