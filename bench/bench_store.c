@@ -30,6 +30,7 @@
 #define OUTSTANDING_MAX 4096
 #define GROUP           1024 /* operations: results are some, too */
 #define READS_MAX       64
+#define FILL_BYTES      (8u << 20)
 #define SLICES          6 /* store and raw take turns */
 
 struct slot {
@@ -262,8 +263,15 @@ static int raw_open(const char *directory, const char *name, bool grows)
 	return fd;
 }
 
+/* Outstanding while the live set is made, whatever is measured then. */
+static unsigned fill_outstanding(unsigned outstanding)
+{
+	return MAX(outstanding, MIN((unsigned)FILL_BYTES / octets, 512u));
+}
+
 static void fill(unsigned outstanding)
 {
+	outstanding = fill_outstanding(outstanding);
 	while (live_n < live_max && errors == 0)
 		run_store(outstanding, 200000);
 }
@@ -380,6 +388,7 @@ static struct store *start(const char *directory, unsigned outstanding, struct w
 {
 	static char path[512];
 	char error[512];
+	outstanding = fill_outstanding(outstanding);
 	uint32_t chunks = (2 * octets / CHUNK_DATA + 4) * (outstanding * 2 + READS_MAX) + 4096;
 	struct store *store;
 

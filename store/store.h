@@ -23,7 +23,7 @@ struct store_conf {
 	uint32_t readers;           /* reader threads of a shard */
 	uint64_t map_bytes;         /* address space, not memory; 0: 1 TiB */
 	uint64_t reserve_bytes;     /* free disk kept; 0: min(5 %, 4 GiB) */
-	uint32_t group_messages;    /* ops in one commit at most; 0: 256 */
+	uint32_t group_messages;    /* ops in one commit at most; 0: 512 */
 	uint64_t group_bytes;       /* 0: 8 MiB */
 	uint64_t queue_lifetime_ms; /* expiry given to new queue rows */
 	uint64_t quota_bytes;       /* of an account without a quota of its own; 0: none */

@@ -9,7 +9,7 @@
 #include "dataplane/base/log.h"
 
 #define IDLE_US         1000000
-#define GROUP_MESSAGES  256
+#define GROUP_MESSAGES  512 /* a message is two: it comes, and goes */
 #define GROUP_BYTES     (8ull << 20)
 #define DEBT_HIGH_PAGES 65536 /* chosen: 256 MiB of garbage get commits of their own under load */
 

@@ -9,8 +9,11 @@
 #include "store/mbox_name.h"
 #include "store/store_priv.h"
 
-#define WRITER_GROUP_MAX   1024 /* ops taken at once, whatever the configuration says */
-#define WRITER_FREED_PAGES 450  /* per commit: one more page of LMDB's free list costs a search */
+#define WRITER_GROUP_MAX 1024 /* ops taken at once, whatever the configuration says */
+/* Pages that a commit frees: at least so many, and as many as have been made garbage, so that the
+ * file stays flat; beyond 509 LMDB needs adjacent pages for its list, so there is an end to it. */
+#define WRITER_FREED_PAGES 450
+#define WRITER_FREED_MAX   2048 /* chosen: a group of 8 MiB */
 #define WRITER_REOPENS_MAX 3
 
 /* Something to announce after the commit. */

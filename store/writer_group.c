@@ -132,6 +132,13 @@ static int apply_all(struct writer *w, struct op **ops, unsigned n, unsigned *ba
 	return 0;
 }
 
+static uint32_t gc_owed(const struct writer *w, uint32_t pages)
+{
+	uint64_t debt = MIN(w->debt_pages + w->debt_made, (uint64_t)WRITER_FREED_MAX);
+
+	return MAX(pages, (uint32_t)debt);
+}
+
 /* gc_pages 0: leave the garbage alone.  *bad_r: index of the op whose put failed, or NOT_ONE. */
 static int txn_run(
 	struct writer *w, struct op **ops, unsigned n, uint32_t gc_pages, unsigned *bad_r)
@@ -144,7 +151,7 @@ static int txn_run(
 	if (!rc)
 		rc = last_id_put(w);
 	if (!rc && gc_pages && w->garbage)
-		rc = gc_step(w, gc_pages);
+		rc = gc_step(w, gc_owed(w, gc_pages));
 	if (rc && w->txn)
 		db_abort(w->txn);
 	else if (!rc) {
