@@ -5,7 +5,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <lmdb.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -72,6 +75,32 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 	if (strikes(FAULT_SHORT))
 		return real(fd, iov, n / 2);
 	return real(fd, iov, n);
+}
+
+/* LMDB's, not those of the store: they are open64. */
+int open(const char *path, int flags, ...)
+{
+	va_list ap;
+
+	va_start(ap, flags);
+	int mode = flags & O_CREAT ? va_arg(ap, int) : 0;
+	va_end(ap);
+	REAL("open", int (*)(const char *, int, ...));
+	if (strikes(FAULT_OPEN)) {
+		errno = atomic_load(&code);
+		return -1;
+	}
+	return real(path, flags, mode);
+}
+
+void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
+{
+	REAL("mmap", void *(*)(void *, size_t, int, int, int, off_t));
+	if (fd >= 0 && strikes(FAULT_MMAP)) {
+		errno = atomic_load(&code);
+		return MAP_FAILED;
+	}
+	return real(at, n, prot, flags, fd, offset);
 }
 
 int fdatasync(int fd)

@@ -17,6 +17,8 @@ enum fault_kind {
 	FAULT_CURSOR_OPEN,
 	FAULT_CURSOR_GET,
 	FAULT_BEGIN,
+	FAULT_OPEN, /* LMDB's files: -1 with errno */
+	FAULT_MMAP, /* MAP_FAILED with errno */
 	FAULT_N
 };
 

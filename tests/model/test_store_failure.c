@@ -6,9 +6,11 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <lmdb.h>
+#include <string.h>
 #include <unistd.h>
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
+#include "store/db.h"
 #include "tests/model/fault.h"
 #include "tests/unit/store/store_harness.h"
 
@@ -180,6 +182,40 @@ static void test_failed_meta_write_is_reopened(void **state)
 	fail_and_wait(FAULT_PWRITE);
 }
 
+/* Whichever call of LMDB's opening fails: the store is not opened, says its name, and is whole. */
+static void test_an_open_that_fails_says_so(void **state)
+{
+	(void)state;
+	static const struct {
+		enum fault_kind kind;
+		int code;
+	} plans[] = {
+		{FAULT_OPEN, EMFILE},
+                {FAULT_MMAP, ENOMEM}
+        };
+
+	assert_int_equal(accept_one(), HANDOFF_OK);
+	harness_close(&h);
+	for (size_t i = 0; i < ARRAY_LEN(plans); i++) {
+		unsigned before, failed = 0;
+		do {
+			char error[512] = "";
+			struct db db;
+			before = fault_hits();
+			fault_arm(plans[i].kind, plans[i].code, ++failed, 1);
+			int err = db_open(&db, h.dir, 1ull << 30, false, error, sizeof(error));
+			fault_disarm();
+			assert_true((err < 0) == (fault_hits() > before));
+			assert_true(err == 0 || strstr(error, h.dir));
+			if (!err)
+				db_close(&db);
+		} while (fault_hits() > before);
+		assert_true(failed > 2);
+	}
+	harness_open(&h);
+	assert_true(stored(last_id));
+}
+
 static void test_a_dead_disk_stays_failed_and_says_so(void **state)
 {
 	(void)state;
@@ -212,6 +248,7 @@ int main(void)
 		T(test_no_space_is_full_and_comes_back),
 		T(test_failed_sync_is_reopened),
 		T(test_failed_meta_write_is_reopened),
+		T(test_an_open_that_fails_says_so),
 		T(test_a_dead_disk_stays_failed_and_says_so),
 	};
 
