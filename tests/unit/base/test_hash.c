@@ -49,6 +49,24 @@ static void test_random_keys_differ(void **state)
 	assert_memory_not_equal(&a, &b, sizeof(a));
 }
 
+/* At once, and in pieces of every alignment that are too short for lanes. */
+static void test_crc32c_of_long_runs(void **state)
+{
+	static uint8_t data[3 * 4080 + 100];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 167 + (i >> 8) * 13 + 5);
+	for (size_t n = 4000; n <= sizeof(data); n += n < 4200 ? 1 : 61) {
+		uint32_t crc = 0;
+		for (size_t at = 0, k; at < n; at += k) {
+			k = MIN(n - at, 1000 + n % 7);
+			crc = crc32c(crc, data + at, k);
+		}
+		assert_int_equal(crc32c(0, data, n), crc);
+	}
+}
+
 static void test_crc32c_vectors(void **state)
 {
 	uint8_t block[32];
@@ -88,6 +106,7 @@ int main(void)
 		cmocka_unit_test(test_siphash24_reference_vectors),
 		cmocka_unit_test(test_siphash13_reference_vectors),
 		cmocka_unit_test(test_random_keys_differ),
+		cmocka_unit_test(test_crc32c_of_long_runs),
 		cmocka_unit_test(test_crc32c_vectors),
 		cmocka_unit_test(test_crc32c_continues_at_every_split),
 	};
