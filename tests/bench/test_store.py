@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The store's benches, small: that they run, lose nothing, and keep what does not depend on the machine."""
+
+import json
+import os
+
+from bed import build, proc
+from bed.harness import equal, expect, test
+
+
+def run(work, name, *args):
+    program = build.program(os.environ["BYPOST_BUILD"], "bench/" + name)
+    found = json.loads(proc.run([program, work, *map(str, args)], timeout=100).stdout)
+    equal(found["errors"], 0, found)
+    return found
+
+
+@test("bench: the store under churn writes little, and its file stays small", seconds=120)
+def churn(work):
+    found = run(work, "bench_store", 64, 10240, 4, 2000, "fifo")
+    expect(found["growth"] <= 2, found)  # 1.5 with a live set of a size that matters
+    expect(found["accept_and_delete"]["octets_written"] < 4, found)
+
+
+@test("bench: a queue of 100,000 recipients", seconds=120)
+def queue(work):
+    found = run(work, "bench_queue", 10000, 10, 2048)
+    equal(found["recipients"] >= 100000, True, found)
+    expect(found["serve_s"] < 2, found)
+
+
+@test("bench: the directory and a long mailbox", seconds=120)
+def mailbox(work):
+    found = run(work, "bench_mailbox", 20000, 100000)
+    expect(found["directory_bytes_per_address"] <= 128, found)
