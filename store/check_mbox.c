@@ -146,7 +146,7 @@ static int message_lost(struct check *c, const struct mbox_row *row, struct byte
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* One message row.  *counts_r: it stays. */
+/* One message row.  *counts_r: it is there and seen for the first time. */
 static int message_look(struct check *c, struct bytes key, struct bytes v, bool *counts_r)
 {
 	struct check_box *b = &c->box;
@@ -167,8 +167,12 @@ static int message_look(struct check *c, struct bytes key, struct bytes v, bool 
 			return rc;
 		return message_lost(c, &row, key);
 	}
-	check_count(c, row.blob);
-	*counts_r = true;
+	/* Once, however often the mailbox is looked at: UIDs only grow. */
+	if (row.uid >= b->counted_uid) {
+		check_count(c, row.blob);
+		b->counted_uid = row.uid + 1;
+		*counts_r = true;
+	}
 	b->found.exists++;
 	b->found.unseen += !(row.flags & MSG_SEEN);
 	b->found.deleted += !!(row.flags & MSG_DELETED);
@@ -210,7 +214,7 @@ static int messages_look(struct check *c)
 			rc = message_look(c, key_view(&found), bytes_make(&copy, n), &counts);
 		if (rc)
 			return rc;
-		if (!c->quiet && b->tries == 0)
+		if (!c->quiet)
 			c->totals.messages += counts;
 		b->next_uid = key_get_u32(key_view(&found), 8) + 1;
 	}
@@ -274,14 +278,17 @@ int check_step_box(struct check *c)
 		int rc = messages_look(c);
 		return rc == MDB_NOTFOUND ? box_compare(c) : rc;
 	}
+	bool first = c->at.n == 0; /* of another pass: the same mailbox may come again */
 	int rc = check_next(c, DB_BOX, &k, &v);
 	if (rc)
 		return rc;
 	if (k.n != 8)
 		return EIO;
 	uint32_t account = key_get_u32(key_view(&k), 0), box = key_get_u32(key_view(&k), 4);
-	if (account != b->account || box != b->box)
+	if (first || account != b->account || box != b->box) {
 		b->tries = 0;
+		b->counted_uid = 0;
+	}
 	b->account = account;
 	b->box = box;
 	rc = box_begin(c, &k, v, &go);

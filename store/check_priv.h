@@ -15,6 +15,7 @@ struct check_box {
 	bool active;
 	uint8_t tries;
 	uint32_t account, box, next_uid;
+	uint32_t counted_uid; /* below it references have been counted, by an earlier try as well */
 	struct box_rec found;                                                 /* counts */
 	uint8_t row[sizeof(struct box_rec) + MBOX_NAME_MAX + KEYWORDS_BYTES]; /* as it was first */
 	size_t row_n;

@@ -465,6 +465,52 @@ static void test_live_in_small_slices(void **state)
 	assert_int_equal(look(false).problems, 0);
 }
 
+static void copy_all(struct mbox_op *op)
+{
+	static uint32_t uids[4096];
+	struct mbox_state in = harness_box(&h, ANN, "INBOX");
+
+	*op = (struct mbox_op){
+		.account = ANN, .box = in.box, .uids = uids, .target = BYTES_LIT("INBOX")};
+	for (uint32_t uid = 1; uid < in.uidnext && op->uid_count < ARRAY_LEN(uids); uid++)
+		uids[op->uid_count++] = uid;
+}
+
+/* Longer than a slice and changed in each of them: it is counted again and again, and each of its
+ * references once. */
+static void test_live_with_a_mailbox_that_never_rests(void **state)
+{
+	struct mbox_op op;
+	bool end = false;
+
+	(void)state;
+	db_close(&db);
+	harness_open(&h);
+	while (harness_box(&h, ANN, "INBOX").exists < 2500) {
+		copy_all(&op);
+		assert_int_equal(harness_write(&h, &op.op, STORE_COPY), 0);
+	}
+	struct check *c = check_create(
+		&(struct check_conf){.db = harness_db(&h), .live = true, .problem = note});
+	found[0] = '\0';
+	for (uint8_t mode = FLAGS_ADD; !end; mode ^= FLAGS_ADD ^ FLAGS_REMOVE) {
+		assert_int_equal(db_begin(harness_db(&h), false, &txn), 0);
+		assert_int_equal(check_slice(c, txn, 0, &end), 0);
+		db_abort(txn);
+		copy_all(&op);
+		op.uid_count = 1; /* more would keep the stage of modseqs from its end */
+		op.mode = mode;
+		op.flags = MSG_FLAGGED;
+		assert_int_equal(harness_write(&h, &op.op, STORE_FLAGS), 0);
+	}
+	assert_string_equal(found, "");
+	assert_int_equal(check_totals(c)->busy, 1);
+	check_destroy(&c);
+	harness_close(&h);
+	char error[256];
+	assert_int_equal(db_open(&db, h.dir, 1 << 30, false, error, sizeof(error)), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -473,6 +519,7 @@ int main(void)
 		T(test_a_store_in_order_has_no_problems),
 		T(test_damage_is_found_and_repaired),
 		T(test_live_in_small_slices),
+		T(test_live_with_a_mailbox_that_never_rests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
