@@ -38,3 +38,7 @@ int body_chunk_read(MDB_txn *txn, const struct db *db, uint64_t blob, const stru
 /* Appends up to op->max octets of the view to op->out and sets op->total.  MDB_NOTFOUND; EIO: a
  * checksum does not fit; ENOBUFS: chunk pool empty. */
 int body_read(MDB_txn *txn, const struct db *db, struct body_read_op *op) WARN_UNUSED;
+/* What is kept beside the body, appended to out (NULL: it is only checked).  MDB_NOTFOUND: nothing;
+ * EIO: not what its checksum says; ENOBUFS. */
+int body_shape_read(
+	MDB_txn *txn, const struct db *db, uint64_t blob, struct chain *out) WARN_UNUSED;

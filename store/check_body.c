@@ -179,6 +179,48 @@ int check_step_crc(struct check *c)
 	return db_del(c->txn, c->db, DB_CRC, key_view(&k));
 }
 
+static int shape_remove(struct check *c, uint64_t blob)
+{
+	for (uint32_t n = 0; n <= SHAPE_MAX / SHAPE_ROW; n++) {
+		struct key k;
+		int rc = db_del(c->txn, c->db, DB_SHAPE, key_id_n(&k, blob, n));
+		if (rc && rc != MDB_NOTFOUND)
+			return rc;
+	}
+	return 0;
+}
+
+/* What is kept beside a body: it can be found out anew, so what is wrong goes. */
+int check_step_shape(struct check *c)
+{
+	char name[64];
+	struct bytes v;
+	struct key k, b;
+	int rc = check_next(c, DB_SHAPE, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 12)
+		return EIO;
+	uint64_t blob = key_get_u64(key_view(&k), 0);
+	check_go_on(c, key_id_n(&b, blob, UINT32_MAX));
+	bool owned = check_has(c, DB_BLOB, key_id(&b, blob), &rc) ||
+		     (!rc && check_has(c, DB_GC, key_gc(&b, GC_BLOB, 0, blob), &rc));
+	if (rc)
+		return rc;
+	rc = body_shape_read(c->txn, c->db, blob, NULL);
+	if (owned && rc != EIO)
+		return rc;
+	/* Of a body that is being freed the first rows may have gone. */
+	if (owned && !check_has(c, DB_BLOB, key_id(&b, blob), &rc))
+		return 0;
+	if (!check_problem(c, owned ? "shape-damaged" : "shape-orphan", true, false,
+		    blob_name(blob, name),
+		    owned ? "not what its checksum says" : "there is no such body"))
+		return 0;
+	return shape_remove(c, blob);
+}
+
 int check_step_garbage(struct check *c)
 {
 	char name[64];

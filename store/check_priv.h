@@ -16,7 +16,7 @@ struct check_box {
 	uint8_t tries;
 	uint32_t account, box, next_uid;
 	uint32_t counted_uid; /* below it references have been counted, by an earlier try as well */
-	struct box_rec found;                                                 /* counts */
+	struct box_rec found; /* counts */
 	uint8_t row[sizeof(struct box_rec) + MBOX_NAME_MAX + KEYWORDS_BYTES]; /* as it was first */
 	size_t row_n;
 };
@@ -63,6 +63,7 @@ void check_count(struct check *c, uint64_t blob);
 int check_step_blob(struct check *c);
 int check_step_chunk(struct check *c);
 int check_step_crc(struct check *c);
+int check_step_shape(struct check *c);
 int check_step_garbage(struct check *c);
 int check_step_refs(struct check *c);
 int check_step_queue(struct check *c);

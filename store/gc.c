@@ -64,16 +64,17 @@ int writer_first_row(struct writer *w, enum db_id id, struct bytes from, size_t 
 	return rc;
 }
 
-static int crcs_free(struct writer *w, uint64_t blob, uint32_t *pages)
+/* Rows of a blob in another table, a page for each.  MDB_NOTFOUND: there are no more. */
+static int rows_of_free(struct writer *w, enum db_id id, uint64_t blob, uint32_t *pages)
 {
 	struct key from, k;
 	struct bytes v;
 
 	while (*pages) {
-		int rc = writer_first_row(w, DB_CRC, key_id_n(&from, blob, 0), 8, &k, &v);
+		int rc = writer_first_row(w, id, key_id_n(&from, blob, 0), 8, &k, &v);
 		if (rc)
 			return rc;
-		rc = db_del(w->txn, w->db, DB_CRC, key_view(&k));
+		rc = db_del(w->txn, w->db, id, key_view(&k));
 		if (rc)
 			return rc;
 		--*pages;
@@ -97,7 +98,9 @@ static int blob_free(
 			return rc;
 	}
 	if (r.next == r.chunks) {
-		int rc = crcs_free(w, blob, pages);
+		int rc = rows_of_free(w, DB_CRC, blob, pages);
+		if (rc == MDB_NOTFOUND)
+			rc = rows_of_free(w, DB_SHAPE, blob, pages);
 		if (rc == MDB_NOTFOUND)
 			return db_del(w->txn, w->db, DB_GC, key_view(gc_key));
 		if (rc)

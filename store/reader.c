@@ -24,6 +24,7 @@ static int (*const table[])(struct reader *r, struct op *op) = {
 	[STORE_READ_ALIASES] = reader_aliases,
 	[STORE_READ_DOMAINS] = reader_domains,
 	[STORE_READ_QUOTA] = reader_quota,
+	[STORE_READ_SHAPE] = reader_shape,
 };
 
 bool reader_slice_over(const struct reader *r, uint64_t bytes)

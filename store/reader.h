@@ -49,6 +49,7 @@ int reader_mbox_gone(struct reader *r, struct op *op);
 int reader_aliases(struct reader *r, struct op *op);
 int reader_domains(struct reader *r, struct op *op);
 int reader_quota(struct reader *r, struct op *op);
+int reader_shape(struct reader *r, struct op *op);
 
 /* Appends a record that must not straddle two chunks.  0 or ENOBUFS. */
 int reader_record(struct chain *out, const void *record, size_t n) WARN_UNUSED;

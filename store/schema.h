@@ -14,7 +14,7 @@
  * and ORCPT, accounts with SCRAM records, whose lengths are 0 in rows of format 1.  3: quotas, the
  * log of vanished messages, aliases and domains, the queue by sender and by recipient (upgrade:
  * db_upgrade.c).  4: priorities in the queue's rows, where rows of format 3 have zeros, which is
- * the priority of mail that has none. */
+ * the priority of mail that has none; shapes, which are made when they are first wanted. */
 #define STORE_FORMAT     4
 #define STORE_FORMAT_MIN 1 /* what is brought up to date when it is opened */
 
@@ -41,6 +41,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-end
 	DB(ALIAS, "alias", "alias u32 -> address, targets, each with its NUL")                     \
 	DB(DOMAIN, "domain", "name -> nothing: domains beside those of the configuration")         \
 	DB(QS, "qs", "hash of the sender u64, id u64 -> nothing")                                  \
+	DB(SHAPE, "shape",                                                                         \
+		"blob u64, number u32 -> number 0: shape_rec; <= 4080 octets of a shape")          \
 	DB(QD, "qd",                                                                               \
 		"hash of the domain u64, of the address u32, id u64, recipient u32 -> nothing")    \
 	DB(MOVE, "move", "shard u32, id u64, recipient u32 -> nothing: on the way to that shard")  \
@@ -224,6 +226,13 @@ struct blob_rec {
 static_assert(sizeof(struct blob_rec) == 48, "stored record");
 static_assert(MESSAGE_PREFIX_MAX <= UINT16_MAX, "prefix_n");
 #define BLOB_ROW_MAX (sizeof(struct blob_rec) + MESSAGE_PREFIX_MAX + 4 * BLOB_CRC_INLINE)
+
+/* In the first row of a shape: what follows in all its rows together. */
+struct shape_rec {
+	uint32_t octets, crc; /* CRC-32C */
+};
+static_assert(sizeof(struct shape_rec) == 8, "stored record");
+#define SHAPE_ROW (CHUNK_DATA - sizeof(struct shape_rec)) /* octets in a row; chosen: a page */
 
 struct incoming_rec {
 	uint64_t size;

@@ -57,6 +57,7 @@ enum store_write_kind {
 	STORE_ALIAS,          /* alias_op */
 	STORE_DOMAIN,         /* domain_op */
 	STORE_QUEUE_SLICE,    /* queue_slice_op */
+	STORE_SHAPE,          /* shape_op */
 };
 
 /* ---- op kinds of the readers ---- */
@@ -76,6 +77,7 @@ enum store_read_kind {
 	STORE_READ_ALIASES,     /* names_list_op */
 	STORE_READ_DOMAINS,     /* names_list_op */
 	STORE_READ_QUOTA,       /* quota_read_op */
+	STORE_READ_SHAPE,       /* shape_read_op */
 };
 
 /* op.status of all store ops: 0; -ENOENT no such thing; -EEXIST; -ENOSPC full (try later); -EIO the
@@ -244,6 +246,28 @@ struct body_read_op {
 	bool relay;       /* else the mailbox's view */
 	uint64_t total;   /* out: octets of the whole view */
 	struct chain out; /* out: up to max octets; short only at the end */
+};
+
+/* What was found out about a body once (its parts, its ENVELOPE, for IMAP) and is kept with it; the
+ * store does not look into it. */
+#define SHAPE_MAX (64 * 1024) /* octets; chosen: larger ones are found out each time */
+
+/* Shapes of some bodies: of one that has a shape, or is gone, it is passed over. */
+struct shape_op {
+	struct op op;      /* STORE_SHAPE */
+	struct chain data; /* for each a struct shape_head and its octets; the writer frees it */
+};
+
+struct shape_head {
+	uint64_t blob;
+	uint32_t octets;  /* 1 .. SHAPE_MAX */
+	uint32_t replace; /* 1: what is there cannot be used */
+};
+
+struct shape_read_op {
+	struct op op; /* STORE_READ_SHAPE; -ENOENT: none yet; -EIO: checksum */
+	uint64_t blob;
+	struct chain out;
 };
 
 /* ================= mailboxes ================= */

@@ -161,6 +161,8 @@ void writer_alias_committed(struct writer *w, struct op *op);
 int writer_apply_domain(struct writer *w, struct op *op);
 void writer_domain_committed(struct writer *w, struct op *op);
 int writer_apply_queue_slice(struct writer *w, struct op *op);
+int writer_apply_shape(struct writer *w, struct op *op);
+void writer_shape_release(struct op *op);
 void writer_account_committed(struct writer *w, struct op *op);
 
 /* ---- effects ---- */

@@ -31,6 +31,11 @@ static uint64_t result_bytes(const struct op *op)
 	return r->bounce ? message_bytes(r->bounce) : 0;
 }
 
+static uint64_t shape_bytes(const struct op *op)
+{
+	return container_of(op, struct shape_op, op)->data.bytes;
+}
+
 static void part_release(struct op *op)
 {
 	chain_free(&container_of(op, struct part_op, op)->chunks);
@@ -79,7 +84,9 @@ static const struct writer_op table[] = {
 	[STORE_MBOX_SPECIAL] = {writer_apply_mbox_special,     STORE_TROUBLE                      },
 	[STORE_ALIAS] = {writer_apply_alias,                       writer_alias_committed,                   STORE_TROUBLE},
 	[STORE_DOMAIN] = {writer_apply_domain,                  writer_domain_committed,             STORE_TROUBLE},
-	[STORE_QUEUE_SLICE] = {writer_apply_queue_slice,     STORE_TROUBLE                           },
+	[STORE_SHAPE] = {writer_apply_shape,     NULL,                            writer_shape_release, shape_bytes, GROWS,
+			  STORE_TROUBLE},
+	[STORE_QUEUE_SLICE] = {writer_apply_queue_slice,STORE_TROUBLE},
 };
 
 const struct writer_op *writer_op_of(const struct op *op)

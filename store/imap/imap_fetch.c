@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * FETCH, message by message: row, scan of the structure if asked for, computed items, sections as
- * slices of the body.  OWNER: one core's thread. */
+ * FETCH, message by message: row, its shape or a scan of the structure if asked for, computed
+ * items, sections as slices of the body.  OWNER: one core's thread. */
 #include "store/imap/imap_fetch.h"
 #include <errno.h>
 
-#define ROWS_AHEAD 64 /* rows read at a time for neighbours; chosen */
+#define ROWS_AHEAD  64          /* rows read at a time for neighbours; chosen */
+#define SHAPES_HELD (64 * 1024) /* octets of new shapes that wait for their commit; chosen */
 
 static void next_step(struct imap_session *s);
 static void row_step(struct imap_session *s);
+static void shape_ask(struct imap_session *s);
 static void scan_ask(struct imap_session *s);
 static void emit_step(struct imap_session *s);
 static void section_step(struct imap_session *s);
@@ -17,6 +19,8 @@ static void space_put(struct imap_session *s, struct fetch *f)
 	if (f->space)
 		s->engine.host->space_put(s->engine.host_ctx, ACCESS_SPACE_SCAN, f->space);
 	f->space = NULL;
+	f->scanning = false;
+	chain_free(&f->image);
 }
 
 static void fetch_release(struct imap_session *s)
@@ -25,6 +29,7 @@ static void fetch_release(struct imap_session *s)
 
 	space_put(s, f);
 	chain_free(&f->rows);
+	chain_free(&f->shapes);
 }
 
 static void message_over(struct imap_session *s)
@@ -81,7 +86,8 @@ static void message_begin(struct imap_session *s)
 
 	f->offset = 0;
 	f->section = 0;
-	s->step = f->need_scan ? scan_ask : emit_step;
+	f->have_shape = f->make_shape = f->replace_shape = false;
+	s->step = !f->need_scan ? emit_step : f->shaped ? shape_ask : scan_ask;
 }
 
 static void rows_done(struct imap_session *s)
@@ -126,11 +132,32 @@ static void row_step(struct imap_session *s)
 	imap_submit(s, ACCESS_READER, STORE_READ_MBOX_ROWS, rows_done);
 }
 
+/* Kept or not, the answer is the same. */
+static void shapes_stored(struct imap_session *s)
+{
+	s->step = next_step;
+}
+
+/* One commit for many, and the last before the command ends. */
+static bool shapes_store(struct imap_session *s, bool last)
+{
+	struct fetch *f = fetch_of(s);
+
+	if (f->shapes.bytes == 0 || (!last && f->shapes.bytes < SHAPES_HELD))
+		return false;
+	s->u.shape = (struct shape_op){.data = f->shapes};
+	f->shapes = (struct chain){0};
+	imap_submit(s, ACCESS_WRITER, STORE_SHAPE, shapes_stored);
+	return true;
+}
+
 static void next_step(struct imap_session *s)
 {
 	struct fetch *f = fetch_of(s);
 	uint32_t i = imap_marked_from(s, f->i);
 
+	if (shapes_store(s, i == UINT32_MAX))
+		return;
 	if (i == UINT32_MAX) {
 		imap_finish(s, f->error ? f->error : "OK done");
 		return;
@@ -142,7 +169,60 @@ static void next_step(struct imap_session *s)
 		emit_step(s);
 }
 
+/* ---- what the store keeps of it ---- */
+
+static bool space_get(struct imap_session *s, struct fetch *f)
+{
+	if (!f->space)
+		f->space = s->engine.host->space_get(s->engine.host_ctx, ACCESS_SPACE_SCAN);
+	if (!f->space)
+		imap_retry(s);
+	return f->space != NULL;
+}
+
+static void shape_done(struct imap_session *s)
+{
+	struct fetch *f = fetch_of(s);
+	int status = s->u.op.status;
+
+	chain_free(&f->image);
+	f->image = s->u.shape_read.out;
+	s->u.shape_read.out = (struct chain){0};
+	if (status == -ENOBUFS) {
+		chain_free(&f->image);
+		s->step = shape_ask;
+		imap_retry(s);
+		return;
+	}
+	f->have_shape = status == 0 && shape_load(f);
+	f->make_shape = !f->have_shape;
+	f->replace_shape = f->make_shape && status != -ENOENT;
+	s->step = f->have_shape && !f->fields ? emit_step : scan_ask;
+}
+
+static void shape_ask(struct imap_session *s)
+{
+	struct fetch *f = fetch_of(s);
+
+	if (!space_get(s, f))
+		return;
+	s->u.shape_read = (struct shape_read_op){.blob = f->row.blob};
+	imap_submit(s, ACCESS_READER, STORE_READ_SHAPE, shape_done);
+}
+
 /* ---- the body ---- */
+
+/* With a shape only the message's own header is of interest; without one that is to be made, all.
+ */
+static struct mime_scan *scan_of(const struct fetch *f)
+{
+	return f->have_shape ? &f->space->head : &f->space->scan;
+}
+
+static bool scan_is_whole(const struct fetch *f)
+{
+	return !f->have_shape && (f->whole_scan || f->make_shape);
+}
 
 static void body_ask(struct imap_session *s, uint64_t max, imap_step then)
 {
@@ -174,7 +254,7 @@ static bool body_arrived(struct imap_session *s, imap_step again)
 static void scan_done(struct imap_session *s)
 {
 	struct fetch *f = fetch_of(s);
-	struct mime_scan *scan = &f->space->scan;
+	struct mime_scan *scan = scan_of(f);
 	struct body_read_op *op = &s->u.body;
 
 	if (!body_arrived(s, scan_ask))
@@ -190,6 +270,8 @@ static void scan_done(struct imap_session *s)
 	mime_scan_end(scan);
 	if (scan->header_only)
 		scan->parts[0].end = op->total;
+	if (f->make_shape)
+		shape_make(f);
 	s->step = emit_step;
 }
 
@@ -197,21 +279,32 @@ static void scan_ask(struct imap_session *s)
 {
 	struct fetch *f = fetch_of(s);
 
-	if (!f->space) {
-		f->space = s->engine.host->space_get(s->engine.host_ctx, ACCESS_SPACE_SCAN);
-		if (!f->space) {
-			imap_retry(s);
-			return;
-		}
-		mime_scan_init(&f->space->scan, f->space->parts, MIME_PARTS_MAX, f->space->headers,
-			sizeof(f->space->headers));
-		f->space->scan.header_only = !f->whole_scan;
+	if (!space_get(s, f))
+		return;
+	if (!f->scanning) {
+		struct mime_part *parts = f->have_shape ? f->space->head_part : f->space->parts;
+		unsigned max = f->have_shape ? ARRAY_LEN(f->space->head_part) : MIME_PARTS_MAX;
+		mime_scan_init(
+			scan_of(f), parts, max, f->space->headers, sizeof(f->space->headers));
+		scan_of(f)->header_only = !scan_is_whole(f);
+		f->scanning = true;
 	}
 	/* A header is rarely longer than some chunks: the first slice is small. */
-	body_ask(s, f->whole_scan || f->offset ? IMAP_SLICE : 16 * 1024, scan_done);
+	body_ask(s, scan_is_whole(f) || f->offset ? IMAP_SLICE : 16 * 1024, scan_done);
 }
 
 /* ---- what is said ---- */
+
+/* As it was found out now or before. */
+static void put_text(struct access_out *o, const struct fetch *f, enum fetch_text text)
+{
+	if (f->have_shape)
+		shape_put_text(o, f, text);
+	else if (text == FETCH_TEXT_ENVELOPE)
+		fetch_put_envelope(o, f->space, mime_part_header(&f->space->scan, 0));
+	else
+		fetch_put_structure(o, f->space, text == FETCH_TEXT_STRUCTURE);
+}
 
 static void put_plain(struct imap_session *s, const struct fetch *f)
 {
@@ -242,7 +335,7 @@ static void put_plain(struct imap_session *s, const struct fetch *f)
 	}
 	if (f->items & FETCH_ENVELOPE) {
 		access_out_printf(o, "%sENVELOPE ", space);
-		fetch_put_envelope(o, f->space, mime_part_header(&f->space->scan, 0));
+		put_text(o, f, FETCH_TEXT_ENVELOPE);
 	}
 }
 
@@ -265,12 +358,12 @@ static void emit_step(struct imap_session *s)
 	const char *space = structure_space(s, f, flags);
 	if (f->items & FETCH_BODY) {
 		access_out_printf(o, "%sBODY ", space);
-		fetch_put_structure(o, f->space, false);
+		put_text(o, f, FETCH_TEXT_BODY);
 		space = " ";
 	}
 	if (f->items & FETCH_BODYSTRUCTURE) {
 		access_out_printf(o, "%sBODYSTRUCTURE ", space);
-		fetch_put_structure(o, f->space, true);
+		put_text(o, f, FETCH_TEXT_STRUCTURE);
 		space = " ";
 	}
 	f->begun = true;

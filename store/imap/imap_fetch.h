@@ -26,6 +26,9 @@ enum section_kind {
 	SECTION_MIME
 };
 
+/* Texts of a shape. */
+enum fetch_text { FETCH_TEXT_ENVELOPE, FETCH_TEXT_BODY, FETCH_TEXT_STRUCTURE, FETCH_TEXT_N };
+
 struct section {
 	uint8_t kind; /* enum section_kind */
 	uint8_t path_n;
@@ -43,7 +46,8 @@ struct section {
 #define SCAN_TEXT_MAX    (16 * 1024)  /* one unfolded value; chosen */
 struct scan_space {
 	struct mime_scan scan;
-	struct mime_part parts[MIME_PARTS_MAX];
+	struct mime_scan head; /* of the message's own header, when the shape was there */
+	struct mime_part parts[MIME_PARTS_MAX], head_part[1];
 	uint8_t headers[SCAN_HEADERS_MAX];
 	uint8_t text[SCAN_TEXT_MAX];
 };
@@ -65,7 +69,14 @@ struct fetch {
 	bool first;      /* nothing was said of this message yet */
 	bool in_section; /* its label is out */
 	struct scan_space *space;
-	const char *error; /* some message was left out */
+	bool scanning;
+	/* what the store keeps of it (imap_shape.c) */
+	bool shaped, fields; /* the command: can be answered from shapes; asks for header fields */
+	bool have_shape, make_shape, replace_shape;
+	struct chain image;  /* the shape */
+	struct chain shapes; /* those that were made, to be stored */
+	uint32_t text_at[FETCH_TEXT_N], text_n[FETCH_TEXT_N]; /* in image */
+	const char *error;                                    /* some message was left out */
 };
 static_assert(sizeof(struct fetch) <= CHUNK_DATA, "fetch state is a chunk");
 
@@ -85,6 +96,13 @@ static inline bool section_is_fields(const struct section *sec)
 {
 	return sec->kind == SECTION_FIELDS || sec->kind == SECTION_FIELDS_NOT;
 }
+/* imap_shape.c: f->image is a shape that can be used: its parts are in f->space, its texts known.
+ */
+bool shape_load(struct fetch *f);
+/* The shape of the message that was scanned, appended to f->shapes; nothing when it is too large.
+ */
+void shape_make(struct fetch *f);
+void shape_put_text(struct access_out *o, const struct fetch *f, enum fetch_text text);
 /* imap_structure.c */
 void fetch_put_envelope(struct access_out *o, struct scan_space *space, struct bytes header);
 void fetch_put_structure(struct access_out *o, struct scan_space *space, bool extended);

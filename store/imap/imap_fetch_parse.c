@@ -163,10 +163,18 @@ static void needs(struct fetch *f)
 	f->need_scan = f->items & (structure | FETCH_ENVELOPE);
 	f->need_row =
 		f->need_scan || f->section_count || f->items & (FETCH_INTERNALDATE | FETCH_SIZE);
+	f->shaped = f->whole_scan || f->items & FETCH_ENVELOPE;
 	for (unsigned i = 0; i < f->section_count; i++) {
 		const struct section *sec = &f->sections[i];
+		f->fields = f->fields || section_is_fields(sec);
+		f->shaped = f->shaped || sec->path_n;
 		f->whole_scan = f->whole_scan || sec->path_n;
 		f->need_scan = f->need_scan || sec->path_n || sec->kind != SECTION_ALL;
+	}
+	/* Fields of a part's header are not in a shape. */
+	for (unsigned i = 0; i < f->section_count; i++) {
+		const struct section *sec = &f->sections[i];
+		f->shaped = f->shaped && !(section_is_fields(sec) && sec->path_n);
 	}
 }
 

@@ -148,7 +148,7 @@ static uint64_t fields_walk(struct access_out *o, const struct section *sec, str
 void fetch_put_fields(
 	struct imap_session *s, const struct fetch *f, const struct section *sec, bool first)
 {
-	const struct mime_scan *scan = &f->space->scan;
+	const struct mime_scan *scan = f->have_shape ? &f->space->head : &f->space->scan;
 	int part = message_find(scan, sec);
 	struct access_out *o = imap_out(s);
 

@@ -190,6 +190,8 @@ static void op_drop(struct imap_session *s)
 		chain_free(&s->u.body.out);
 	else if (s->u.op.kind == STORE_READ_MBOX_LIST)
 		chain_free(&s->u.list.out);
+	else if (s->u.op.kind == STORE_READ_SHAPE)
+		chain_free(&s->u.shape_read.out);
 	else if (s->u.op.kind != STORE_READ_QUOTA)
 		chain_free(&s->u.mbox.out);
 	s->reading = false;

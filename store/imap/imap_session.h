@@ -135,6 +135,8 @@ struct imap_session {
 		struct part_op part;
 		struct drop_op drop;
 		struct quota_read_op quota;
+		struct shape_op shape;
+		struct shape_read_op shape_read;
 	} u;
 	bool reading; /* the op in u is a reader's */
 };

@@ -19,4 +19,4 @@ def soak(work):
         result = json.load(f)
     equal((result["errors"], result["check"]), ([], 0), "errors and the check")
     drawn = xml.dom.minidom.parse(work + "/soak.svg").getElementsByTagName("polyline")
-    equal(len(drawn), 4, "lines of the plot")
+    equal(len(drawn), 5, "lines of the plot")

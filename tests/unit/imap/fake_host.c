@@ -269,6 +269,7 @@ static int write_expunge(struct fake *f, struct mbox_op *op)
 	for (uint32_t i = 0; i < b->count; i++) {
 		if (named(op, b->messages[i].row.uid)) {
 			free(b->messages[i].data);
+			free(b->messages[i].shape);
 			op->changed++;
 		} else {
 			b->messages[n++] = b->messages[i];
@@ -278,6 +279,36 @@ static int write_expunge(struct fake *f, struct mbox_op *op)
 	b->state.highestmodseq = ++f->modseq;
 	box_count(b);
 	return 0;
+}
+
+static int write_shape(struct fake *f, struct shape_op *op)
+{
+	struct shape_head h;
+
+	for (uint64_t at = 0; at < op->data.bytes; at += h.octets) {
+		BUG_ON(chain_read(&op->data, at, &h, sizeof(h)) != sizeof(h));
+		BUG_ON(h.octets == 0 || h.octets > SHAPE_MAX);
+		at += sizeof(h);
+		struct fake_message *m = (struct fake_message *)(uintptr_t)blob_find(f, h.blob);
+		if (!m || (m->shape_n && !h.replace))
+			continue;
+		m->shape = realloc(m->shape, h.octets);
+		m->shape_n = h.octets;
+		BUG_ON(chain_read(&op->data, at, m->shape, h.octets) != h.octets);
+		f->shapes_made++;
+	}
+	chain_free(&op->data);
+	return 0;
+}
+
+static int read_shape(struct fake *f, struct shape_read_op *op)
+{
+	const struct fake_message *m = blob_find(f, op->blob);
+
+	if (!m || m->shape_n == 0)
+		return -ENOENT;
+	f->shapes_read++;
+	return put(&op->out, m->shape, m->shape_n);
 }
 
 static int write_append(struct fake *f, struct append_op *op)
@@ -377,6 +408,8 @@ static int answer_write(struct fake *f, struct op *op)
 		return write_flags(f, container_of(op, struct mbox_op, op));
 	case STORE_COPY:
 		return write_copy(f, container_of(op, struct mbox_op, op));
+	case STORE_SHAPE:
+		return write_shape(f, container_of(op, struct shape_op, op));
 	case STORE_EXPUNGE:
 		return write_expunge(f, container_of(op, struct mbox_op, op));
 	case STORE_MBOX_CREATE:
@@ -411,6 +444,8 @@ static int answer_read(struct fake *f, struct op *op)
 		return read_rows(f, container_of(op, struct mbox_read_op, op));
 	case STORE_READ_MBOX_LIST:
 		return read_list(f, container_of(op, struct mbox_list_op, op));
+	case STORE_READ_SHAPE:
+		return read_shape(f, container_of(op, struct shape_read_op, op));
 	case STORE_READ_QUOTA:
 		return read_quota(f, container_of(op, struct quota_read_op, op));
 	default:
@@ -430,6 +465,8 @@ void fake_answer(struct fake *f)
 		/* What the writer was given it keeps or frees, also when it fails. */
 		if (f->pending_write && op->kind == HANDOFF_PART)
 			chain_free(&container_of(op, struct part_op, op)->chunks);
+		if (f->pending_write && op->kind == STORE_SHAPE)
+			chain_free(&container_of(op, struct shape_op, op)->data);
 		if (f->pending_write && op->kind == STORE_FLAGS)
 			chain_free(&container_of(op, struct mbox_op, op)->keywords);
 		f->fail_status = 0;
@@ -664,8 +701,10 @@ void fake_stop(struct fake *f)
 		fake_hangup(f);
 	BUG_ON(f->engine->busy || f->spaces_out);
 	for (unsigned i = 0; i < FAKE_BOXES; i++) {
-		for (uint32_t k = 0; f->boxes[i].used && k < f->boxes[i].count; k++)
+		for (uint32_t k = 0; f->boxes[i].used && k < f->boxes[i].count; k++) {
 			free(f->boxes[i].messages[k].data);
+			free(f->boxes[i].messages[k].shape);
+		}
 	}
 	free(f->parts);
 	free(f->engine);

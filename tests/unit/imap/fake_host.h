@@ -12,6 +12,8 @@ struct fake_message {
 	struct mbox_row row;
 	uint8_t *data;
 	size_t n;
+	uint8_t *shape;
+	size_t shape_n; /* 0: none */
 };
 
 struct fake_box {
@@ -48,6 +50,7 @@ struct fake {
 	uint8_t *parts;
 	uint64_t parts_blob;
 	unsigned drops;
+	unsigned shapes_made, shapes_read;
 	char *out; /* everything said, NUL-terminated */
 	size_t out_n;
 	bool hold; /* do not answer ops: fake_answer does */

@@ -168,6 +168,71 @@ static void test_fetch_bodystructure(void **state)
 						"NIL NIL))");
 }
 
+static const char *const shape_items[] = {"ENVELOPE", "BODY", "BODYSTRUCTURE", "FULL",
+	"(ENVELOPE BODY BODYSTRUCTURE)", "BODY.PEEK[1]", "BODY.PEEK[2]", "BODY.PEEK[2.1]",
+	"BODY.PEEK[2.HEADER]", "BODY.PEEK[1.MIME]<0.20>",
+	"(BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)])", "(BODY BODY.PEEK[HEADER])",
+	"(BODYSTRUCTURE BODY.PEEK[2.HEADER.FIELDS (SUBJECT)])"};
+
+/* Found out once, and from then on the same answers without a look at the body. */
+static void test_shapes_give_the_same_answers(void **state)
+{
+	char command[200], *fresh[ARRAY_LEN(shape_items)];
+
+	(void)state;
+	open_inbox();
+	for (unsigned i = 0; i < ARRAY_LEN(shape_items); i++) {
+		for (uint32_t k = 0; k < inbox->count; k++) {
+			free(inbox->messages[k].shape);
+			inbox->messages[k].shape = NULL;
+			inbox->messages[k].shape_n = 0;
+		}
+		snprintf(command, sizeof(command), "f FETCH 1:3 %s\r\n", shape_items[i]);
+		fresh[i] = strdup(say(command));
+	}
+	say("g FETCH 1:3 BODYSTRUCTURE\r\n");
+	f.shapes_made = f.shapes_read = 0;
+	for (unsigned i = 0; i < ARRAY_LEN(shape_items); i++) {
+		snprintf(command, sizeof(command), "f FETCH 1:3 %s\r\n", shape_items[i]);
+		assert_string_equal(say(command), fresh[i]);
+		free(fresh[i]);
+	}
+	assert_int_equal(f.shapes_made, 0);
+	/* All but the last, whose fields are of a part. */
+	assert_int_equal(f.shapes_read, 3 * (ARRAY_LEN(shape_items) - 1));
+}
+
+/* Other versions, other lengths, nonsense: found out anew, and put in its place. */
+static void test_shapes_that_cannot_be_used(void **state)
+{
+	struct fake_message *m = &inbox->messages[1];
+
+	(void)state;
+	open_inbox();
+	char *fresh = strdup(say("f FETCH 2 (ENVELOPE BODYSTRUCTURE BODY.PEEK[2.1])\r\n"));
+	size_t n = m->shape_n;
+	assert_true(n > 100);
+	for (size_t cut = 1; cut < n; cut++) {
+		m->shape_n = cut;
+		f.shapes_made = 0;
+		assert_string_equal(
+			say("f FETCH 2 (ENVELOPE BODYSTRUCTURE BODY.PEEK[2.1])\r\n"), fresh);
+		assert_int_equal(f.shapes_made, 1);
+		assert_int_equal(m->shape_n, n);
+	}
+	m->shape[0]++;
+	f.shapes_made = 0;
+	assert_string_equal(say("f FETCH 2 (ENVELOPE BODYSTRUCTURE BODY.PEEK[2.1])\r\n"), fresh);
+	assert_int_equal(f.shapes_made, 1);
+	/* That it cannot be kept is nobody's concern. */
+	m->shape_n = 0;
+	f.fail_status = -ENOSPC;
+	f.fail_kind = STORE_SHAPE;
+	f.fail_write = true;
+	assert_string_equal(say("f FETCH 2 (ENVELOPE BODYSTRUCTURE BODY.PEEK[2.1])\r\n"), fresh);
+	free(fresh);
+}
+
 static void test_fetch_sections(void **state)
 {
 	static const struct {
@@ -660,6 +725,8 @@ int main(void)
 		T(test_fetch_simple_items),
 		T(test_fetch_envelope),
 		T(test_fetch_bodystructure),
+		T(test_shapes_give_the_same_answers),
+		T(test_shapes_that_cannot_be_used),
 		T(test_fetch_sections),
 		T(test_fetch_body_sets_seen),
 		T(test_fetch_large_body_whole),

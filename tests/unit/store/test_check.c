@@ -124,6 +124,27 @@ static void damage_chunk_gone(void)
 	assert_int_equal(db_del(txn, &db, DB_CHUNK, key_id_n(&k, QUEUED, 0)), 0);
 }
 
+static void shape_add(uint64_t blob, uint32_t crc)
+{
+	struct shape_rec rec = {.octets = 3, .crc = crc};
+	uint8_t row[sizeof(rec) + 3] = {0};
+	struct key k;
+
+	memcpy(row, &rec, sizeof(rec));
+	assert_int_equal(
+		db_put(txn, &db, DB_SHAPE, key_id_n(&k, blob, 0), bytes_make(row, sizeof(row))), 0);
+}
+
+static void damage_shape(void)
+{
+	shape_add(QUEUED, 1);
+}
+
+static void damage_shape_stray(void)
+{
+	shape_add(QUEUED + 12345, 1);
+}
+
 static void damage_prefix(void)
 {
 	struct key k;
@@ -345,6 +366,8 @@ static const struct {
 	{"account-totals",     damage_totals,          true },
 	{"account-address",    damage_address,         true },
 	{"address-row",        damage_address_row,     true },
+	{"shape-damaged",      damage_shape,           true },
+	{"shape-orphan",       damage_shape_stray,     true },
 	{"number-behind",      damage_numbers,         true },
 };
 
