@@ -234,6 +234,11 @@ int store_add_events(struct store *s, struct hints *h)
 	return 0;
 }
 
+const _Atomic uint64_t *store_event_stamps(const struct store *s)
+{
+	return s->event_us;
+}
+
 /* A fixed key: every thread, and the next process, must come to the same answer.  A peer can aim
  * its domains at one worker; that worker's limits hold it. */
 unsigned store_domain_owner(struct bytes domain, unsigned workers)

@@ -405,6 +405,15 @@ static inline uint64_t mbox_event(uint32_t account, uint32_t box)
 	return (uint64_t)account << 32 | box;
 }
 
+/* When the latest change of a mailbox was committed (monotonic), for measuring: mailboxes share
+ * stamps, so that one may be younger than it should be. */
+#define STORE_STAMPS 4096 /* chosen: 32 KiB */
+static inline unsigned mbox_event_stamp(uint64_t event)
+{
+	return (unsigned)((event ^ event >> 32) * 0x9e3779b97f4a7c15ull >> 52);
+}
+static_assert(STORE_STAMPS == 1 << (64 - 52), "the hash's upper bits name a stamp");
+
 /* ================= accounts ================= */
 
 #define PASSWORD_HASH_MAX 384
@@ -516,6 +525,8 @@ struct service *store_reader(struct store *s, unsigned i);
  * domain, store_domain_owner), mailbox events to control cores.  Before store_start. */
 int store_add_ready(struct store *s, struct hints *h) WARN_UNUSED;
 int store_add_events(struct store *s, struct hints *h) WARN_UNUSED;
+/* STORE_STAMPS times, written before the event is put on its rings; any thread reads them. */
+const _Atomic uint64_t *store_event_stamps(const struct store *s);
 unsigned store_domain_owner(struct bytes domain, unsigned workers);
 /* Where the name of an account or alias is, in any case of letters. */
 unsigned store_address_shard(struct bytes address, unsigned shards);

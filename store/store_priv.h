@@ -31,6 +31,7 @@ struct store {
 	struct hints *ready[STORE_HINTS_MAX];
 	unsigned ready_count;
 	struct hints *events[STORE_HINTS_MAX];
+	_Atomic uint64_t event_us[STORE_STAMPS];
 	unsigned event_count;
 	uint64_t last_id;   /* at open */
 	uint64_t secret[2]; /* store_secret */

@@ -386,6 +386,8 @@ static void quota_changes_run(struct store *s, struct writer_effects *e)
 
 void writer_effects_run(struct store *s, struct writer_effects *all)
 {
+	uint64_t now_us = clock_mono_us();
+
 	quota_changes_run(s, all);
 	for (size_t i = 0; i < all->count; i++) {
 		const struct effect *e = &all->list[i];
@@ -393,6 +395,8 @@ void writer_effects_run(struct store *s, struct writer_effects *all)
 			ready_run(s, e);
 			continue;
 		}
+		atomic_store_explicit(
+			&s->event_us[mbox_event_stamp(e->value)], now_us, memory_order_relaxed);
 		for (unsigned c = 0; c < s->event_count; c++) {
 			if (!hints_put(s->events[c], (void *)(uintptr_t)e->value, e->value))
 				counter_inc(CTR_STORE_HINTS_DROPPED);

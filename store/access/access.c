@@ -83,27 +83,33 @@ void access_watch_set(struct access *a, struct access_watch *w, uint64_t event)
 }
 
 /* event 0: everybody (hints were dropped). */
-static void tell(struct access *a, struct list *bucket, uint64_t event)
+static void tell(const _Atomic uint64_t *stamps, struct list *bucket, uint64_t event)
 {
-	(void)a;
+	uint64_t commit_us = 0;
+
+	if (event && stamps)
+		commit_us = atomic_load_explicit(
+			&stamps[mbox_event_stamp(event)], memory_order_relaxed);
 	list_for_each_safe(it, tmp, bucket)
 	{
 		struct access_watch *w = list_entry(it, struct access_watch, node);
+		w->commit_us = commit_us;
 		if (!event || w->event == event)
 			w->changed(w);
 	}
 }
 
-static unsigned events_take(struct access *a, struct hints *from)
+static unsigned events_take(struct access *a, unsigned shard)
 {
+	struct hints *from = a->events[shard];
 	void *events[EVENTS_PER_LAP];
 	unsigned n = hints_take(from, events, EVENTS_PER_LAP);
 
 	for (unsigned i = 0; i < n; i++)
-		tell(a, bucket_of(a, (uintptr_t)events[i]), (uintptr_t)events[i]);
+		tell(a->event_us[shard], bucket_of(a, (uintptr_t)events[i]), (uintptr_t)events[i]);
 	if (hints_overflow_take(from) != UINT64_MAX) {
 		for (unsigned i = 0; i < ACCESS_WATCH_BUCKETS; i++)
-			tell(a, &a->watches[i], 0);
+			tell(NULL, &a->watches[i], 0);
 	}
 	return n;
 }
@@ -115,7 +121,7 @@ static unsigned events_poll(void *ctx, uint64_t now_us)
 
 	(void)now_us;
 	for (unsigned i = 0; i < a->shard_count; i++)
-		n += events_take(a, a->events[i]);
+		n += events_take(a, i);
 	return n;
 }
 

@@ -22,7 +22,8 @@ struct access_lane {
 /* Somebody who is told that something happened in a mailbox. */
 struct access_watch {
 	struct list node;
-	uint64_t event; /* mbox_event(); 0: not watching */
+	uint64_t event;     /* mbox_event(); 0: not watching */
+	uint64_t commit_us; /* of the change that is told of; 0: not known */
 	void (*changed)(struct access_watch *w);
 };
 
@@ -38,6 +39,8 @@ struct access {
 	unsigned shard_count, reader_count;
 	struct channel *passwords;
 	struct hints *events[STORE_SHARDS_MAX];
+	/* store_event_stamps; NULL: nothing is measured */
+	const _Atomic uint64_t *event_us[STORE_SHARDS_MAX];
 	const struct directory *directory;
 	char hostname[256];
 	uint64_t message_bytes_max; /* APPEND limit */

@@ -100,6 +100,8 @@ static void watch_changed(struct access_watch *w)
 {
 	struct access_conn *c = container_of(w, struct access_conn, watch);
 
+	if (c->engine->changed_us == 0)
+		c->engine->changed_us = w->commit_us;
 	c->engine->ops->changed(c->engine);
 	runnable_add(c);
 }

@@ -83,6 +83,8 @@ struct access_engine {
 	uint64_t message_bytes_max;
 	bool plaintext_login;
 	struct access_out out;
+	uint64_t changed_us; /* commit of the first change that is not announced yet; 0: none known
+			      */
 	/* what the host looks at */
 	bool busy;    /* an op or a login is under way: the memory must stay */
 	bool ended;   /* close once `out` has been sent */

@@ -229,6 +229,7 @@ static int join_access_shard(struct making *m, struct access *a, unsigned s)
 
 	a->writers[s] = &of->access_writer;
 	a->events[s] = &of->events;
+	a->event_us[s] = store_event_stamps(shards_get(m->d->store, s));
 	for (unsigned i = 0; i < a->reader_count; i++)
 		a->readers[s][i] = &of->access_readers[i];
 	int err = join_writer(m, &of->access_writer, "acc.wr", s);

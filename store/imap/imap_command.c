@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * From a whole command to its handler, and the commands that need no mailbox.
  * OWNER: one core's thread. */
+#include "dataplane/base/clock.h"
 #include "dataplane/base/codec.h"
+#include "dataplane/base/counters.h"
 #include "store/imap/imap_line.h"
 #include "store/imap/imap_priv.h"
 
@@ -258,9 +260,19 @@ void imap_authenticate(struct imap_session *s, struct imap_parse *p)
 
 static void idle_step(struct imap_session *s);
 
+static void idle_announced(struct imap_session *s)
+{
+	uint64_t since_us = s->engine.changed_us;
+
+	s->engine.changed_us = 0;
+	if (since_us)
+		histogram_add(HIST_IMAP_ANNOUNCE, clock_mono_us() - since_us);
+	s->step = idle_step;
+}
+
 static void idle_announce(struct imap_session *s)
 {
-	imap_announce(s, idle_step);
+	imap_announce(s, idle_announced);
 }
 
 static void idle_step(struct imap_session *s)

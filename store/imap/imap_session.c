@@ -255,6 +255,8 @@ static void changed(struct access_engine *e)
 	s->dirty = true;
 	if (s->idling)
 		s->parked = false;
+	else
+		e->changed_us = 0; /* told with the next command: nobody waits for it */
 }
 
 static void timeout(struct access_engine *e)

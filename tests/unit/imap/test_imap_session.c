@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include "dataplane/base/clock.h"
+#include "dataplane/base/counters.h"
 #include "dataplane/base/rt/eal.h"
 #include "store/imap/imap_session.h"
 #include "tests/unit/imap/fake_host.h"
@@ -374,6 +376,31 @@ static void test_idle_tells_at_once(void **state)
 	contains("d IDLE\r\nFOO\r\n", "d BAD");
 }
 
+/* How long it took is counted, for those who wait only. */
+static void test_idle_is_measured(void **state)
+{
+	struct histogram_view before, after;
+
+	(void)state;
+	open_inbox();
+	histograms_sum(HIST_IMAP_ANNOUNCE, &before);
+	f.engine->changed_us = clock_mono_us();
+	f.engine->ops->changed(f.engine);
+	say("c NOOP\r\n");
+	histograms_sum(HIST_IMAP_ANNOUNCE, &after);
+	assert_int_equal(after.count, before.count);
+	say("d IDLE\r\n");
+	fake_message_add(&f, inbox, plain, sizeof(plain) - 1, 0);
+	f.engine->changed_us = clock_mono_us() - 5000;
+	f.engine->ops->changed(f.engine);
+	contains("", "EXISTS");
+	histograms_sum(HIST_IMAP_ANNOUNCE, &after);
+	assert_int_equal(after.count, before.count + 1);
+	assert_true(after.sum - before.sum >= 5000);
+	assert_int_equal(f.engine->changed_us, 0);
+	say("DONE\r\n");
+}
+
 static void test_copy(void **state)
 {
 	(void)state;
@@ -734,6 +761,7 @@ int main(void)
 		T(test_expunge_and_close),
 		T(test_changes_of_others_are_told),
 		T(test_idle_tells_at_once),
+		T(test_idle_is_measured),
 		T(test_copy),
 		T(test_append),
 		T(test_append_streams_large_messages),
@@ -752,6 +780,7 @@ int main(void)
 	};
 
 	eal_start_for_tests(64);
+	counters_thread_init("test");
 	if (chunk_pool_init(2048, -1) < 0 || message_pool_init(64, -1) < 0)
 		return 1;
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
