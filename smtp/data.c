@@ -19,7 +19,7 @@ static const uint8_t received_name[] = "received:";
 
 /* One call's view of the input. */
 struct scan {
-	const uint8_t *p, *end;
+	const uint8_t *first, *p, *end;
 	const uint8_t *run; /* start of what is not emitted yet */
 	data_sink sink;
 	void *ctx;
@@ -180,10 +180,23 @@ static bool behind_dot_cr(struct data_decoder *d, struct scan *s)
 	return false;
 }
 
+/* Behind the header lines mean nothing: blocks of clean ones are passed at once.  The first octets
+ * of the input come behind octets that are not there any more. */
+static void skip_clean(struct data_decoder *d, struct scan *s)
+{
+	if (d->in_header || d->state > BEHIND_CR || s->p == s->first)
+		return;
+	const uint8_t *to = data_skip(s->p, s->end, !d->chunked);
+	if (to == s->p)
+		return;
+	s->p = to;
+	d->state = to[-1] == '\n' ? LINE_START : to[-1] == '\r' ? BEHIND_CR : IN_LINE;
+}
+
 enum data_verdict data_decode(
 	struct data_decoder *d, struct bytes in, data_sink sink, void *ctx, size_t *used_r)
 {
-	struct scan s = {.p = in.p, .run = in.p, .sink = sink, .ctx = ctx};
+	struct scan s = {.first = in.p, .p = in.p, .run = in.p, .sink = sink, .ctx = ctx};
 	bool end = false;
 
 	*used_r = 0;
@@ -191,6 +204,9 @@ enum data_verdict data_decode(
 		return DATA_MORE;
 	s.end = in.p + in.n;
 	while (s.p < s.end && !end) {
+		skip_clean(d, &s);
+		if (s.p == s.end)
+			break;
 		switch ((enum data_state)d->state) {
 		case LINE_START:
 			line_start(d, &s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The scan for octets that mean something to DATA: CR, LF and NUL.  The vector form and its scalar
- * twin are tested to be equal.  Any thread. */
+ * The scan for octets that mean something to DATA: to the next CR, LF or NUL, and over whole blocks
+ * in which nothing needs a look.  The vector forms and their scalar twins are tested to be equal.
+ * Any thread. */
 #pragma once
 #include "dataplane/base/bytes.h"
 
@@ -13,6 +14,59 @@ static inline const uint8_t *data_scan_scalar(const uint8_t *p, const uint8_t *e
 {
 	while (p < end && !data_is_special(*p))
 		p++;
+	return p;
+}
+
+#define DATA_BLOCK 64 /* octets tested at once */
+
+/* Does c need a look, coming behind before: a NUL, a CR or LF that is no half of CRLF, and, dotted,
+ * a dot behind an LF? */
+static inline bool data_needs_look(uint8_t before, uint8_t c, bool dotted)
+{
+	return (before == '\r') != (c == '\n') || c == '\0' ||
+	       (dotted && before == '\n' && c == '.');
+}
+
+/* Pass whole blocks in which no octet needs a look; p[-1] is readable, too. */
+static inline const uint8_t *data_skip_scalar(const uint8_t *p, const uint8_t *end, bool dotted)
+{
+	for (; end - p >= DATA_BLOCK; p += DATA_BLOCK) {
+		for (const uint8_t *c = p; c < p + DATA_BLOCK; c++) {
+			if (data_needs_look(c[-1], c[0], dotted))
+				return p;
+		}
+	}
+	return p;
+}
+
+/* Vectors of the compiler: what it makes of them is SSE2, or what else the CPU has. */
+typedef uint8_t data_vector __attribute__((vector_size(16)));
+typedef uint64_t data_words __attribute__((vector_size(16)));
+
+static inline data_vector data_vector_look(const uint8_t *p, bool dotted)
+{
+	data_vector now, before;
+
+	memcpy(&now, p, sizeof(now));
+	memcpy(&before, p - 1, sizeof(before));
+	data_vector look = (data_vector)(before == '\r') ^ (data_vector)(now == '\n');
+	look |= (data_vector)(now == '\0');
+	if (dotted)
+		look |= (data_vector)(before == '\n') & (data_vector)(now == '.');
+	return look;
+}
+
+/* As data_skip_scalar. */
+static inline const uint8_t *data_skip(const uint8_t *p, const uint8_t *end, bool dotted)
+{
+	for (; end - p >= DATA_BLOCK; p += DATA_BLOCK) {
+		data_vector look = data_vector_look(p, dotted);
+		for (unsigned i = sizeof(look); i < DATA_BLOCK; i += sizeof(look))
+			look |= data_vector_look(p + i, dotted);
+		data_words any = (data_words)look;
+		if (any[0] | any[1])
+			break;
+	}
 	return p;
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Fuzz: the content of DATA.  First two octets: where the input is cut.  Whole and cut agree; what
- * was decoded and is clean comes out again after encoding. */
+ * Fuzz: the content of DATA.  First two octets: where the input is cut.  Whole and cut agree, and
+ * so do the scans and their scalar twins; what was decoded and is clean comes out again after
+ * encoding. */
 #include "smtp/data.h"
+#include "smtp/data_scan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -53,6 +55,15 @@ static void check_encoding(const struct result *r)
 	BUG_ON(!again.d.faults && (again.n != r->n || memcmp(again.out, r->out, r->n) != 0));
 }
 
+static void check_twins(struct bytes in)
+{
+	const uint8_t *end = in.p + in.n;
+
+	BUG_ON(data_scan(in.p, end) != data_scan_scalar(in.p, end));
+	for (unsigned dotted = 0; dotted < 2; dotted++)
+		BUG_ON(data_skip(in.p + 1, end, dotted) != data_skip_scalar(in.p + 1, end, dotted));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct result whole, cut;
@@ -60,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 3 || size > IN_MAX)
 		return 0;
 	struct bytes in = bytes_make(data + 2, size - 2);
+	check_twins(in);
 	decode(&whole, in, SIZE_MAX);
 	decode(&cut, in, 1u + data[0] + 16u * data[1]);
 	BUG_ON(whole.v != cut.v || whole.used != cut.used || whole.d.faults != cut.d.faults);

@@ -237,6 +237,70 @@ static void test_scan_equals_its_scalar_twin(void **state)
 	}
 }
 
+/* Blocks of mail with a few octets that need a look, at every start and every length. */
+static void test_skip_equals_its_scalar_twin(void **state)
+{
+	static const uint8_t odd[] = {'\r', '\n', '\0', '.', 0x8d, 0x8a, 0x80, 'x'};
+	uint8_t in[5 * DATA_BLOCK];
+	uint64_t seed = 11;
+	size_t moved = 0, stopped = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned line = 2 + (unsigned)(unit_random(&seed) % 100);
+		for (size_t i = 0; i < sizeof(in); i++)
+			in[i] = i % line == line - 2 ? '\r' : i % line == line - 1 ? '\n' : 'a';
+		for (uint64_t n = unit_random(&seed) % 4; n; n--)
+			in[unit_random(&seed) % sizeof(in)] = odd[unit_random(&seed) % sizeof(odd)];
+		size_t from = 1 + unit_random(&seed) % (2 * DATA_BLOCK);
+		size_t to = from + unit_random(&seed) % (sizeof(in) - from + 1);
+		bool dotted = round & 1;
+		const uint8_t *at = data_skip(in + from, in + to, dotted);
+		assert_ptr_equal(at, data_skip_scalar(in + from, in + to, dotted));
+		moved += at > in + from;
+		stopped += to - from >= DATA_BLOCK && at + DATA_BLOCK <= in + to;
+	}
+	assert_true(moved > 1000 && stopped > 1000);
+}
+
+/* What is looked at block by block is what is looked at octet by octet: ends, dots and faults at
+ * every place of a block, in content of several blocks behind a header. */
+static void test_blocks_equal_the_definition(void **state)
+{
+	static const struct bytes marks[] = {BYTES_LIT("\r\n.\r\n"), BYTES_LIT("\r\n..\r\n"),
+		BYTES_LIT("\r\n.x"), BYTES_LIT("\n.\r\n"), BYTES_LIT("\r.\r\n"),
+		BYTES_LIT("\r\n.\n"), BYTES_LIT("\r\n.\r."), BYTES_LIT("\r\r\n"), BYTES_LIT("\0"),
+		BYTES_LIT("\r\n\0.\r\n"), BYTES_LIT("\r"), BYTES_LIT("\n"), BYTES_LIT("\r\n")};
+	uint64_t seed = 13;
+
+	(void)state;
+	for (unsigned m = 0; m < ARRAY_LEN(marks); m++) {
+		for (size_t at = 0; at < 3 * DATA_BLOCK; at++) {
+			uint8_t in[6 * DATA_BLOCK], want[sizeof(in)];
+			size_t want_n, used;
+			unsigned faults;
+			struct result r;
+
+			memset(in, 'a', sizeof(in));
+			memcpy(in, "h: x\r\n\r\n", 8);
+			memcpy(in + 8 + at, marks[m].p, marks[m].n);
+			memcpy(in + sizeof(in) - 5, "\r\n.\r\n", 5);
+			assert_true(
+				model(bytes_make(in, sizeof(in)), want, &want_n, &used, &faults));
+			size_t cuts[] = {0, 8 + unit_random(&seed) % 200};
+			for (unsigned cut = 0; cut < ARRAY_LEN(cuts); cut++) {
+				decode(&r, bytes_make(in, sizeof(in)), &cuts[cut], 1);
+				assert_true(r.end);
+				assert_int_equal(r.used, used);
+				assert_int_equal(r.d.faults, faults);
+				if (!faults)
+					assert_bytes_equal(bytes_make(r.out, r.out_n),
+						bytes_make(want, want_n));
+			}
+		}
+	}
+}
+
 /* Encode at a split, then decode: the same octets again. */
 static void test_round_trip(void **state)
 {
@@ -318,6 +382,8 @@ int main(void)
 		cmocka_unit_test(test_header_end_and_received),
 		cmocka_unit_test(test_size_limit_cuts_while_streaming),
 		cmocka_unit_test(test_scan_equals_its_scalar_twin),
+		cmocka_unit_test(test_skip_equals_its_scalar_twin),
+		cmocka_unit_test(test_blocks_equal_the_definition),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_last_line_without_crlf_gets_one),
 		cmocka_unit_test(test_case_02_no_bare_cr_or_lf_leaves),
