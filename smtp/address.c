@@ -26,15 +26,42 @@ static bool accept(struct cursor *c, char want)
 	return true;
 }
 
-static bool is_let_dig(int ch)
+enum octet_class {
+	IS_LET_DIG = 1 << 0, /* RFC 5321 4.1.2 */
+	IS_LABEL = 1 << 1,   /* and the hyphen */
+	IS_ATEXT = 1 << 2,   /* RFC 5322 3.2.3 */
+	IS_UPPER = 1 << 3,
+};
+#define LET_DIG (IS_LET_DIG | IS_LABEL | IS_ATEXT)
+
+static const uint8_t class_of[256] = {
+	['0' ... '9'] = LET_DIG,
+	['a' ... 'z'] = LET_DIG,
+	['A' ... 'Z'] = LET_DIG | IS_UPPER,
+	['-'] = IS_LABEL | IS_ATEXT,
+	['!'] = IS_ATEXT,
+	['#' ... '\''] = IS_ATEXT,
+	['*' ... '+'] = IS_ATEXT,
+	['/'] = IS_ATEXT,
+	['='] = IS_ATEXT,
+	['?'] = IS_ATEXT,
+	['^' ... '`'] = IS_ATEXT,
+	['{' ... '~'] = IS_ATEXT,
+};
+
+static bool is_atext(uint8_t ch)
 {
-	return ch >= 0 && (ascii_is_alpha((uint8_t)ch) || ascii_is_digit((uint8_t)ch));
+	return class_of[ch] & IS_ATEXT;
 }
 
-/* RFC 5322 3.2.3 */
-static bool is_atext(int ch)
+/* Pass octets of a class; returns all the classes that were seen. */
+static unsigned pass(struct cursor *c, enum octet_class want)
 {
-	return is_let_dig(ch) || (ch > 0 && strchr("!#$%&'*+-/=?^_`{|}~", ch));
+	unsigned seen = 0;
+
+	while (c->at < c->in.n && class_of[c->in.p[c->at]] & want)
+		seen |= class_of[c->in.p[c->at++]];
+	return seen;
 }
 
 /* One character beyond ASCII (RFC 6531 3.3): 1, the cursor is behind it; 0: there is none. */
@@ -58,8 +85,9 @@ static int scan_u_domain(struct cursor *c, struct bytes *domain_r)
 	int err;
 
 	do {
-		while (is_let_dig(peek(c)) || peek(c) == '-' || peek(c) == '.')
-			c->at++;
+		do
+			pass(c, IS_LABEL);
+		while (accept(c, '.'));
 	} while ((err = accept_utf8(c)) > 0);
 	*domain_r = bytes_first(bytes_skip(c->in, start), c->at - start);
 	if (err == 0 && domain_r->n > DOMAIN_MAX)
@@ -67,15 +95,17 @@ static int scan_u_domain(struct cursor *c, struct bytes *domain_r)
 	return err;
 }
 
-/* Domain = sub-domain *("." sub-domain): leaves the cursor behind the last label. */
-static int scan_domain(struct cursor *c, struct bytes *domain_r)
+/* Domain = sub-domain *("." sub-domain): leaves the cursor behind the last label.  *seen_r: the
+ * classes of its octets. */
+static int scan_domain(struct cursor *c, struct bytes *domain_r, unsigned *seen_r)
 {
 	size_t start = c->at;
 
+	*seen_r = 0;
+
 	do {
 		size_t label = c->at;
-		while (is_let_dig(peek(c)) || peek(c) == '-')
-			c->at++;
+		*seen_r |= pass(c, IS_LABEL);
 		size_t n = c->at - label;
 		if (n == 0 || c->in.p[label] == '-' || c->in.p[c->at - 1] == '-')
 			return -EINVAL;
@@ -86,8 +116,13 @@ static int scan_domain(struct cursor *c, struct bytes *domain_r)
 	return domain_r->n > DOMAIN_MAX ? -ENAMETOOLONG : 0;
 }
 
-static void put_lower(struct buf *out, struct bytes in)
+/* seen: its classes. */
+static void put_lower(struct buf *out, struct bytes in, unsigned seen)
 {
+	if (!(seen & IS_UPPER)) {
+		buf_put(out, in);
+		return;
+	}
 	for (size_t i = 0; i < in.n; i++)
 		buf_byte(out, ascii_lower(in.p[i]));
 }
@@ -107,11 +142,12 @@ static int put_u_domain(struct bytes domain, struct buf *out)
 		return rc == IDN2_TOO_BIG_LABEL || rc == IDN2_TOO_BIG_DOMAIN ? -ENAMETOOLONG
 									     : -EINVAL;
 	struct cursor c = {.in = bytes_str((const char *)ascii)};
-	int err = scan_domain(&c, &whole);
+	unsigned seen;
+	int err = scan_domain(&c, &whole, &seen);
 	if (err == 0 && c.at != c.in.n)
 		err = -EINVAL;
 	if (err == 0)
-		put_lower(out, whole);
+		put_lower(out, whole, seen);
 	idn2_free(ascii);
 	return err;
 }
@@ -136,25 +172,36 @@ static int parse_literal(struct cursor *c, struct buf *out)
 	return 0;
 }
 
+/* Not a name by the strict grammar: it is beyond ASCII, or it is wrong. */
+static int parse_u_domain(struct cursor *c, struct buf *out)
+{
+	struct cursor look = *c;
+	struct bytes domain;
+	unsigned seen;
+	int err = scan_u_domain(&look, &domain);
+
+	if (err < 0)
+		return err;
+	if (!utf8_needed(domain))
+		return scan_domain(c, &domain, &seen);
+	c->at = look.at;
+	return put_u_domain(domain, out);
+}
+
 static int parse_domain(struct cursor *c, struct buf *out, bool *literal_r)
 {
 	struct cursor look = *c;
 	struct bytes domain;
+	unsigned seen;
 
 	*literal_r = peek(c) == '[';
 	if (*literal_r)
 		return parse_literal(c, out);
-	int err = scan_u_domain(&look, &domain);
-	if (err < 0)
-		return err;
-	if (utf8_needed(domain)) {
-		c->at = look.at;
-		return put_u_domain(domain, out);
-	}
-	err = scan_domain(c, &domain);
-	if (err == 0)
-		put_lower(out, domain);
-	return err;
+	if (scan_domain(&look, &domain, &seen) < 0 || peek(&look) >= 0x80)
+		return parse_u_domain(c, out);
+	c->at = look.at;
+	put_lower(out, domain, seen);
+	return 0;
 }
 
 /* Dot-string: atoms with single dots between. */
@@ -165,10 +212,9 @@ static int parse_dot_string(struct cursor *c, struct buf *out)
 	do {
 		size_t atom = c->at;
 		int more;
-		do {
-			while (is_atext(peek(c)))
-				c->at++;
-		} while ((more = accept_utf8(c)) > 0);
+		do
+			pass(c, IS_ATEXT);
+		while ((more = accept_utf8(c)) > 0);
 		if (more < 0)
 			return more;
 		if (c->at == atom)
@@ -262,12 +308,13 @@ static int parse_local(struct cursor *c, struct buf *out)
 static int skip_source_route(struct cursor *c)
 {
 	struct bytes domain;
+	unsigned seen;
 	int err;
 
 	do {
 		if (!accept(c, '@'))
 			return -EINVAL;
-		err = scan_domain(c, &domain);
+		err = scan_domain(c, &domain, &seen);
 		if (err < 0)
 			return err;
 	} while (accept(c, ','));
@@ -371,8 +418,9 @@ bool address_domain_valid(struct bytes domain)
 {
 	struct cursor c = {.in = domain};
 	struct bytes whole;
+	unsigned seen;
 
-	return scan_domain(&c, &whole) == 0 && c.at == domain.n;
+	return scan_domain(&c, &whole, &seen) == 0 && c.at == domain.n;
 }
 
 int address_domain_canonical(struct bytes domain, struct buf *out)

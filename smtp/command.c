@@ -2,6 +2,8 @@
 #include "smtp/command.h"
 #include "smtp/utf8.h"
 
+#define VERB_MIN 4 /* letters of the shortest verb */
+
 struct verb {
 	struct bytes name;
 	uint16_t limit;
@@ -41,15 +43,6 @@ static ptrdiff_t find_crlf(struct bytes in)
 	return -1;
 }
 
-static bool is_clean(struct bytes line)
-{
-	for (size_t i = 0; i < line.n; i++) {
-		if ((line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static struct bytes trim_end(struct bytes b)
 {
 	while (b.n && (b.p[b.n - 1] == ' ' || b.p[b.n - 1] == '\t'))
@@ -57,11 +50,23 @@ static struct bytes trim_end(struct bytes b)
 	return b;
 }
 
+/* Of a verb its first letters, folded: no two have the same. */
+static uint32_t verb_key(const uint8_t *p)
+{
+	return ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+		       (uint32_t)p[3] << 24) |
+	       0x20202020;
+}
+
 static enum command_verb verb_find(struct bytes word)
 {
+	if (word.n < VERB_MIN)
+		return COMMAND_UNKNOWN;
+	uint32_t key = verb_key(word.p);
 	for (unsigned i = COMMAND_UNKNOWN + 1; i < COMMAND_N; i++) {
-		if (bytes_ieq(word, verbs[i].name))
-			return (enum command_verb)i;
+		if (key == verb_key(verbs[i].name.p))
+			return bytes_ieq(word, verbs[i].name) ? (enum command_verb)i
+							      : COMMAND_UNKNOWN;
 	}
 	return COMMAND_UNKNOWN;
 }
@@ -94,8 +99,9 @@ enum command_verdict command_parse(struct bytes in, struct command *cmd_r, size_
 	cmd_r->verb = verb_find(cmd_r->word);
 	if (*used_r > verbs[cmd_r->verb].limit)
 		return COMMAND_TOO_LONG;
-	cmd_r->utf8 = utf8_needed(line);
-	if (!is_clean(line) || (cmd_r->utf8 && !utf8_valid(line)))
+	unsigned kinds = octet_kinds(line);
+	cmd_r->utf8 = kinds & OCTET_BEYOND;
+	if (kinds & OCTET_CONTROL || (cmd_r->utf8 && !utf8_valid(line)))
 		return COMMAND_BAD;
 	if (cmd_r->verb == COMMAND_UNKNOWN && is_foreign(cmd_r->word))
 		return COMMAND_FOREIGN;
@@ -114,7 +120,7 @@ enum command_verdict command_line(struct bytes in, struct bytes *line_r, size_t 
 		return in.n >= SMTP_LINE_MAX ? COMMAND_TOO_LONG : COMMAND_MORE;
 	*used_r = (size_t)n + 2;
 	*line_r = bytes_first(in, (size_t)n);
-	return is_clean(*line_r) && !utf8_needed(*line_r) ? COMMAND_OK : COMMAND_BAD;
+	return octet_kinds(*line_r) == 0 ? COMMAND_OK : COMMAND_BAD;
 }
 
 bool command_looks_like_tls(struct bytes in)

@@ -12,7 +12,7 @@ static bool is_free(const struct smtp_conn *c)
 
 static struct peer *peer_of(struct smtp_conn *c)
 {
-	return peers_get(&c->server->peers, &c->peer);
+	return c->place ? c->place : peers_get(&c->server->peers, &c->peer);
 }
 
 static bool may(struct smtp_conn *c, enum peer_event event, uint32_t limit)

@@ -54,11 +54,33 @@ bool utf8_valid(struct bytes in)
 	return true;
 }
 
-bool utf8_needed(struct bytes in)
+/* Vectors of the compiler: signed, so that what is beyond ASCII is negative. */
+typedef int8_t octets __attribute__((vector_size(16)));
+typedef uint64_t words __attribute__((vector_size(16)));
+
+static bool is_any(octets which)
 {
-	for (size_t i = 0; i < in.n; i++) {
-		if (in.p[i] >= 0x80)
-			return true;
+	words w = (words)which;
+
+	return w[0] | w[1];
+}
+
+unsigned octet_kinds(struct bytes in)
+{
+	octets control = {0}, beyond = {0}, v;
+
+	for (size_t i = 0; i < in.n; i += sizeof(v)) {
+		size_t n = in.n - i;
+		if (n >= sizeof(v)) {
+			memcpy(&v, in.p + i, sizeof(v));
+		} else if (i) { /* the last ones, some of them once more */
+			memcpy(&v, in.p + in.n - sizeof(v), sizeof(v));
+		} else {
+			v = (octets){0} + ' ';
+			memcpy(&v, in.p, n);
+		}
+		beyond |= v;
+		control |= ((v < ' ') & (v >= 0) & (v != '\t')) | (v == 0x7f);
 	}
-	return false;
+	return (is_any(control) ? OCTET_CONTROL : 0u) | (is_any(beyond < 0) ? OCTET_BEYOND : 0u);
 }

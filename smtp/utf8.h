@@ -8,5 +8,14 @@
 unsigned utf8_char(struct bytes in);
 /* Well formed throughout; ASCII is. */
 bool utf8_valid(struct bytes in);
+/* What octets there are in a text, all of it looked at in one go. */
+enum octet_kind {
+	OCTET_CONTROL = 1 << 0, /* below space, but the tab, and DEL */
+	OCTET_BEYOND = 1 << 1,  /* not ASCII */
+};
+unsigned octet_kinds(struct bytes in);
 /* Is there an octet beyond ASCII? */
-bool utf8_needed(struct bytes in);
+static inline bool utf8_needed(struct bytes in)
+{
+	return octet_kinds(in) & OCTET_BEYOND;
+}
