@@ -27,6 +27,8 @@
 	"TO:<first.last@customer.example.org>\r\n"                                                 \
 	"DATA\r\n"
 #define HEADER                                                                                     \
+	"Received: from list.example.net ([198.18.3.4])\r\n\tby out.example.net with ESMTP id "    \
+	"0123456789abcdef;\r\n\tSat, 28 Nov 2026 22:00:00 +0000\r\n"                               \
 	"From: News <news@lists.example.net>\r\nTo: first.last@customer.example.org\r\n"           \
 	"Subject: what a message costs\r\nDate: Sat, 28 Nov 2026 22:00:00 +0000\r\n"               \
 	"Message-ID: <20261128220000.1@lists.example.net>\r\nMIME-Version: 1.0\r\n"                \

@@ -69,14 +69,14 @@ static __attribute__((noinline)) void run_skip(void)
 {
 	const uint8_t *end = text + text_n;
 
-	sum += (uint64_t)(data_skip(text + 1, end, true) - text);
+	sum += (uint64_t)(data_skip(text + 1, end, DATA_LOOK_DOT) - text);
 }
 
 static __attribute__((noinline)) void run_skip_scalar(void)
 {
 	const uint8_t *end = text + text_n;
 
-	sum += (uint64_t)(data_skip_scalar(text + 1, end, true) - text);
+	sum += (uint64_t)(data_skip_scalar(text + 1, end, DATA_LOOK_DOT) - text);
 }
 
 static void sink(void *ctx, struct bytes run)

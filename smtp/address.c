@@ -10,7 +10,8 @@
 struct cursor {
 	struct bytes in;
 	size_t at;
-	bool utf8; /* UTF-8 is allowed */
+	bool utf8;   /* UTF-8 is allowed */
+	bool beyond; /* and there was some */
 };
 
 static int peek(const struct cursor *c)
@@ -57,10 +58,12 @@ static bool is_atext(uint8_t ch)
 /* Pass octets of a class; returns all the classes that were seen. */
 static unsigned pass(struct cursor *c, enum octet_class want)
 {
+	const uint8_t *p = c->in.p + c->at, *end = c->in.p + c->in.n;
 	unsigned seen = 0;
 
-	while (c->at < c->in.n && class_of[c->in.p[c->at]] & want)
-		seen |= class_of[c->in.p[c->at++]];
+	for (unsigned class; p < end && (class = class_of[*p]) & want; p++)
+		seen |= class;
+	c->at = (size_t)(p - c->in.p);
 	return seen;
 }
 
@@ -75,6 +78,7 @@ static int accept_utf8(struct cursor *c)
 	if (!c->utf8)
 		return -EILSEQ;
 	c->at += n;
+	c->beyond = true;
 	return 1;
 }
 
@@ -102,7 +106,6 @@ static int scan_domain(struct cursor *c, struct bytes *domain_r, unsigned *seen_
 	size_t start = c->at;
 
 	*seen_r = 0;
-
 	do {
 		size_t label = c->at;
 		*seen_r |= pass(c, IS_LABEL);
@@ -330,7 +333,7 @@ static int parse_mailbox(struct cursor *c, struct buf *out, size_t start, struct
 	if (!accept(c, '@'))
 		return -EINVAL;
 	buf_byte(out, '@');
-	a->utf8 = utf8_needed(bytes_make(out->p + start, out->n - start));
+	a->utf8 = c->beyond;
 	size_t domain_at = out->n;
 	err = parse_domain(c, out, &a->literal);
 	if (err < 0)

@@ -145,8 +145,32 @@ static void behind_cr(struct data_decoder *d, struct scan *s)
 	d->state = IN_LINE; /* the octet itself is looked at there */
 }
 
+/* From the start of a line on: pass blocks in which nothing needs a look.  The first octets of the
+ * input come behind octets that are not there any more.  True: something was passed. */
+static bool skip_clean(struct data_decoder *d, struct scan *s)
+{
+	const uint8_t *from = s->p;
+
+	if (from == s->first)
+		return false;
+	if (d->in_header)
+		s->p = data_skip(from, s->end, DATA_LOOK_HEADER | DATA_LOOK_DOT);
+	else if (d->chunked)
+		s->p = data_skip(from, s->end, 0);
+	else
+		s->p = data_skip(from, s->end, DATA_LOOK_DOT);
+	if (s->p == from)
+		return false;
+	uint8_t last = s->p[-1];
+	d->state = last == '\n' ? LINE_START : last == '\r' ? BEHIND_CR : IN_LINE;
+	d->match = last == '\n' ? MATCH_EMPTY : MATCH_NO;
+	return true;
+}
+
 static void line_start(struct data_decoder *d, struct scan *s)
 {
+	if (skip_clean(d, s))
+		return;
 	d->state = IN_LINE;
 	if (d->chunked || *s->p != '.')
 		return;
@@ -180,19 +204,6 @@ static bool behind_dot_cr(struct data_decoder *d, struct scan *s)
 	return false;
 }
 
-/* Behind the header lines mean nothing: blocks of clean ones are passed at once.  The first octets
- * of the input come behind octets that are not there any more. */
-static void skip_clean(struct data_decoder *d, struct scan *s)
-{
-	if (d->in_header || d->state > BEHIND_CR || s->p == s->first)
-		return;
-	const uint8_t *to = data_skip(s->p, s->end, !d->chunked);
-	if (to == s->p)
-		return;
-	s->p = to;
-	d->state = to[-1] == '\n' ? LINE_START : to[-1] == '\r' ? BEHIND_CR : IN_LINE;
-}
-
 enum data_verdict data_decode(
 	struct data_decoder *d, struct bytes in, data_sink sink, void *ctx, size_t *used_r)
 {
@@ -204,9 +215,6 @@ enum data_verdict data_decode(
 		return DATA_MORE;
 	s.end = in.p + in.n;
 	while (s.p < s.end && !end) {
-		skip_clean(d, &s);
-		if (s.p == s.end)
-			break;
 		switch ((enum data_state)d->state) {
 		case LINE_START:
 			line_start(d, &s);

@@ -19,20 +19,32 @@ static inline const uint8_t *data_scan_scalar(const uint8_t *p, const uint8_t *e
 
 #define DATA_BLOCK 64 /* octets tested at once */
 
-/* Does c need a look, coming behind before: a NUL, a CR or LF that is no half of CRLF, and, dotted,
- * a dot behind an LF? */
-static inline bool data_needs_look(uint8_t before, uint8_t c, bool dotted)
+/* What begins a line and means something. */
+enum data_look {
+	DATA_LOOK_DOT = 1 << 0,    /* a dot */
+	DATA_LOOK_HEADER = 1 << 1, /* the empty line behind a header; an R, of Received it may be */
+};
+
+static inline bool data_starts_line(uint8_t c, unsigned look)
+{
+	return (look & DATA_LOOK_DOT && c == '.') ||
+	       (look & DATA_LOOK_HEADER && (c == '\r' || (c | 0x20) == 'r'));
+}
+
+/* Does c need a look, coming behind before: a NUL, a CR or LF that is no half of CRLF, or something
+ * behind an LF? */
+static inline bool data_needs_look(uint8_t before, uint8_t c, unsigned look)
 {
 	return (before == '\r') != (c == '\n') || c == '\0' ||
-	       (dotted && before == '\n' && c == '.');
+	       (before == '\n' && data_starts_line(c, look));
 }
 
 /* Pass whole blocks in which no octet needs a look; p[-1] is readable, too. */
-static inline const uint8_t *data_skip_scalar(const uint8_t *p, const uint8_t *end, bool dotted)
+static inline const uint8_t *data_skip_scalar(const uint8_t *p, const uint8_t *end, unsigned look)
 {
 	for (; end - p >= DATA_BLOCK; p += DATA_BLOCK) {
 		for (const uint8_t *c = p; c < p + DATA_BLOCK; c++) {
-			if (data_needs_look(c[-1], c[0], dotted))
+			if (data_needs_look(c[-1], c[0], look))
 				return p;
 		}
 	}
@@ -43,27 +55,28 @@ static inline const uint8_t *data_skip_scalar(const uint8_t *p, const uint8_t *e
 typedef uint8_t data_vector __attribute__((vector_size(16)));
 typedef uint64_t data_words __attribute__((vector_size(16)));
 
-static inline data_vector data_vector_look(const uint8_t *p, bool dotted)
+static ALWAYS_INLINE data_vector data_vector_look(const uint8_t *p, unsigned look)
 {
-	data_vector now, before;
+	data_vector now, before, found, start = {0};
 
 	memcpy(&now, p, sizeof(now));
 	memcpy(&before, p - 1, sizeof(before));
-	data_vector look = (data_vector)(before == '\r') ^ (data_vector)(now == '\n');
-	look |= (data_vector)(now == '\0');
-	if (dotted)
-		look |= (data_vector)(before == '\n') & (data_vector)(now == '.');
-	return look;
+	found = (data_vector)(before == '\r') ^ (data_vector)(now == '\n');
+	found |= (data_vector)(now == '\0');
+	if (look & DATA_LOOK_DOT)
+		start |= (data_vector)(now == '.');
+	if (look & DATA_LOOK_HEADER)
+		start |= (data_vector)(now == '\r') | (data_vector)((now | 0x20) == 'r');
+	return found | (start & (data_vector)(before == '\n'));
 }
 
-/* As data_skip_scalar. */
-static inline const uint8_t *data_skip(const uint8_t *p, const uint8_t *end, bool dotted)
+/* As data_skip_scalar; look is a constant where it matters. */
+static ALWAYS_INLINE const uint8_t *data_skip(const uint8_t *p, const uint8_t *end, unsigned look)
 {
 	for (; end - p >= DATA_BLOCK; p += DATA_BLOCK) {
-		data_vector look = data_vector_look(p, dotted);
-		for (unsigned i = sizeof(look); i < DATA_BLOCK; i += sizeof(look))
-			look |= data_vector_look(p + i, dotted);
-		data_words any = (data_words)look;
+		data_vector found = data_vector_look(p, look) | data_vector_look(p + 16, look) |
+				    data_vector_look(p + 32, look) | data_vector_look(p + 48, look);
+		data_words any = (data_words)found;
 		if (any[0] | any[1])
 			break;
 	}

@@ -114,11 +114,14 @@ static bool is_keyword(struct bytes b)
 /* esmtp-value: printable ASCII but "=" and space; with SMTPUTF8 also UTF-8 (RFC 6531 3.3). */
 static bool is_value(struct bytes b, bool utf8)
 {
+	bool beyond = false;
+
 	for (size_t i = 0; i < b.n; i++) {
 		if (b.p[i] <= ' ' || b.p[i] == 0x7f || b.p[i] == '=')
 			return false;
+		beyond |= b.p[i] >= 0x80;
 	}
-	return b.n > 0 && (utf8 ? utf8_valid(b) : !utf8_needed(b));
+	return b.n > 0 && (!beyond || (utf8 && utf8_valid(b)));
 }
 
 static enum param_verdict apply(struct bytes word, unsigned of, struct params *p)

@@ -119,6 +119,7 @@ static int add_trace(struct smtp_conn *c)
 		.hostname = s->policy->hostname,
 		.id = m->id,
 		.received_ms = m->received_ms,
+		.clock = &c->server->clock,
 		.esmtp = s->esmtp,
 		.lmtp = s->service->lmtp,
 		.smtputf8 = m->smtputf8,

@@ -10,6 +10,7 @@
 #include "smtp/peers.h"
 #include "smtp/server.h"
 #include "smtp/session.h"
+#include "smtp/trace.h"
 
 #define PEER_BUCKETS      1024 /* peers that share a bucket share an eighth of the memory */
 #define PEER_SHARE        8    /* design: one peer gets at most an eighth */
@@ -116,6 +117,7 @@ struct smtp_server {
 	unsigned used_percent; /* of the chunk pool, at used_at_us */
 	uint64_t used_at_us;
 	struct siphash_key key;
+	struct trace_clock clock;
 	struct list free, fresh, dead;
 	struct list memory; /* who waits, in order */
 	struct timer memory_timer;

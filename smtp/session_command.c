@@ -115,8 +115,9 @@ static enum reply_id path_refusal(int err, enum reply_id otherwise)
 
 /* The path is read with UTF-8 allowed: whether it is, the parameters behind it tell. */
 static enum reply_id parse_mail(
-	struct smtp_session *s, struct bytes argument, struct buf *out, struct smtp_mail *mail)
+	struct smtp_session *s, const struct command *cmd, struct buf *out, struct smtp_mail *mail)
 {
+	struct bytes argument = cmd->argument;
 	struct address a;
 	struct params p;
 	size_t used;
@@ -130,7 +131,8 @@ static enum reply_id parse_mail(
 		return v;
 	if (!params_offered(s, &p))
 		return REPLY_UNKNOWN_PARAM;
-	if (utf8_needed(bytes_first(argument, used)) && !params_have(&p, PARAM_SMTPUTF8))
+	if (cmd->utf8 && utf8_needed(bytes_first(argument, used)) &&
+		!params_have(&p, PARAM_SMTPUTF8))
 		return REPLY_NOT_UTF8_MAIL;
 	if (p.size > s->policy->message_bytes_max)
 		return REPLY_SIZE_EXCEEDED;
@@ -157,7 +159,7 @@ static void command_mail(struct smtp_session *s, const struct command *cmd)
 		s->mails >= s->policy->session_messages_max)
 		v = REPLY_TOO_MANY_MESSAGES;
 	if (v == REPLY_OK)
-		v = parse_mail(s, cmd->argument, &out, &mail);
+		v = parse_mail(s, cmd, &out, &mail);
 	if (v == REPLY_OK && s->service->submission && s->account &&
 		!relay_owns_sender(s->policy, s->account, mail.sender))
 		v = REPLY_NOT_YOUR_SENDER;

@@ -31,6 +31,22 @@ void trace_date(struct buf *out, uint64_t wall_ms)
 	buf_str(out, " +0000");
 }
 
+static void put_date(struct buf *out, struct trace_clock *clock, uint64_t wall_ms)
+{
+	if (!clock) {
+		trace_date(out, wall_ms);
+		return;
+	}
+	if (!clock->n || clock->second != wall_ms / MS_PER_SEC) {
+		struct buf text;
+		buf_init(&text, clock->text, sizeof(clock->text));
+		trace_date(&text, wall_ms);
+		clock->second = wall_ms / MS_PER_SEC;
+		clock->n = (uint8_t)text.n;
+	}
+	buf_put(out, bytes_make(clock->text, clock->n));
+}
+
 /* RFC 3848, RFC 6531 4.3. */
 static void put_protocol(struct buf *out, const struct trace *t)
 {
@@ -70,7 +86,7 @@ void trace_received(struct buf *out, const struct trace *t)
 		buf_str(out, ">");
 	}
 	buf_str(out, ";\r\n\t");
-	trace_date(out, t->received_ms);
+	put_date(out, t->clock, t->received_ms);
 	buf_str(out, "\r\n");
 }
 

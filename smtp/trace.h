@@ -5,11 +5,22 @@
 
 #define TRACE_OCTETS_MAX 1500 /* Received with the longest names and address */
 
+#define TRACE_DATE_MAX 40
+
+/* The date of the second that was asked for last: messages of one second have the same.  Zeroed by
+ * its owner. */
+struct trace_clock {
+	uint64_t second;
+	uint8_t n; /* octets; 0: none yet */
+	uint8_t text[TRACE_DATE_MAX];
+};
+
 struct trace {
 	struct bytes helo; /* checked: has nothing that could end the line or a comment */
 	struct ip_addr peer;
 	const char *hostname;
-	uint64_t id, received_ms; /* wall clock */
+	uint64_t id, received_ms;  /* wall clock */
+	struct trace_clock *clock; /* NULL: none is kept */
 	bool esmtp, lmtp, authenticated, smtputf8;
 	const char *tls_version, *tls_cipher; /* NULL: in clear */
 	struct bytes

@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WARN_UNUSED  __attribute__((warn_unused_result))
-#define PRINTF(a, b) __attribute__((format(printf, a, b)))
+#define WARN_UNUSED   __attribute__((warn_unused_result))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define PRINTF(a, b)  __attribute__((format(printf, a, b)))
 #ifndef likely
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

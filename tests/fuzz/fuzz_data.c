@@ -60,8 +60,8 @@ static void check_twins(struct bytes in)
 	const uint8_t *end = in.p + in.n;
 
 	BUG_ON(data_scan(in.p, end) != data_scan_scalar(in.p, end));
-	for (unsigned dotted = 0; dotted < 2; dotted++)
-		BUG_ON(data_skip(in.p + 1, end, dotted) != data_skip_scalar(in.p + 1, end, dotted));
+	for (unsigned look = 0; look < 4; look++)
+		BUG_ON(data_skip(in.p + 1, end, look) != data_skip_scalar(in.p + 1, end, look));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
