@@ -99,24 +99,33 @@ static int scan_u_domain(struct cursor *c, struct bytes *domain_r)
 	return err;
 }
 
+static int check_label(const uint8_t *label, const uint8_t *end)
+{
+	if (end == label || label[0] == '-' || end[-1] == '-')
+		return -EINVAL;
+	return end - label > LABEL_MAX ? -ENAMETOOLONG : 0;
+}
+
 /* Domain = sub-domain *("." sub-domain): leaves the cursor behind the last label.  *seen_r: the
  * classes of its octets. */
 static int scan_domain(struct cursor *c, struct bytes *domain_r, unsigned *seen_r)
 {
-	size_t start = c->at;
+	const uint8_t *start = c->in.p + c->at, *end = c->in.p + c->in.n, *label = start,
+		      *p = start;
+	unsigned seen = 0;
+	int err;
 
-	*seen_r = 0;
-	do {
-		size_t label = c->at;
-		*seen_r |= pass(c, IS_LABEL);
-		size_t n = c->at - label;
-		if (n == 0 || c->in.p[label] == '-' || c->in.p[c->at - 1] == '-')
-			return -EINVAL;
-		if (n > LABEL_MAX)
-			return -ENAMETOOLONG;
-	} while (accept(c, '.'));
-	*domain_r = bytes_make(c->in.p + start, c->at - start);
-	return domain_r->n > DOMAIN_MAX ? -ENAMETOOLONG : 0;
+	for (;; label = ++p) {
+		for (unsigned class; p < end && (class = class_of[*p]) & IS_LABEL; p++)
+			seen |= class;
+		err = check_label(label, p);
+		if (err < 0 || p == end || *p != '.')
+			break;
+	}
+	c->at = (size_t)(p - c->in.p);
+	*seen_r = seen;
+	*domain_r = bytes_make(start, (size_t)(p - start));
+	return err == 0 && domain_r->n > DOMAIN_MAX ? -ENAMETOOLONG : err;
 }
 
 /* seen: its classes. */

@@ -153,12 +153,10 @@ static bool skip_clean(struct data_decoder *d, struct scan *s)
 
 	if (from == s->first)
 		return false;
-	if (d->in_header)
-		s->p = data_skip(from, s->end, DATA_LOOK_HEADER | DATA_LOOK_DOT);
-	else if (d->chunked)
-		s->p = data_skip(from, s->end, 0);
-	else
-		s->p = data_skip(from, s->end, DATA_LOOK_DOT);
+	enum data_look look = d->in_header ? DATA_LOOK_HEADER
+			      : d->chunked ? DATA_LOOK_NONE
+					   : DATA_LOOK_DOT;
+	s->p = data_skip(from, s->end, look);
 	if (s->p == from)
 		return false;
 	uint8_t last = s->p[-1];

@@ -21,26 +21,29 @@ static inline const uint8_t *data_scan_scalar(const uint8_t *p, const uint8_t *e
 
 /* What begins a line and means something. */
 enum data_look {
-	DATA_LOOK_DOT = 1 << 0,    /* a dot */
-	DATA_LOOK_HEADER = 1 << 1, /* the empty line behind a header; an R, of Received it may be */
+	DATA_LOOK_NONE,
+	DATA_LOOK_DOT,    /* a dot */
+	DATA_LOOK_HEADER, /* a dot, the empty line behind a header, an R: of Received it may be */
+	DATA_LOOK_N
 };
 
-static inline bool data_starts_line(uint8_t c, unsigned look)
+static inline bool data_starts_line(uint8_t c, enum data_look look)
 {
-	return (look & DATA_LOOK_DOT && c == '.') ||
-	       (look & DATA_LOOK_HEADER && (c == '\r' || (c | 0x20) == 'r'));
+	return (look >= DATA_LOOK_DOT && c == '.') ||
+	       (look == DATA_LOOK_HEADER && (c == '\r' || (c | 0x20) == 'r'));
 }
 
 /* Does c need a look, coming behind before: a NUL, a CR or LF that is no half of CRLF, or something
  * behind an LF? */
-static inline bool data_needs_look(uint8_t before, uint8_t c, unsigned look)
+static inline bool data_needs_look(uint8_t before, uint8_t c, enum data_look look)
 {
 	return (before == '\r') != (c == '\n') || c == '\0' ||
 	       (before == '\n' && data_starts_line(c, look));
 }
 
 /* Pass whole blocks in which no octet needs a look; p[-1] is readable, too. */
-static inline const uint8_t *data_skip_scalar(const uint8_t *p, const uint8_t *end, unsigned look)
+static inline const uint8_t *data_skip_scalar(
+	const uint8_t *p, const uint8_t *end, enum data_look look)
 {
 	for (; end - p >= DATA_BLOCK; p += DATA_BLOCK) {
 		for (const uint8_t *c = p; c < p + DATA_BLOCK; c++) {
@@ -51,37 +54,8 @@ static inline const uint8_t *data_skip_scalar(const uint8_t *p, const uint8_t *e
 	return p;
 }
 
-/* Vectors of the compiler: what it makes of them is SSE2, or what else the CPU has. */
-typedef uint8_t data_vector __attribute__((vector_size(16)));
-typedef uint64_t data_words __attribute__((vector_size(16)));
-
-static ALWAYS_INLINE data_vector data_vector_look(const uint8_t *p, unsigned look)
-{
-	data_vector now, before, found, start = {0};
-
-	memcpy(&now, p, sizeof(now));
-	memcpy(&before, p - 1, sizeof(before));
-	found = (data_vector)(before == '\r') ^ (data_vector)(now == '\n');
-	found |= (data_vector)(now == '\0');
-	if (look & DATA_LOOK_DOT)
-		start |= (data_vector)(now == '.');
-	if (look & DATA_LOOK_HEADER)
-		start |= (data_vector)(now == '\r') | (data_vector)((now | 0x20) == 'r');
-	return found | (start & (data_vector)(before == '\n'));
-}
-
-/* As data_skip_scalar; look is a constant where it matters. */
-static ALWAYS_INLINE const uint8_t *data_skip(const uint8_t *p, const uint8_t *end, unsigned look)
-{
-	for (; end - p >= DATA_BLOCK; p += DATA_BLOCK) {
-		data_vector found = data_vector_look(p, look) | data_vector_look(p + 16, look) |
-				    data_vector_look(p + 32, look) | data_vector_look(p + 48, look);
-		data_words any = (data_words)found;
-		if (any[0] | any[1])
-			break;
-	}
-	return p;
-}
+/* As data_skip_scalar, with what vectors the CPU has. */
+const uint8_t *data_skip(const uint8_t *p, const uint8_t *end, enum data_look look);
 
 #ifdef __SSE2__
 #include <emmintrin.h>

@@ -125,11 +125,11 @@ int message_add_rcpt_dsn(struct message *m, struct bytes address, enum rcpt_rout
 	struct chunk *records = tail_with_room(&m->rcpts, sizeof(struct rcpt));
 	if (!text || !records)
 		return -ENOBUFS;
-	ptrdiff_t at = bytes_rfind(address, '@');
+	const uint8_t *at = memrchr(address.p, '@', address.n);
 	struct rcpt r = {
 		.text_offset = chunks_before_tail(&m->text) * CHUNK_DATA + text->n,
 		.n = (uint16_t)address.n,
-		.domain_at = at < 0 ? (uint16_t)address.n : (uint16_t)(at + 1),
+		.domain_at = at ? (uint16_t)(at + 1 - address.p) : (uint16_t)address.n,
 		.route = (uint8_t)route,
 		.notify = dsn->notify,
 		.orcpt_n = (uint16_t)dsn->orcpt.n,

@@ -15,12 +15,13 @@ static bool parse_size(struct bytes value, struct params *p)
 {
 	if (value.n == 0 || value.n > SIZE_DIGITS_MAX)
 		return false;
+	if (bytes_to_u64(value, &p->size) == 0)
+		return true;
 	for (size_t i = 0; i < value.n; i++) {
 		if (!ascii_is_digit(value.p[i]))
 			return false;
 	}
-	if (bytes_to_u64(value, &p->size) < 0)
-		p->size = UINT64_MAX;
+	p->size = UINT64_MAX; /* too large a number is one, too */
 	return true;
 }
 

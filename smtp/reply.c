@@ -5,38 +5,33 @@
 struct reply {
 	uint16_t code;
 	const char *enhanced;
+	struct bytes line; /* empty: it is made */
 };
 
 /* Without an enhanced code there is one space less. */
 #define LINE_3(code, enhanced, text) #code " " text "\r\n"
 #define LINE_X(code, enhanced, text) #code " " enhanced " " text "\r\n"
 #define LINE_OF(code, enhanced, text)                                                              \
-	(sizeof(enhanced) == 1 ? BYTES_LIT(LINE_3(code, enhanced, text))                           \
-			       : BYTES_LIT(LINE_X(code, enhanced, text)))
+	{                                                                                          \
+		(const uint8_t *)(sizeof(enhanced) == 1 ? LINE_3(code, enhanced, text)             \
+							: LINE_X(code, enhanced, text)),           \
+			sizeof(enhanced) == 1 ? sizeof(LINE_3(code, enhanced, text)) - 1           \
+					      : sizeof(LINE_X(code, enhanced, text)) - 1           \
+	}
+
+#define NO_LINE                                                                                    \
+	{                                                                                          \
+		NULL, 0                                                                            \
+	}
 
 static const struct reply table[REPLY_N] = {
-#define REPLY(id, code, enhanced, text) [REPLY_##id] = {code, enhanced},
-#define REPLY_MADE(id, code, enhanced)  [REPLY_##id] = {code, enhanced},
+#define REPLY(id, code, enhanced, text)                                                            \
+	[REPLY_##id] = {code, enhanced, LINE_OF(code, enhanced, text)},
+#define REPLY_MADE(id, code, enhanced) [REPLY_##id] = {code, enhanced, NO_LINE},
 #include "smtp/reply.def"
 #undef REPLY
 #undef REPLY_MADE
 };
-
-static void put_line(enum reply_id id, struct buf *out)
-{
-	switch (id) {
-#define REPLY(id, code, enhanced, text)                                                            \
-	case REPLY_##id:                                                                           \
-		buf_put(out, LINE_OF(code, enhanced, text));                                       \
-		break;
-#define REPLY_MADE(id, code, enhanced)
-#include "smtp/reply.def"
-#undef REPLY
-#undef REPLY_MADE
-	default:
-		BUG_ON(true);
-	}
-}
 
 static void put_ehlo(const struct reply_args *args, struct buf *out)
 {
@@ -88,8 +83,14 @@ void reply_format(enum reply_id id, const struct reply_args *args, struct buf *o
 		buf_str(out, "\r\n");
 		break;
 	default:
-		put_line(id, out);
+		BUG_ON(table[id].line.n == 0);
+		buf_put(out, table[id].line);
 	}
+}
+
+struct bytes reply_line(enum reply_id id)
+{
+	return table[id].line;
 }
 
 unsigned reply_code(enum reply_id id)

@@ -43,6 +43,8 @@ struct reply_args {
 
 /* Append the whole reply with its CRLF. */
 void reply_format(enum reply_id id, const struct reply_args *args, struct buf *out);
+/* The same where nothing is made; else empty. */
+struct bytes reply_line(enum reply_id id);
 /* 220..555. */
 unsigned reply_code(enum reply_id id);
 /* "5.1.1", or "" where there is none. */

@@ -56,27 +56,37 @@ bool smtp_session_has_output(const struct smtp_session *s)
 	return s->queue_n > 0 && s->queue[s->queue_head].reply != REPLY_SUBMITTED;
 }
 
+/* A reply with a name, an id or a challenge in it. */
+static void make_reply(const struct smtp_session *s, const struct smtp_queued *e, struct buf *out)
+{
+	struct reply_args args = {.hostname = s->policy->hostname,
+		.size_max = s->policy->message_bytes_max,
+		.rcpt_max = session_rcpts_max(s),
+		.mail_max = s->policy->session_messages_max,
+		.domain_max = s->policy->session_domains_max,
+		.ehlo = session_ehlo(s),
+		.challenge = session_auth_challenge(s),
+		.lmtp = s->service->lmtp,
+		.id = e->slot == SMTP_NO_SLOT ? 0 : s->slot_id[e->slot]};
+
+	reply_format((enum reply_id)e->reply, &args, out);
+}
+
 void smtp_session_output(struct smtp_session *s, struct buf *out)
 {
 	size_t skip = s->sent;
-	unsigned ehlo = session_ehlo(s);
 
 	for (unsigned i = 0; i < s->queue_n; i++) {
 		struct smtp_queued *e = entry(s, i);
 		if (e->reply == REPLY_SUBMITTED)
 			break;
-		struct reply_args args = {.hostname = s->policy->hostname,
-			.size_max = s->policy->message_bytes_max,
-			.rcpt_max = session_rcpts_max(s),
-			.mail_max = s->policy->session_messages_max,
-			.domain_max = s->policy->session_domains_max,
-			.ehlo = ehlo,
-			.challenge = session_auth_challenge(s),
-			.lmtp = s->service->lmtp,
-			.id = e->slot == SMTP_NO_SLOT ? 0 : s->slot_id[e->slot]};
+		struct bytes line = reply_line((enum reply_id)e->reply);
 		struct buf one;
 		buf_init(&one, out->p + out->n, buf_space(out));
-		reply_format((enum reply_id)e->reply, &args, &one);
+		if (line.n)
+			buf_put(&one, line);
+		else
+			make_reply(s, e, &one);
 		if (one.overflow)
 			break;
 		e->n = (uint16_t)one.n;

@@ -73,12 +73,26 @@ int base64_decode(struct buf *out, struct bytes in)
 	return 0;
 }
 
+/* Eight digits, the lowest in the last octet: nibbles are spread, one to an octet, and those above
+ * 9 moved on to the letters. */
+static void hex_u32(uint8_t out[8], uint32_t v)
+{
+	uint64_t x = v;
+
+	x = (x << 16 | x) & 0x0000ffff0000ffff;
+	x = (x << 8 | x) & 0x00ff00ff00ff00ff;
+	x = (x << 4 | x) & 0x0f0f0f0f0f0f0f0f;
+	uint64_t letters = (x + 0x0606060606060606) >> 4 & 0x0101010101010101;
+	x = __builtin_bswap64(x + 0x3030303030303030 + letters * ('a' - '0' - 10));
+	memcpy(out, &x, sizeof(x));
+}
+
 void hex_u64(struct buf *out, uint64_t v)
 {
 	uint8_t text[16];
 
-	for (unsigned i = 0; i < sizeof(text); i++)
-		text[i] = (uint8_t) "0123456789abcdef"[v >> (60 - 4 * i) & 15];
+	hex_u32(text, (uint32_t)(v >> 32));
+	hex_u32(text + 8, (uint32_t)v);
 	buf_put(out, bytes_make(text, sizeof(text)));
 }
 

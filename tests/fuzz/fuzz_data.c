@@ -60,7 +60,7 @@ static void check_twins(struct bytes in)
 	const uint8_t *end = in.p + in.n;
 
 	BUG_ON(data_scan(in.p, end) != data_scan_scalar(in.p, end));
-	for (unsigned look = 0; look < 4; look++)
+	for (enum data_look look = DATA_LOOK_NONE; look < DATA_LOOK_N; look++)
 		BUG_ON(data_skip(in.p + 1, end, look) != data_skip_scalar(in.p + 1, end, look));
 }
 

@@ -254,7 +254,7 @@ static void test_skip_equals_its_scalar_twin(void **state)
 			in[unit_random(&seed) % sizeof(in)] = odd[unit_random(&seed) % sizeof(odd)];
 		size_t from = 1 + unit_random(&seed) % (2 * DATA_BLOCK);
 		size_t to = from + unit_random(&seed) % (sizeof(in) - from + 1);
-		unsigned look = round & 3;
+		enum data_look look = (enum data_look)(round % DATA_LOOK_N);
 		const uint8_t *at = data_skip(in + from, in + to, look);
 		assert_ptr_equal(at, data_skip_scalar(in + from, in + to, look));
 		moved += at > in + from;
