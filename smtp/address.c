@@ -115,7 +115,8 @@ static int scan_domain(struct cursor *c, struct bytes *domain_r, unsigned *seen_
 	unsigned seen = 0;
 	int err;
 
-	for (;; label = ++p) {
+	for (;; p++) {
+		label = p;
 		for (unsigned class; p < end && (class = class_of[*p]) & IS_LABEL; p++)
 			seen |= class;
 		err = check_label(label, p);

@@ -94,7 +94,8 @@ enum command_verdict command_parse(struct bytes in, struct command *cmd_r, size_
 		return in.n >= SMTP_LINE_MAX ? COMMAND_TOO_LONG : COMMAND_MORE;
 	struct bytes line = bytes_first(in, (size_t)n);
 	*used_r = line.n + 2;
-	ptrdiff_t space = bytes_find(line, ' ', 0);
+	ptrdiff_t space =
+		line.n > VERB_MIN && line.p[VERB_MIN] == ' ' ? VERB_MIN : bytes_find(line, ' ', 0);
 	cmd_r->word = space < 0 ? trim_end(line) : bytes_first(line, (size_t)space);
 	cmd_r->verb = verb_find(cmd_r->word);
 	if (*used_r > verbs[cmd_r->verb].limit)

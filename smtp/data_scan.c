@@ -3,14 +3,15 @@
  * the baseline's 16 octets and for AVX2's 32.  look is a constant in every loop. */
 #include "smtp/data_scan.h"
 
-#define SKIP(name, attributes, octets)                                                             \
+#define SKIP(name, attributes, octets, none)                                                       \
 	typedef uint8_t name##_vector __attribute__((vector_size(octets)));                        \
-	typedef uint64_t name##_words __attribute__((vector_size(octets)));                        \
+	typedef long long name##_words __attribute__((vector_size(octets)));                       \
                                                                                                    \
-	attributes static ALWAYS_INLINE bool name##_block(const uint8_t *p, enum data_look look)   \
+	attributes static ALWAYS_INLINE bool name##_clean(const uint8_t *p, enum data_look look)   \
 	{                                                                                          \
 		name##_vector found = {0};                                                         \
-		for (unsigned i = 0; i < DATA_BLOCK; i += octets) {                                \
+		_Pragma("GCC unroll 4") for (unsigned i = 0; i < DATA_BLOCK; i += octets)          \
+		{                                                                                  \
 			name##_vector now, before, start = {0};                                    \
 			memcpy(&now, p + i, octets);                                               \
 			memcpy(&before, p + i - 1, octets);                                        \
@@ -23,17 +24,13 @@
 					 (name##_vector)((now | 0x20) == 'r');                     \
 			found |= start & (name##_vector)(before == '\n');                          \
 		}                                                                                  \
-		name##_words any = (name##_words)found;                                            \
-		uint64_t sum = 0;                                                                  \
-		for (unsigned i = 0; i < octets / 8; i++)                                          \
-			sum |= any[i];                                                             \
-		return sum;                                                                        \
+		return none((name##_words)found);                                                  \
 	}                                                                                          \
                                                                                                    \
 	attributes static ALWAYS_INLINE const uint8_t *name##_blocks(                              \
 		const uint8_t *p, const uint8_t *end, enum data_look look)                         \
 	{                                                                                          \
-		while (end - p >= DATA_BLOCK && !name##_block(p, look))                            \
+		while (end - p >= DATA_BLOCK && name##_clean(p, look))                             \
 			p += DATA_BLOCK;                                                           \
 		return p;                                                                          \
 	}                                                                                          \
@@ -47,9 +44,16 @@
 			    : name##_blocks(p, end, DATA_LOOK_NONE);                               \
 	}
 
-SKIP(skip_16, , 16)
+#ifdef __SSE4_1__
+#define NONE_16(v) __builtin_ia32_ptestz128(v, v)
+#else
+#define NONE_16(v) (((v)[0] | (v)[1]) == 0)
+#endif
+#define NONE_32(v) __builtin_ia32_ptestz256(v, v)
+
+SKIP(skip_16, , 16, NONE_16)
 #ifdef __x86_64__
-SKIP(skip_32, __attribute__((target("avx2"))), 32)
+SKIP(skip_32, __attribute__((target("avx2"))), 32, NONE_32)
 #endif
 
 const uint8_t *data_skip(const uint8_t *p, const uint8_t *end, enum data_look look)

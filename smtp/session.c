@@ -443,14 +443,19 @@ static size_t take_line(struct smtp_session *s, struct bytes in)
 	return taken || s->state == SMTP_CLOSED ? taken : skip_line(s, in);
 }
 
-bool smtp_session_can_take(const struct smtp_session *s)
+static inline bool can_take(const struct smtp_session *s)
 {
 	if (s->state == SMTP_CLOSED)
 		return true;
 	if (s->stage != STAGE_NONE || session_queue_space(s) < QUEUE_RESERVE ||
-		s->state == SMTP_TLS || session_lmtp_busy(s))
+		s->state == SMTP_TLS || (s->service->lmtp && session_lmtp_busy(s)))
 		return false;
 	return smtp_session_in_content(s) || smtp_session_inflight(s) < s->policy->inflight_max;
+}
+
+bool smtp_session_can_take(const struct smtp_session *s)
+{
+	return can_take(s);
 }
 
 /* RFC 5321 4.3.2, RFC 2920 3.1: after the greeting, HELO, EHLO and DATA the peer waits. */
@@ -476,7 +481,7 @@ size_t smtp_session_input(struct smtp_session *s, struct bytes in, bool early)
 			session_close(s, REPLY_OUT_OF_SYNC);
 			break;
 		}
-		if (!smtp_session_can_take(s))
+		if (!can_take(s))
 			return used;
 		struct bytes rest = bytes_skip(in, used);
 		size_t n = s->state == SMTP_DATA    ? take_content(s, rest)

@@ -13,12 +13,7 @@ __attribute__((target("sse4.2"))) static uint32_t by_instruction(
 {
 	uint64_t c = crc;
 
-	for (; n >= 32; p += 32, n -= 32) {
-		uint64_t w[4];
-		memcpy(w, p, sizeof(w));
-		for (unsigned i = 0; i < 4; i++)
-			c = __builtin_ia32_crc32di(c, w[i]);
-	}
+#pragma GCC unroll 8
 	for (; n >= 8; p += 8, n -= 8) {
 		uint64_t w;
 		memcpy(&w, p, 8);
