@@ -67,11 +67,9 @@ static unsigned pass(struct cursor *c, enum octet_class want)
 	return seen;
 }
 
-/* One character beyond ASCII (RFC 6531 3.3): 1, the cursor is behind it; 0: there is none. */
-static int accept_utf8(struct cursor *c)
+/* The character beyond ASCII that the cursor is at. */
+static int take_utf8(struct cursor *c)
 {
-	if (peek(c) < 0x80)
-		return 0;
 	unsigned n = utf8_char(bytes_skip(c->in, c->at));
 	if (n == 0)
 		return -EINVAL;
@@ -80,6 +78,12 @@ static int accept_utf8(struct cursor *c)
 	c->at += n;
 	c->beyond = true;
 	return 1;
+}
+
+/* One character beyond ASCII (RFC 6531 3.3): 1, the cursor is behind it; 0: there is none. */
+static inline int accept_utf8(struct cursor *c)
+{
+	return peek(c) < 0x80 ? 0 : take_utf8(c);
 }
 
 /* Letters, digits, hyphens and what is beyond ASCII, with dots between: libidn2 has the rules. */

@@ -96,15 +96,15 @@ static void line_end(struct data_decoder *d, struct scan *s)
 /* Compare the header line's next octets with the name; stops in front of a special octet. */
 static void match_name(struct data_decoder *d, struct scan *s)
 {
-	while (s->p < s->end && d->match < NAME_N && !data_is_special(*s->p)) {
-		if (ascii_lower(*s->p) != received_name[d->match]) {
+	for (; s->p < s->end && d->match < NAME_N; s->p++, d->match++) {
+		if (ascii_lower(*s->p) == received_name[d->match])
+			continue;
+		if (!data_is_special(*s->p))
 			d->match = MATCH_NO;
-			return;
-		}
-		s->p++;
-		if (++d->match == NAME_N && ++d->received > d->received_max)
-			d->faults |= DATA_LOOP;
+		return;
 	}
+	if (d->match == NAME_N && ++d->received > d->received_max)
+		d->faults |= DATA_LOOP;
 }
 
 static void in_line(struct data_decoder *d, struct scan *s)

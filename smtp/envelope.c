@@ -36,47 +36,11 @@ void message_unref(struct message *m)
 {
 	if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	if (m->sender)
-		chunk_put(m->sender);
 	chain_free(&m->rcpts);
 	chain_free(&m->text);
 	chain_free(&m->prefix);
 	chain_free(&m->body);
 	rte_mempool_put(pool, m);
-}
-
-int message_set_sender(struct message *m, struct bytes path)
-{
-	BUG_ON(path.n > ADDRESS_MAX);
-	if (path.n && !m->sender) {
-		m->sender = chunk_get();
-		if (!m->sender)
-			return -ENOBUFS;
-	}
-	if (path.n) {
-		memcpy(m->sender->data, path.p, path.n);
-		m->sender->n = (uint32_t)path.n;
-	}
-	m->sender_n = (uint32_t)path.n;
-	m->envid_n = 0;
-	return 0;
-}
-
-int message_set_envid(struct message *m, struct bytes envid)
-{
-	BUG_ON(envid.n > DSN_ENVID_MAX);
-	static_assert(ADDRESS_MAX + DSN_ENVID_MAX <= CHUNK_DATA, "sender and ENVID: one chunk");
-	if (envid.n && !m->sender) {
-		m->sender = chunk_get();
-		if (!m->sender)
-			return -ENOBUFS;
-	}
-	if (envid.n) {
-		memcpy(m->sender->data + m->sender_n, envid.p, envid.n);
-		m->sender->n = m->sender_n + (uint32_t)envid.n;
-	}
-	m->envid_n = (uint16_t)envid.n;
-	return 0;
 }
 
 /* The chain's tail with room for n octets, a fresh chunk if need be. */
@@ -88,6 +52,36 @@ static struct chunk *tail_with_room(struct chain *c, size_t n)
 	if (k)
 		chain_push(c, k);
 	return k;
+}
+
+/* Append to the message's texts; NULL: no memory. */
+static const uint8_t *keep_text(struct message *m, struct bytes b)
+{
+	struct chunk *k = tail_with_room(&m->text, b.n);
+
+	if (!k)
+		return NULL;
+	uint8_t *at = k->data + k->n;
+	memcpy(at, b.p, b.n);
+	k->n += (uint32_t)b.n;
+	m->text.bytes += b.n;
+	return at;
+}
+
+int message_set_sender(struct message *m, struct bytes path)
+{
+	BUG_ON(path.n > ADDRESS_MAX);
+	m->sender = path.n ? keep_text(m, path) : NULL;
+	m->sender_n = m->sender ? (uint32_t)path.n : 0;
+	return path.n && !m->sender ? -ENOBUFS : 0;
+}
+
+int message_set_envid(struct message *m, struct bytes envid)
+{
+	BUG_ON(envid.n > DSN_ENVID_MAX);
+	m->envid = envid.n ? keep_text(m, envid) : NULL;
+	m->envid_n = m->envid ? (uint16_t)envid.n : 0;
+	return envid.n && !m->envid ? -ENOBUFS : 0;
 }
 
 /* A text offset counts every chunk before the last as full, so that it names chunk and place even
@@ -144,7 +138,8 @@ int message_add_rcpt_dsn(struct message *m, struct bytes address, enum rcpt_rout
 	return 0;
 }
 
-int message_prepend(struct message *m, struct bytes text, bool local)
+/* A field that is relayed goes behind those that only mailboxes see. */
+static int prepend_at(struct message *m, struct bytes text, uint32_t at)
 {
 	static_assert(MESSAGE_PREFIX_MAX <= CHUNK_DATA, "the prefix lies in one chunk");
 	if (m->prefix.bytes + text.n > MESSAGE_PREFIX_MAX)
@@ -152,26 +147,42 @@ int message_prepend(struct message *m, struct bytes text, bool local)
 	struct chunk *k = tail_with_room(&m->prefix, text.n);
 	if (!k)
 		return -ENOBUFS;
-	/* A field that is relayed goes behind those that only mailboxes see. */
-	uint32_t at = local ? 0 : m->prefix_local;
-	memmove(k->data + at + text.n, k->data + at, k->n - at);
+	if (k->n > at)
+		memmove(k->data + at + text.n, k->data + at, k->n - at);
 	if (text.n)
 		memcpy(k->data + at, text.p, text.n);
 	k->n += (uint32_t)text.n;
 	m->prefix.bytes += text.n;
-	if (local)
-		m->prefix_local += (uint32_t)text.n;
 	return 0;
+}
+
+int message_prepend(struct message *m, struct bytes text, bool local)
+{
+	int err = prepend_at(m, text, local ? 0 : m->prefix_local);
+
+	if (err == 0 && local)
+		m->prefix_local += (uint32_t)text.n;
+	return err;
+}
+
+int message_prepend_trace(struct message *m, struct bytes text, uint32_t local_n)
+{
+	BUG_ON(m->prefix_local || local_n > text.n);
+	int err = prepend_at(m, text, 0);
+
+	if (err == 0)
+		m->prefix_local = local_n;
+	return err;
 }
 
 struct bytes message_sender(const struct message *m)
 {
-	return m->sender_n ? bytes_make(m->sender->data, m->sender_n) : BYTES_NONE;
+	return bytes_make(m->sender, m->sender_n);
 }
 
 struct bytes message_envid(const struct message *m)
 {
-	return m->envid_n ? bytes_make(m->sender->data + m->sender_n, m->envid_n) : BYTES_NONE;
+	return bytes_make(m->envid, m->envid_n);
 }
 
 static const struct chunk *chunk_at(const struct chain *c, uint32_t i)

@@ -56,10 +56,12 @@ struct message {
 	uint8_t each;       /* LMTP: each recipient is answered by itself, none bounces */
 	uint16_t envid_n;   /* octets of ENVID as it was said; 0: not given */
 	uint32_t rcpt_count;
-	uint32_t sender_n;    /* reverse-path without brackets; 0: <> */
-	struct chunk *sender; /* holds the reverse-path (<= ADDRESS_MAX octets), then ENVID */
+	uint32_t sender_n; /* 0: <> */
+	const uint8_t
+		*sender; /* in text: the reverse-path without brackets, <= ADDRESS_MAX octets */
+	const uint8_t *envid; /* in text */
 	struct chain rcpts;   /* struct rcpt records, RCPT_PER_CHUNK in each chunk */
-	struct chain text;    /* the recipients' addresses; none straddles two chunks */
+	struct chain text;    /* sender, ENVID, addresses; none straddles two chunks */
 	/* Header edits made by us.  Only prepending so far: what stands before the body's first
 	 * octet. The first `prefix_local` octets (Return-Path) are seen in mailboxes only, not
 	 * relayed. */
@@ -94,10 +96,15 @@ int message_add_rcpt(struct message *m, struct bytes address, enum rcpt_route ro
 	uint32_t account) WARN_UNUSED; /* also -ENOSPC: MESSAGE_RCPT_MAX */
 int message_add_rcpt_dsn(struct message *m, struct bytes address, enum rcpt_route route,
 	uint32_t account, const struct dsn_rcpt *dsn) WARN_UNUSED;
-/* xtext, at most DSN_ENVID_MAX octets; behind message_set_sender. */
+/* xtext, at most DSN_ENVID_MAX octets. */
 int message_set_envid(struct message *m, struct bytes envid) WARN_UNUSED;
 /* Add one field before those already prepended.  text ends in CRLF.  local: Return-Path. */
 int message_prepend(struct message *m, struct bytes text, bool local) WARN_UNUSED;
+
+/* The same of a message that has no local field yet: the first local_n octets of text are one, or
+ * more.
+ */
+int message_prepend_trace(struct message *m, struct bytes text, uint32_t local_n) WARN_UNUSED;
 
 /* Reading. */
 struct bytes message_sender(const struct message *m);

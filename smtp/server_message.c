@@ -124,7 +124,7 @@ static int add_trace(struct smtp_conn *c)
 		.lmtp = s->service->lmtp,
 		.smtputf8 = m->smtputf8,
 		.authenticated = s->account != 0};
-	uint8_t memory[TRACE_OCTETS_MAX];
+	uint8_t memory[TRACE_OCTETS_MAX + TRACE_RETURN_MAX];
 	struct buf out;
 
 	if (s->tls) {
@@ -136,14 +136,11 @@ static int add_trace(struct smtp_conn *c)
 	if (m->rcpt_count == 1)
 		t.only_rcpt = message_rcpt_address(m, message_rcpt(m, 0));
 	buf_init(&out, memory, sizeof(memory));
+	trace_return_path(&out, message_sender(m));
+	uint32_t local_n = (uint32_t)out.n;
 	trace_received(&out, &t);
 	BUG_ON(out.overflow);
-	int err = message_prepend(m, buf_view(&out), false);
-	if (err < 0)
-		return err;
-	buf_init(&out, memory, sizeof(memory));
-	trace_return_path(&out, message_sender(m));
-	return message_prepend(m, buf_view(&out), true);
+	return message_prepend_trace(m, buf_view(&out), local_n);
 }
 
 static int prepend_field(struct message *m, const char *name, const char *before,

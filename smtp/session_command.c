@@ -77,9 +77,10 @@ static void command_lhlo(struct smtp_session *s, const struct command *cmd)
 }
 
 /* "FROM:" or "TO:", and the spaces that many clients put behind it. */
-static bool skip_keyword(struct bytes *argument, struct bytes keyword)
+static inline bool skip_keyword(struct bytes *argument, struct bytes keyword)
 {
-	if (!bytes_istarts(*argument, keyword))
+	if (argument->n < keyword.n || (memcmp(argument->p, keyword.p, keyword.n) != 0 &&
+					       !bytes_istarts(*argument, keyword)))
 		return false;
 	*argument = bytes_skip(*argument, keyword.n);
 	while (argument->n && argument->p[0] == ' ')

@@ -5,7 +5,8 @@
 
 #define TRACE_OCTETS_MAX 1500 /* Received with the longest names and address */
 
-#define TRACE_DATE_MAX 40
+#define TRACE_RETURN_MAX 350 /* Return-Path with the longest address */
+#define TRACE_DATE_MAX   40
 
 /* The date of the second that was asked for last: messages of one second have the same.  Zeroed by
  * its owner. */

@@ -54,33 +54,43 @@ bool utf8_valid(struct bytes in)
 	return true;
 }
 
-/* Vectors of the compiler: signed, so that what is beyond ASCII is negative. */
-typedef int8_t octets __attribute__((vector_size(16)));
+/* Vectors of the compiler. */
+typedef uint8_t octets __attribute__((vector_size(16)));
 typedef uint64_t words __attribute__((vector_size(16)));
 
-static bool is_any(octets which)
+static unsigned octet_kind(uint8_t c)
 {
-	words w = (words)which;
+	if (c >= 0x80)
+		return OCTET_BEYOND;
+	return (c < ' ' && c != '\t') || c == 0x7f ? OCTET_CONTROL : 0;
+}
 
-	return w[0] | w[1];
+static unsigned kinds_each(struct bytes in)
+{
+	unsigned kinds = 0;
+
+	for (size_t i = 0; i < in.n; i++)
+		kinds |= octet_kind(in.p[i]);
+	return kinds;
+}
+
+/* What most lines are: printable ASCII. */
+static octets not_plain(const uint8_t *p)
+{
+	octets v;
+
+	memcpy(&v, p, sizeof(v));
+	return (octets)(v - ' ' > '~' - ' ');
 }
 
 unsigned octet_kinds(struct bytes in)
 {
-	octets control = {0}, beyond = {0}, v;
-
-	for (size_t i = 0; i < in.n; i += sizeof(v)) {
-		size_t n = in.n - i;
-		if (n >= sizeof(v)) {
-			memcpy(&v, in.p + i, sizeof(v));
-		} else if (i) { /* the last ones, some of them once more */
-			memcpy(&v, in.p + in.n - sizeof(v), sizeof(v));
-		} else {
-			v = (octets){0} + ' ';
-			memcpy(&v, in.p, n);
-		}
-		beyond |= v;
-		control |= ((v < ' ') & (v >= 0) & (v != '\t')) | (v == 0x7f);
-	}
-	return (is_any(control) ? OCTET_CONTROL : 0u) | (is_any(beyond < 0) ? OCTET_BEYOND : 0u);
+	if (in.n < sizeof(octets))
+		return kinds_each(in);
+	/* The last octets, some of them once more. */
+	octets odd = not_plain(in.p + in.n - sizeof(odd));
+	for (size_t i = 0; i + sizeof(odd) <= in.n; i += sizeof(odd))
+		odd |= not_plain(in.p + i);
+	words any = (words)odd;
+	return any[0] | any[1] ? kinds_each(in) : 0;
 }
