@@ -17,7 +17,7 @@
 #include "smtp/server_priv.h"
 
 #define CHUNKS   1024
-#define MESSAGES 256
+#define MESSAGES 1024
 #define CREDITS  8
 #define NOW_MS   1795910400000 /* 2026-11-29, in UTC */
 #define WARM     100           /* messages before: pools and caches are as they stay */

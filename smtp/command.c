@@ -4,14 +4,22 @@
 
 #define VERB_MIN 4 /* letters of the shortest verb */
 
+/* Of a verb its first letters, folded: no two have the same. */
+#define VERB_KEY(p)                                                                                \
+	(((uint32_t)(uint8_t)(p)[0] | (uint32_t)(uint8_t)(p)[1] << 8 |                             \
+		 (uint32_t)(uint8_t)(p)[2] << 16 | (uint32_t)(uint8_t)(p)[3] << 24) |              \
+		0x20202020)
+
 struct verb {
 	struct bytes name;
+	uint32_t key;
 	uint16_t limit;
 };
 
 static const struct verb verbs[COMMAND_N] = {
 	[COMMAND_UNKNOWN] = {.limit = 512},
-#define COMMAND(id, limit_, states, junk, handler) [COMMAND_##id] = {BYTES_LIT(#id), limit_},
+#define COMMAND(id, limit_, states, junk, handler)                                                 \
+	[COMMAND_##id] = {BYTES_LIT(#id), VERB_KEY(#id), limit_},
 #include "smtp/command.def"
 #undef COMMAND
 };
@@ -50,21 +58,13 @@ static struct bytes trim_end(struct bytes b)
 	return b;
 }
 
-/* Of a verb its first letters, folded: no two have the same. */
-static uint32_t verb_key(const uint8_t *p)
-{
-	return ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
-		       (uint32_t)p[3] << 24) |
-	       0x20202020;
-}
-
 static enum command_verb verb_find(struct bytes word)
 {
 	if (word.n < VERB_MIN)
 		return COMMAND_UNKNOWN;
-	uint32_t key = verb_key(word.p);
+	uint32_t key = VERB_KEY(word.p);
 	for (unsigned i = COMMAND_UNKNOWN + 1; i < COMMAND_N; i++) {
-		if (key == verb_key(verbs[i].name.p))
+		if (key == verbs[i].key)
 			return bytes_ieq(word, verbs[i].name) ? (enum command_verb)i
 							      : COMMAND_UNKNOWN;
 	}

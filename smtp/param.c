@@ -102,14 +102,15 @@ static const struct param table[PARAM_N] = {
 #undef PARAM
 };
 
-/* esmtp-keyword: begins with a letter or digit, then also hyphens. */
-static bool is_keyword(struct bytes b)
+/* Octets of the esmtp-keyword that b begins with: a letter or digit, then also hyphens. */
+static size_t keyword_octets(struct bytes b)
 {
-	for (size_t i = 0; i < b.n; i++) {
-		if (!ascii_is_alpha(b.p[i]) && !ascii_is_digit(b.p[i]) && !(i && b.p[i] == '-'))
-			return false;
-	}
-	return b.n > 0;
+	size_t n = 0;
+
+	while (n < b.n &&
+		(ascii_is_alpha(b.p[n]) || ascii_is_digit(b.p[n]) || (n && b.p[n] == '-')))
+		n++;
+	return n;
 }
 
 /* esmtp-value: printable ASCII but "=" and space; with SMTPUTF8 also UTF-8 (RFC 6531 3.3). */
@@ -127,11 +128,11 @@ static bool is_value(struct bytes b, bool utf8)
 
 static enum param_verdict apply(struct bytes word, unsigned of, struct params *p)
 {
-	ptrdiff_t eq = bytes_find(word, '=', 0);
-	struct bytes name = eq < 0 ? word : bytes_first(word, (size_t)eq);
-	struct bytes value = eq < 0 ? BYTES_NONE : bytes_skip(word, (size_t)eq + 1);
+	struct bytes name = bytes_first(word, keyword_octets(word));
+	struct bytes value = bytes_skip(word, name.n + 1);
+	bool has_value = name.n < word.n;
 
-	if (!is_keyword(name) || (eq >= 0 && !is_value(value, p->utf8)))
+	if (name.n == 0 || (has_value && (word.p[name.n] != '=' || !is_value(value, p->utf8))))
 		return PARAM_SYNTAX;
 	for (unsigned i = 0; i < PARAM_N; i++) {
 		if (!(table[i].of & of) || !bytes_ieq(name, table[i].name))

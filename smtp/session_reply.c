@@ -72,27 +72,37 @@ static void make_reply(const struct smtp_session *s, const struct smtp_queued *e
 	reply_format((enum reply_id)e->reply, &args, out);
 }
 
+/* All of it, or nothing: false. */
+static bool put_reply(const struct smtp_session *s, struct smtp_queued *e, struct buf *out)
+{
+	struct bytes line = reply_line((enum reply_id)e->reply);
+	size_t before = out->n;
+
+	if (line.n)
+		buf_put(out, line);
+	else
+		make_reply(s, e, out);
+	e->n = (uint16_t)(out->n - before);
+	if (!out->overflow)
+		return true;
+	out->n = before;
+	out->overflow = false;
+	return false;
+}
+
 void smtp_session_output(struct smtp_session *s, struct buf *out)
 {
-	size_t skip = s->sent;
+	size_t first = out->n;
 
 	for (unsigned i = 0; i < s->queue_n; i++) {
 		struct smtp_queued *e = entry(s, i);
-		if (e->reply == REPLY_SUBMITTED)
+		if (e->reply == REPLY_SUBMITTED || !put_reply(s, e, out))
 			break;
-		struct bytes line = reply_line((enum reply_id)e->reply);
-		struct buf one;
-		buf_init(&one, out->p + out->n, buf_space(out));
-		if (line.n)
-			buf_put(&one, line);
-		else
-			make_reply(s, e, &one);
-		if (one.overflow)
-			break;
-		e->n = (uint16_t)one.n;
-		buf_consume(&one, skip);
-		skip = 0;
-		out->n += one.n;
+	}
+	/* What has gone of the first one. */
+	if (s->sent && out->n > first) {
+		memmove(out->p + first, out->p + first + s->sent, out->n - first - s->sent);
+		out->n -= s->sent;
 	}
 }
 
