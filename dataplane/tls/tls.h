@@ -11,6 +11,7 @@
  * Sessions keep the configuration they began with; a newer one serves those that begin later.
  * Nothing here touches a file or waits after tls_config_create. */
 #pragma once
+#include "dataplane/base/rt/channel.h"
 #include "dataplane/dataplane.h"
 
 struct tls;
@@ -77,7 +78,11 @@ struct tls_info {
 
 /* sessions_max: at once on this core.  wakeups: tls_poll is called each lap.  NULL: no memory. */
 struct tls *tls_create(uint32_t sessions_max);
-/* After the core has stopped; sessions that are left end without a word. */
+/* Before the core runs: handshakes of servers whose keys are slow are signed by the helper at the
+ * other end of the channel (tls_signer.h), which is already added to the core; its on_credit
+ * belongs to tls. Without, they are signed in the lap. */
+void tls_use_signer(struct tls *tls, struct channel *signer);
+/* After the core and the signer have stopped; sessions that are left end without a word. */
 void tls_destroy(struct tls **tls);
 /* Core's thread, each lap (a struct poller): sessions that wait for a lap of their own.  Returns
  * work done. */

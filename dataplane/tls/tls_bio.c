@@ -42,7 +42,8 @@ static int bio_write(BIO *b, const char *data, size_t n, size_t *written)
 
 	BIO_clear_retry_flags(b);
 	*written = 0;
-	if (tls_out_flush(t))
+	/* On the helper's thread there is no TCP. */
+	if (!t->away && tls_out_flush(t))
 		in = bytes_skip(in, t->lower->send(t->s, in));
 	if (!keep(t, in))
 		return 0;

@@ -12,6 +12,8 @@
 #define CIPHERS_DEFAULT                                                                            \
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:" \
 	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+/* As in 1.2: AES-128 first, which is as safe and a third faster. */
+#define CIPHERS_13      "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS          "X25519:P-256:P-384"
 #define SERVER_NAME_MAX 255        /* RFC 1035 */
 #define TICKET_SECONDS  (4 * 3600) /* chosen: a few rotations */
@@ -31,6 +33,7 @@ static SSL_CTX *context_new(const SSL_METHOD *method, const char *ciphers)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_max_early_data(ctx, 0);
 	if (SSL_CTX_set_cipher_list(ctx, ciphers ? ciphers : CIPHERS_DEFAULT) == 1 &&
+		SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) == 1 &&
 		SSL_CTX_set1_groups_list(ctx, GROUPS) == 1)
 		return ctx;
 	SSL_CTX_free(ctx);
@@ -199,6 +202,20 @@ static int take_any(int ok, X509_STORE_CTX *store)
 	return 1;
 }
 
+/* ECDSA with P-256 and Ed25519 sign in some tens of microseconds; the others take as much as a lap.
+ */
+static bool key_is_slow(const SSL_CTX *ctx)
+{
+	EVP_PKEY *key = SSL_CTX_get0_privatekey(ctx);
+	char group[32] = "";
+
+	if (EVP_PKEY_is_a(key, "ED25519"))
+		return false;
+	EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
+	ERR_clear_error(); /* RSA has none */
+	return strcmp(group, "prime256v1") != 0;
+}
+
 static bool use_identity(
 	SSL_CTX *ctx, const struct tls_identity_pem *id, char *error, size_t error_n)
 {
@@ -234,6 +251,8 @@ static SSL_CTX *server_context(const struct tls_conf *conf, unsigned i, struct t
 		SSL_CTX_set_session_id_context(ctx, (const uint8_t *)"bypost", 6);
 		SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
 		SSL_CTX_set_tlsext_servername_arg(ctx, config);
+		SSL_CTX_set_client_hello_cb(ctx, tls_on_client_hello, config);
+		config->slow |= key_is_slow(ctx);
 		return ctx;
 	}
 	SSL_CTX_free(ctx);

@@ -112,15 +112,18 @@ int tls_peer_apply(SSL *ssl, const struct tls_peer *peer)
 	return 0;
 }
 
-void tls_error_take(const SSL *ssl, int rc, char out[TLS_ERROR_MAX])
+void tls_error_text(const SSL *ssl, int rc, unsigned long code, char out[TLS_ERROR_MAX])
 {
-	long verify = SSL_get_verify_result(ssl);
-	unsigned long code = ERR_peek_last_error();
 	const char *reason = ERR_reason_error_string(code);
 
 	if (rc == SSL_ERROR_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
-		reason = X509_verify_cert_error_string(verify);
+		reason = X509_verify_cert_error_string(SSL_get_verify_result(ssl));
 	snprintf(out, TLS_ERROR_MAX, "%s",
 		reason ? reason : "the connection ended in the handshake");
+}
+
+void tls_error_take(const SSL *ssl, int rc, char out[TLS_ERROR_MAX])
+{
+	tls_error_text(ssl, rc, ERR_peek_last_error(), out);
 	ERR_clear_error();
 }

@@ -29,6 +29,7 @@ struct tls_config {
 	atomic_uint refs; /* sessions, and who made it */
 	SSL_CTX *server[TLS_IDENTITIES_MAX];
 	unsigned server_count;
+	bool slow; /* a key of a server takes longer than a lap may */
 	SSL_CTX *client;
 	struct tls_tickets *tickets;
 };
@@ -45,7 +46,8 @@ enum tls_flag {
 	TLSF_FAILED = 1 << 8,     /* on_close in the next poll */
 	TLSF_DEAD = 1 << 9,       /* freed when the upcall under way returns */
 	TLSF_BUSY = 1 << 10,      /* inside OpenSSL or an upcall */
-	TLSF_LOWER_EOF = 1 << 11, /* TCP's end came while plaintext waits */
+	TLSF_LOWER_EOF = 1 << 11, /* TCP's end came while plaintext, or the helper, is waited for */
+	TLSF_UNSIGNED = 1 << 12,  /* waits for a credit of the helper that signs */
 };
 
 struct tls_session {
@@ -61,12 +63,17 @@ struct tls_session {
 	uint32_t plain_at, plain_n;
 	uint8_t *out; /* records that TCP did not take */
 	uint32_t out_at, out_n;
-	uint32_t flags;  /* enum tls_flag */
-	struct list due; /* waits for tls_poll; or on the list of those unused */
+	uint32_t flags;      /* enum tls_flag */
+	bool away;           /* the helper has ssl and out: nothing of them is touched here */
+	struct list due;     /* waits for tls_poll or a credit; or on the list of those unused */
+	struct op op;        /* at the helper; status: SSL_get_error's */
+	unsigned long error; /* of OpenSSL, set by the helper */
 };
 
 struct tls {
 	struct list due, unused;
+	struct list unsigned_;  /* who waits for a credit of the helper that signs */
+	struct channel *signer; /* NULL: keys are used in the lap */
 	uint32_t sessions, sessions_max;
 	uint32_t handshakes; /* steps in this lap */
 	char error[TLS_ERROR_MAX];
@@ -76,6 +83,13 @@ struct tls {
 
 /* tls_config.c */
 void tls_config_unref(struct tls_config *config);
+
+/* tls_sign.c: is a step with the key of the server due that the core may not run? */
+int tls_on_client_hello(SSL *ssl, int *alert, void *config);
+/* Give the step to the helper, now or when there is a credit. */
+void tls_sign(struct tls_session *t);
+/* tls_session.c: the helper is done. */
+void tls_signed(struct op *op);
 
 /* tls_session.c: the session on s; NULL: there is none. */
 struct tls_session *tls_session_of(const struct stream *s);
@@ -89,5 +103,7 @@ bool tls_out_flush(struct tls_session *t);
 void tls_tickets_keep(SSL_CTX *ctx);
 /* Name, SNI and trust of a client's session.  0 or -EINVAL. */
 int tls_peer_apply(SSL *ssl, const struct tls_peer *peer) WARN_UNUSED;
-/* Printable reason of a failed handshake; clears OpenSSL's queue of errors. */
+/* Printable reason of a failed handshake: rc is SSL_get_error's, code OpenSSL's.  The other one
+ * takes the code from the thread's queue of errors, and clears it. */
+void tls_error_text(const SSL *ssl, int rc, unsigned long code, char out[TLS_ERROR_MAX]);
 void tls_error_take(const SSL *ssl, int rc, char out[TLS_ERROR_MAX]);

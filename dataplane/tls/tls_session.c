@@ -48,7 +48,7 @@ static void session_end(struct tls_session *t)
 {
 	t->flags |= TLSF_DEAD;
 	t->s = NULL;
-	if (!(t->flags & TLSF_BUSY))
+	if (!(t->flags & TLSF_BUSY) && !t->away)
 		session_free(t);
 }
 
@@ -79,7 +79,7 @@ static void fail(struct tls_session *t)
 /* TCP has room: what is left of records, then the application's turn. */
 static void writable(struct tls_session *t)
 {
-	if (!tls_out_flush(t))
+	if (t->away || !tls_out_flush(t))
 		return;
 	if (t->flags & TLSF_SHUT) {
 		t->lower->shutdown(t->s);
@@ -158,20 +158,25 @@ static bool deliver_kept(struct tls_session *t)
 	return true;
 }
 
-/* OpenSSL said that it cannot go on.  True: it wants octets, nothing more. */
-static bool waits(struct tls_session *t, int rc)
+/* OpenSSL said that it cannot go on. */
+static void waits(struct tls_session *t, int rc)
 {
 	int why = SSL_get_error(t->ssl, rc);
 
 	if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
-		return true;
+		return; /* it wants octets, nothing more */
+	if (why == SSL_ERROR_WANT_CLIENT_HELLO_CB) {
+		/* Not now: the helper would meet us in the upcall. */
+		t->flags |= TLSF_UNSIGNED;
+		make_due(t);
+		return;
+	}
 	if (why == SSL_ERROR_ZERO_RETURN) {
 		told_eof(t);
-		return false;
+		return;
 	}
 	tls_error_take(t->ssl, why, t->tls->error);
 	fail(t);
-	return false;
 }
 
 /* The lap has done its share of handshakes: this one goes on in the next. */
@@ -186,6 +191,7 @@ static bool park(struct tls_session *t)
 
 static void handshake(struct tls_session *t)
 {
+	ERR_clear_error();
 	int rc = SSL_do_handshake(t->ssl);
 
 	if (rc == 1)
@@ -221,7 +227,7 @@ static void guarded(struct tls_session *t, void (*run)(struct tls_session *t))
 	if (outer)
 		return;
 	t->flags &= ~(uint32_t)TLSF_BUSY;
-	if (!alive(t))
+	if (!alive(t) && !t->away)
 		session_free(t);
 }
 
@@ -232,8 +238,8 @@ static size_t on_data(struct stream *s, struct bytes data)
 
 	if (t->flags & TLSF_EOF)
 		return n; /* behind close_notify: nobody's */
-	if (t->flags & TLSF_STOPPED || park(t))
-		return 0;
+	if (t->away || t->flags & (TLSF_STOPPED | TLSF_UNSIGNED) || park(t))
+		return 0; /* TCP keeps them, and its window */
 	t->in = data;
 	t->flags |= TLSF_BUSY;
 	pump(t);
@@ -241,7 +247,8 @@ static size_t on_data(struct stream *s, struct bytes data)
 	n -= t->in.n;
 	t->in = BYTES_NONE;
 	if (!alive(t)) {
-		session_free(t);
+		if (!t->away)
+			session_free(t);
 		return data.n;
 	}
 	return t->flags & TLSF_EOF ? data.n : n;
@@ -249,6 +256,10 @@ static size_t on_data(struct stream *s, struct bytes data)
 
 static void eof(struct tls_session *t)
 {
+	if (t->away || t->flags & TLSF_UNSIGNED) {
+		t->flags |= TLSF_LOWER_EOF;
+		return;
+	}
 	if (!(t->flags & TLSF_OPEN)) {
 		tls_error_take(t->ssl, SSL_ERROR_SYSCALL, t->tls->error);
 		fail(t);
@@ -317,7 +328,7 @@ static size_t tls_unacked(const struct stream *s)
 {
 	const struct tls_session *t = session_of(s);
 
-	return t->lower->unacked(s) + (t->out_n - t->out_at);
+	return t->lower->unacked(s) + (t->away ? 0 : t->out_n - t->out_at);
 }
 
 static void tls_notify(struct stream *s)
@@ -347,7 +358,7 @@ static void tls_shutdown(struct stream *s)
 	struct tls_session *t = session_of(s);
 
 	say_end(t);
-	if (t->out_n == 0)
+	if (!t->away && t->out_n == 0)
 		t->lower->shutdown(s); /* else behind what is left */
 }
 
@@ -359,7 +370,7 @@ static void tls_close(struct stream *s)
 	give_back(t);
 	/* Records that TCP has no memory for would be lost: the peer must not take this for an
 	 * orderly end. */
-	bool whole = t->out_n == 0;
+	bool whole = t->away || t->out_n == 0;
 	session_end(t);
 	if (whole)
 		stream_close(s);
@@ -426,8 +437,14 @@ static const struct stream_ops tls_ops = {
 
 static void go_on(struct tls_session *t)
 {
+	if (t->away)
+		return; /* tls_signed comes */
 	if (t->flags & TLSF_FAILED) {
 		fail(t);
+		return;
+	}
+	if (t->flags & TLSF_UNSIGNED) {
+		tls_sign(t);
 		return;
 	}
 	if (t->flags & TLSF_PARKED) {
@@ -447,6 +464,39 @@ static void go_on(struct tls_session *t)
 		told_eof(t);
 	else
 		t->lower->resume(t->s);
+}
+
+/* The helper is done: what it wrote goes to TCP, and TCP brings what came meanwhile. */
+static void came_back(struct tls_session *t)
+{
+	int why = t->op.status;
+
+	if (why == SSL_ERROR_NONE)
+		opened(t);
+	if (!alive(t))
+		return;
+	writable(t);
+	if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ) {
+		tls_error_text(t->ssl, why, t->error, t->tls->error);
+		fail(t);
+		return;
+	}
+	t->lower->resume(t->s);
+	if (alive(t) && t->flags & TLSF_LOWER_EOF) {
+		t->flags &= ~(uint32_t)TLSF_LOWER_EOF;
+		eof(t);
+	}
+}
+
+void tls_signed(struct op *op)
+{
+	struct tls_session *t = container_of(op, struct tls_session, op);
+
+	t->away = false;
+	if (!alive(t))
+		session_free(t);
+	else
+		guarded(t, came_back);
 }
 
 unsigned tls_poll(void *tls_, uint64_t now_us)
@@ -514,6 +564,7 @@ int tls_accept(struct tls *tls, struct tls_config *config, struct stream *s)
 	if (!t)
 		return no_session(tls);
 	t->flags = TLSF_SERVER;
+	SSL_set_app_data(t->ssl, t);
 	SSL_set_accept_state(t->ssl);
 	put_between(t, s);
 	t->lower->resume(s); /* for what the application has left */
@@ -553,6 +604,7 @@ struct tls *tls_create(uint32_t sessions_max)
 	tls->sessions_max = sessions_max;
 	list_init(&tls->due);
 	list_init(&tls->unused);
+	list_init(&tls->unsigned_);
 	for (uint32_t i = 0; i < sessions_max; i++) {
 		tls->pool[i].tls = tls;
 		list_push_tail(&tls->unused, &tls->pool[i].due);

@@ -122,6 +122,11 @@ static int start_helpers(struct starting *s)
 	int err = dns_service_create(&conf, &d->dns, s->error, s->error_n);
 	if (err < 0)
 		return err;
+	d->signer = tls_signer_create();
+	if (!d->signer) {
+		snprintf(s->error, s->error_n, "cannot make the signing helper: out of memory");
+		return -ENOMEM;
+	}
 	d->passwords = password_service_create();
 	if (!d->passwords) {
 		snprintf(s->error, s->error_n, "cannot make the password helper: out of memory");
@@ -210,6 +215,11 @@ static int start_threads(struct starting *s)
 		d->passwords_started = err == 0;
 	}
 	if (err == 0) {
+		what = "signing helper";
+		err = tls_signer_start(d->signer);
+		d->signer_started = err == 0;
+	}
+	if (err == 0) {
 		what = "polling cores";
 		err = dataplane_launch(d->cores, d->core_count);
 		d->cores_started = err == 0;
@@ -263,6 +273,8 @@ static void stop_threads(struct daemon *d)
 		dns_service_stop(d->dns);
 	if (d->passwords_started)
 		password_service_stop(d->passwords);
+	if (d->signer_started)
+		tls_signer_stop(d->signer);
 	/* Last: what the cores have submitted is committed, though nobody waits for it any more. */
 	if (d->store_started)
 		shards_stop(d->store);
@@ -287,6 +299,7 @@ void daemon_stop(struct daemon *d)
 		dns_service_destroy(&d->dns);
 	if (d->passwords)
 		password_service_destroy(&d->passwords);
+	tls_signer_destroy(&d->signer);
 	if (d->store)
 		shards_close(&d->store);
 	if (d->have_messages)

@@ -8,6 +8,7 @@
 #include "delivery/delivery.h"
 #include "smtp/server.h"
 #include "dataplane/tls/tls.h"
+#include "dataplane/tls/tls_signer.h"
 #include "store/access/authenticator.h"
 #include "store/control/config.h"
 #include "store/control/routes.h"
@@ -47,7 +48,7 @@ struct core_rooms {
 	struct daemon *daemon;
 	struct core *core;
 	struct shard_channels shards[STORE_SHARDS_MAX]; /* those that are there */
-	struct channel delivery_dns, passwords, auth_passwords;
+	struct channel delivery_dns, passwords, auth_passwords, signer;
 	struct channel questions;     /* main asks the core's agent (agent.h) */
 	struct channel telemetry;     /* and so does DPDK's telemetry thread */
 	struct access access, logins; /* of the mailbox servers; of SMTP */
@@ -96,6 +97,7 @@ struct daemon {
 	struct shards *store;
 	struct dns_service *dns;
 	struct password_service *passwords;
+	struct tls_signer *signer;
 	struct smtp_policy policy;
 	struct certificates *certificates; /* while the cores are made */
 	struct routes routes;
@@ -106,7 +108,7 @@ struct daemon {
 	struct channel writers[STORE_SHARDS_MAX], readers[STORE_SHARDS_MAX], hasher;
 	/* what daemon_stop must take down */
 	bool have_waker, have_dataplane, have_messages;
-	bool store_started, dns_started, passwords_started, cores_started;
+	bool store_started, dns_started, passwords_started, signer_started, cores_started;
 	struct admin *admin;
 	struct metrics *metrics;
 	struct loop *loop;

@@ -88,7 +88,12 @@ static int make_tls(struct making *m)
 		return -EINVAL;
 	r->tls = tls_create((uint32_t)MIN(sessions, c->limits.connections));
 	int err = r->tls ? core_add_poller(r->core, (struct poller){tls_poll, r->tls}) : -ENOMEM;
-	return err < 0 ? fail(m, err, "TLS") : 0;
+	if (err < 0)
+		return fail(m, err, "TLS");
+	err = join(m, &r->signer, "signer", tls_signer_server(m->d->signer));
+	if (err == 0)
+		tls_use_signer(r->tls, &r->signer);
+	return err;
 }
 
 static int make_authenticator(struct making *m)
@@ -395,6 +400,7 @@ static void channels_fini(struct core_rooms *r)
 	channel_fini(&r->delivery_dns);
 	channel_fini(&r->passwords);
 	channel_fini(&r->auth_passwords);
+	channel_fini(&r->signer);
 	for (unsigned i = 0; i < STORE_SHARDS_MAX; i++)
 		shard_fini(&r->shards[i]);
 }

@@ -4,7 +4,10 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <unistd.h>
+#include "dataplane/base/rt/eal.h"
 #include "dataplane/tls/tls.h"
+#include "dataplane/tls/tls_signer.h"
 #include "tests/unit/base/unit.h"
 
 #define WIRE_MAX (256u * 1024)
@@ -241,12 +244,12 @@ struct identity {
 	X509 *cert;
 };
 
-static void identity_make(struct identity *id, const char *dns)
+static void identity_make(struct identity *id, const char *dns, EVP_PKEY *pkey)
 {
 	char san[128];
 	BIO *b;
 
-	id->pkey = EVP_EC_gen("P-256");
+	id->pkey = pkey;
 	id->cert = X509_new();
 	X509_set_version(id->cert, 2);
 	ASN1_INTEGER_set(X509_get_serialNumber(id->cert), 1);
@@ -271,7 +274,7 @@ static void identity_make(struct identity *id, const char *dns)
 	BIO_free(b);
 }
 
-static struct identity one, two;
+static struct identity one, two, slow; /* slow: RSA */
 static struct tls_config *config;
 
 static struct tls_config *config_make(bool trust_one)
@@ -294,8 +297,9 @@ static struct tls_config *config_make(bool trust_one)
 static int group_setup(void **state)
 {
 	(void)state;
-	identity_make(&one, "mx.example.org");
-	identity_make(&two, "*.example.net");
+	identity_make(&one, "mx.example.org", EVP_EC_gen("P-256"));
+	identity_make(&two, "*.example.net", EVP_EC_gen("P-256"));
+	identity_make(&slow, "mx.example.org", EVP_RSA_gen(2048));
 	config = config_make(true);
 	return 0;
 }
@@ -304,8 +308,8 @@ static int group_teardown(void **state)
 {
 	(void)state;
 	tls_config_destroy(&config);
-	for (unsigned i = 0; i < 2; i++) {
-		struct identity *id = i ? &two : &one;
+	for (unsigned i = 0; i < 3; i++) {
+		struct identity *id = i == 2 ? &slow : i ? &two : &one;
 		X509_free(id->cert);
 		EVP_PKEY_free(id->pkey);
 	}
@@ -821,6 +825,177 @@ static void test_configuration_is_replaced_under_a_session(void **state)
 	pair_fini(&p);
 }
 
+/* ---- keys that are slow ---- */
+
+struct helped {
+	struct waker core;
+	struct channel channel;
+	struct tls_signer *signer;
+	struct tls_config *config;
+};
+
+static void helped_open(struct helped *h, uint32_t credits)
+{
+	struct tls_identity_pem pem = {"tls.slow", bytes_str(slow.chain), bytes_str(slow.key)};
+	struct tls_conf conf = {.identities = &pem, .identity_count = 1};
+	char error[200];
+
+	eal_start_for_tests(64);
+	h->config = tls_config_create(&conf, error, sizeof(error));
+	h->signer = tls_signer_create();
+	assert_true(h->config && h->signer);
+	assert_int_equal(waker_init(&h->core), 0);
+	assert_int_equal(channel_init(&h->channel, "signer", credits, &h->core,
+				 &tls_signer_server(h->signer)->waker, -1),
+		0);
+	assert_int_equal(service_add(tls_signer_server(h->signer), &h->channel), 0);
+}
+
+static void helped_close(struct helped *h)
+{
+	assert_int_equal(h->channel.credits, h->channel.credits_max);
+	tls_signer_destroy(&h->signer);
+	channel_fini(&h->channel);
+	waker_fini(&h->core);
+	tls_config_destroy(&h->config);
+}
+
+static void pair_start_slow(struct pair *p, struct helped *h)
+{
+	tls_use_signer(p->tls, &h->channel);
+	assert_int_equal(tls_accept(p->tls, h->config, &p->b.s), 0);
+	assert_int_equal(tls_connect(p->tls, h->config, &p->a.s, &anybody), 0);
+}
+
+/* Laps of the core, until the helper has answered for all. */
+static void helped_run(struct helped *h, struct pair *p, unsigned n)
+{
+	for (unsigned lap = 0; lap < 20000 && !(p[n - 1].a.secure && p[0].a.secure); lap++) {
+		if (channel_poll(&h->channel) == 0)
+			usleep(100);
+		for (unsigned i = 0; i < n; i++)
+			pair_run(&p[i]);
+	}
+}
+
+/* More handshakes than the helper takes at once, and it sleeps: none is done in a lap, and an older
+ * connection's octets go both ways meanwhile.  Then it wakes, and all are served. */
+static void test_signing_holds_nobody_up(void **state)
+{
+	enum { N = 8 };
+	static struct pair flood[N], mail;
+	struct helped h;
+
+	(void)state;
+	helped_open(&h, 2);
+	pair_init(&mail);
+	pair_start(&mail, &anybody);
+	pair_run(&mail);
+	assert_true(mail.a.secure);
+	for (unsigned i = 0; i < N; i++) {
+		pair_init(&flood[i]);
+		if (i) { /* one core: one struct tls, and its credits */
+			tls_destroy(&flood[i].tls);
+			flood[i].tls = flood[0].tls;
+		}
+		pair_start_slow(&flood[i], &h);
+		pair_run(&flood[i]);
+		assert_false(flood[i].a.secure || flood[i].b.secure);
+	}
+	assert_int_equal(h.channel.credits, 0);
+	mail.a.send = mail.b.send = text;
+	mail.a.send_n = mail.b.send_n = 50000;
+	app_send(&mail.a);
+	app_send(&mail.b);
+	pair_run(&mail);
+	assert_int_equal(mail.a.got_n, 50000);
+	assert_int_equal(mail.b.got_n, 50000);
+	assert_int_equal(tls_signer_start(h.signer), 0);
+	for (unsigned i = 0; i < N; i++)
+		helped_run(&h, &flood[i], 1);
+	for (unsigned i = 0; i < N; i++) {
+		assert_true(flood[i].a.secure && flood[i].b.secure);
+		stream_abort(&flood[i].a.s);
+		stream_abort(&flood[i].b.s);
+		free(flood[i].a.wire);
+		free(flood[i].b.wire);
+	}
+	assert_int_equal(tls_sessions(flood[0].tls), 0);
+	tls_destroy(&flood[0].tls);
+	pair_fini(&mail);
+	helped_close(&h);
+}
+
+/* Whatever ends a connection while its session is with the helper: it is freed when it comes back.
+ */
+static void test_ends_while_the_helper_signs(void **state)
+{
+	enum how { CLOSE, ABORT, RESET, END, SHUT, HOWS };
+
+	(void)state;
+	for (enum how how = CLOSE; how < HOWS; how++) {
+		static struct pair p;
+		struct helped h;
+		helped_open(&h, 2);
+		pair_init(&p);
+		pair_start_slow(&p, &h);
+		pair_run(&p);
+		assert_int_equal(h.channel.credits, 1);
+		switch (how) {
+		case CLOSE:
+			stream_close(&p.b.s);
+			break;
+		case ABORT:
+			stream_abort(&p.b.s);
+			break;
+		case RESET:
+			p.b.s.ops->on_close(&p.b.s, STREAM_RESET);
+			break;
+		case END:
+			p.b.s.ops->on_eof(&p.b.s);
+			break;
+		default:
+			stream_shutdown(&p.b.s);
+		}
+		tls_poll(p.tls, 0);
+		assert_int_equal(tls_sessions(p.tls), 2);
+		assert_int_equal(tls_signer_start(h.signer), 0);
+		for (unsigned lap = 0; lap < 20000 && h.channel.credits < 2; lap++) {
+			channel_poll(&h.channel);
+			usleep(100);
+		}
+		pair_run(&p);
+		if (how == END) {
+			assert_true(p.b.closed);
+			assert_int_equal(p.b.reason, STREAM_TLS_FAILED);
+		}
+		pair_fini(&p);
+		helped_close(&h);
+	}
+}
+
+/* The core ends with sessions at the helper. */
+static void test_the_end_of_the_core(void **state)
+{
+	static struct pair p;
+	struct helped h;
+
+	(void)state;
+	helped_open(&h, 2);
+	pair_init(&p);
+	pair_start_slow(&p, &h);
+	pair_run(&p);
+	assert_int_equal(tls_signer_start(h.signer), 0);
+	tls_signer_stop(h.signer);
+	tls_destroy(&p.tls);
+	free(p.a.wire);
+	free(p.b.wire);
+	channel_fini(&h.channel);
+	tls_signer_destroy(&h.signer);
+	waker_fini(&h.core);
+	tls_config_destroy(&h.config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -834,6 +1009,9 @@ int main(void)
 		cmocka_unit_test(test_a_lap_does_a_few_handshakes),
 		cmocka_unit_test(test_binding_is_the_same_at_both_ends),
 		cmocka_unit_test(test_tickets_outlive_one_rotation),
+		cmocka_unit_test(test_signing_holds_nobody_up),
+		cmocka_unit_test(test_ends_while_the_helper_signs),
+		cmocka_unit_test(test_the_end_of_the_core),
 		cmocka_unit_test(test_a_client_resumes_with_its_ticket),
 		cmocka_unit_test(test_a_client_shows_its_certificate),
 		cmocka_unit_test(test_old_versions_are_refused),
