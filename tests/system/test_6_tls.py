@@ -4,15 +4,18 @@
 import base64
 import contextlib
 import os
+import re
 import smtplib
 import socket
 import ssl
+import subprocess
 
 from bed import mail, mailbox, proc
 from bed.bed import Bed
 from bed.harness import equal, expect, test
 
 SUBMISSION, SUBMISSIONS = 587, 465
+FLOODS, FLOOD_SECONDS, FLOOD_MAILS = 3, 20, 20  # clients that do nothing but handshakes; mails
 
 
 def make_certificate(folder, name, key):
@@ -178,6 +181,35 @@ def tls_refused(work):
         s = bed.secure(SUBMISSIONS)
         equal(s.noop()[0], 250, "others are served all the while")
         s.quit()
+
+
+class RsaBed(Bed):
+    """A bed whose one key is a slow one; its peers' handshakes are not limited."""
+
+    def __init__(self, work):
+        chain, key = make_certificate(work + "/tls", "mx.local.example.org", "rsa")
+        super().__init__(work + "/bed", changes={
+            "listen": {"submissions": SUBMISSIONS},
+            "tls": {"certificates": [{"chain": chain, "key": key}]}})
+
+
+@test("TLS: a flood of handshakes with an RSA key, and mail flows")
+def flood(work):
+    with RsaBed(work) as bed:
+        floods = [subprocess.Popen(
+            ["ip", "netns", "exec", bed.ns, "openssl", "s_time", "-connect",
+             f"{bed.relay}:{SUBMISSIONS}", "-new", "-time", str(FLOOD_SECONDS)],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for _ in range(FLOODS)]
+        with proc.inside(bed.ns):
+            s = smtplib.SMTP(bed.relay, 25, timeout=30)
+        for i in range(FLOOD_MAILS):
+            equal(s.sendmail(bed.user1, [bed.user2], mail.make(bed.user1, bed.user2, str(i), 5000)),
+                  {}, "refused recipients")
+        s.quit()
+        expect(any(f.poll() is None for f in floods), "the flood was over before the mail")
+        made = [re.search(r"^(\d+) connections", f.communicate()[0]) for f in floods]
+        expect(all(m and int(m.group(1)) > 0 for m in made), "nobody made a connection")
+        mailbox.wait_messages(bed, FLOOD_MAILS, user=2)
 
 
 @test("AUTH: right, wrong, slower when wrong, only over TLS, only as oneself")
