@@ -166,6 +166,7 @@ static size_t heap_octets(void)
 
 static void start(uint32_t sessions, unsigned megabytes)
 {
+	struct handoff_lanes lanes = {.writer = {&channel}, .count = 1};
 	struct smtp_server_conf conf = {
 		.sessions_max = sessions, .service_count = 1, .services[0].port = 25};
 
@@ -179,7 +180,7 @@ static void start(uint32_t sessions, unsigned megabytes)
 			channel_init(&channel, "writer", CREDITS, &core.waker, &writer.waker, -1) ||
 			service_add(&writer, &channel),
 		"no channel");
-	server = smtp_server_create(&core, &channel, &policy, &conf);
+	server = smtp_server_create(&core, &lanes, &policy, &conf);
 	must(!server, "no server");
 }
 

@@ -62,11 +62,14 @@ static enum command_verb verb_find(struct bytes word)
 {
 	if (word.n < VERB_MIN)
 		return COMMAND_UNKNOWN;
+	/* Folded like that only letters become letters: the key is compared as a whole. */
 	uint32_t key = VERB_KEY(word.p);
 	for (unsigned i = COMMAND_UNKNOWN + 1; i < COMMAND_N; i++) {
-		if (key == verbs[i].key)
-			return bytes_ieq(word, verbs[i].name) ? (enum command_verb)i
-							      : COMMAND_UNKNOWN;
+		if (key != verbs[i].key)
+			continue;
+		return bytes_ieq(bytes_skip(word, VERB_MIN), bytes_skip(verbs[i].name, VERB_MIN))
+			       ? (enum command_verb)i
+			       : COMMAND_UNKNOWN;
 	}
 	return COMMAND_UNKNOWN;
 }
