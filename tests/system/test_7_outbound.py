@@ -254,6 +254,35 @@ def notifications(work):
         equal(len(mailbox.wait_messages(bed, 3)), 3, "no more than that")
 
 
+@test("outbound DSN: an alias of many is expanded, one of one and NOTIFY=NEVER go on with it")
+def expanded(work):
+    with Outbound(work) as bed:
+        mx = bed.mx(replies={"RCPT TO:<NO@": "550 5.1.1 no such user"})
+        bed.ctl("alias", "set", "all@example.org", bed.far("a"), bed.far("b"))
+        bed.ctl("alias", "set", "one@example.org", bed.far("c"))
+        bed.ctl("alias", "set", "bad@example.org", bed.far("no"), bed.far("d"))
+        submit(bed, "all@example.org", rcpt_options=["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;All@x"])
+        mx.wait(1)
+        report = email.message_from_bytes(mailbox.wait_messages(bed, 1)[0])
+        recipient = report.get_payload()[1].get_payload()[1]
+        equal(recipient["Action"], "expanded", "action")
+        equal(recipient["Final-Recipient"], "rfc822; all@example.org", "of the alias")
+        equal(recipient["Original-Recipient"], "rfc822; All@x", "ORCPT")
+        # Behind one that stands for one address whoever relays it says so: this peer knows no DSN.
+        submit(bed, "one@example.org", rcpt_options=["NOTIFY=SUCCESS"])
+        mx.wait(2)
+        got = mailbox.wait_messages(bed, 2)
+        expect(b"Action: relayed" in got[1] and b"c@" in got[1], f"relayed: {got[1]}")
+        submit(bed, "bad@example.org", rcpt_options=["NOTIFY=NEVER"])
+        mx.wait(3)
+        submit(bed, "bad@example.org", rcpt_options=["NOTIFY=FAILURE"])
+        mx.wait(4)
+        got = mailbox.wait_messages(bed, 3)
+        expect(b"Action: failed" in got[2] and b"no@" in got[2], f"failed: {got[2]}")
+        time.sleep(1)
+        equal(len(mailbox.wait_messages(bed, 3)), 3, "and none for NEVER")
+
+
 class Signed(Outbound):
     """Its zone example.net is signed, and the relay validates; records are added to it."""
 
