@@ -13,7 +13,6 @@ hold.example.net stays in the queue, which is the least a server can do with it.
 import glob
 import json
 import os
-import subprocess
 
 from bed import build, config, mailservers, peers, proc
 from contest import SERVER_IP, SINK_IP, TLS_SINK_IP
@@ -339,7 +338,7 @@ def versions():
                           ("OpenSMTPD", "opensmtpd"), ("Dovecot", "dovecot-core")):
         debs = glob.glob(f"{peers.PEERS}/{package}_*.deb")
         found[name] = os.path.basename(debs[0]).split("_")[1].replace("%3a", ":") if debs else "?"
-    done = subprocess.run(["git", "-C", build.ROOT, "describe", "--always", "--dirty"],
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    found["bypost"] = done.stdout.strip() or "?"
+    done = proc.run(proc.as_owner(["git", "-C", build.ROOT, "describe", "--always", "--dirty"]),
+                    check=False, env=proc.owner_env())
+    found["bypost"] = done.stdout.strip() if done.returncode == 0 else "?"
     return found
