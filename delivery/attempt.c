@@ -76,12 +76,13 @@ static bool delivered_here(const struct delivery *d, const struct job *j, uint32
 	return message_rcpt(j->message, delivery_node(d, node)->pos)->notify & NOTIFY_DELIVERED;
 }
 
-/* An operator gives this recipient up: there is nobody to be asked, only the report is made. */
+/* An operator gives this recipient up, or its mailbox did not take it: there is nobody to be asked,
+ * only the report is made. */
 static bool dispatch_returned(struct delivery *d, struct job *j, uint32_t node)
 {
 	const struct rcpt *r = message_rcpt(j->message, delivery_node(d, node)->pos);
 
-	if (!(r->notify & NOTIFY_RETURN))
+	if (!(r->notify & (NOTIFY_RETURN | NOTIFY_REFUSED)))
 		return false;
 	struct attempt *a = attempt_new(d, j, NULL, delivery_domain(d, node));
 	if (!a) {
@@ -89,6 +90,7 @@ static bool dispatch_returned(struct delivery *d, struct job *j, uint32_t node)
 		return true;
 	}
 	a->returned = true;
+	a->refused = r->notify & NOTIFY_REFUSED;
 	list_push_tail(&d->attempts.refused, &a->link);
 	schedule_list_push(&d->schedule, &a->nodes, node);
 	return true;
@@ -253,7 +255,13 @@ unsigned attempt_poll(struct delivery *d)
 		struct attempt *a = list_entry(l, struct attempt, link);
 		struct verdict v;
 		list_remove(&a->job_link);
-		if (a->returned)
+		if (a->returned && a->refused)
+			v = (struct verdict){
+				.outcome = ATTEMPT_FAILED,
+				.status = {5, 2, 0}, /* RFC 3463: mailbox status */
+				.reason = "the mailbox is full or not there any more"
+                        };
+		else if (a->returned)
 			v = (struct verdict){
 				.outcome = ATTEMPT_FAILED,
 				.status = {5, 7, 1}, /* RFC 3463: not authorized */

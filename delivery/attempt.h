@@ -15,6 +15,7 @@ struct attempt {
 	struct domain *domain; /* of the first recipient */
 	struct schedule_list nodes;
 	bool returned; /* given up by an operator: no connection */
+	bool refused;  /* returned: it is the mailbox that did not take it */
 	bool retried;  /* once begun on a connection that turned out to be dead */
 };
 

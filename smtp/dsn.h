@@ -22,6 +22,8 @@ enum dsn_notify {
 	NOTIFY_EXPANDED = 16,
 	/* Likewise: an operator returns it; no attempt, only the report. */
 	NOTIFY_RETURN = 32,
+	/* Likewise: its mailbox, in another shard, is full or gone. */
+	NOTIFY_REFUSED = 16,
 };
 #define NOTIFY_FROM_PEER (NOTIFY_NEVER | NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY)
 

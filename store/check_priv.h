@@ -69,6 +69,7 @@ int check_step_refs(struct check *c);
 int check_step_queue(struct check *c);
 int check_step_recipient(struct check *c);
 int check_step_schedule(struct check *c);
+int check_step_move(struct check *c);
 int check_step_name(struct check *c);
 int check_step_boxname(struct check *c);
 int check_step_box(struct check *c);

@@ -57,6 +57,23 @@ static int sender_index_look(struct check *c, uint64_t id, struct bytes sender)
 	return db_put(c->txn, c->db, DB_QS, key_view(&k), BYTES_NONE);
 }
 
+/* What is on its way to another shard is found by its row in `move`, not by the schedule. */
+static int move_look(struct check *c, const struct qr_view *q, uint64_t id)
+{
+	unsigned shard = store_account_shard(q->r.attempts, c->db->shard.count);
+	char name[64];
+	struct key k;
+	int rc = 0;
+
+	key_move(&k, shard, id, q->rcpt);
+	if (check_has(c, DB_MOVE, key_view(&k), &rc) || rc)
+		return rc;
+	if (!check_problem(c, "recipient-move", true, false, queue_name(id, name),
+		    "recipient %u is not among those for shard %u", q->rcpt, shard))
+		return 0;
+	return db_put(c->txn, c->db, DB_MOVE, key_view(&k), BYTES_NONE);
+}
+
 /* *counts_r: the row stays. */
 static int recipient_look(
 	struct check *c, uint64_t id, uint32_t rcpt, struct bytes v, bool *counts_r)
@@ -78,6 +95,8 @@ static int recipient_look(
 	int rc = recipient_index_look(c, &q, id);
 	if (rc)
 		return rc;
+	if (q.r.state == QUEUE_MOVING)
+		return move_look(c, &q, id);
 	rc = db_get(c->txn, c->db, DB_QT, key_qt(&k, q.r.next_ms, id, rcpt), &have);
 	if (rc == 0 && bytes_eq(have, want))
 		return 0;
@@ -271,7 +290,8 @@ int check_step_schedule(struct check *c)
 	uint64_t next_ms = key_get_u64(key_view(&k), 0), id = key_get_u64(key_view(&k), 8);
 	uint32_t rcpt = key_get_u32(key_view(&k), 16);
 	rc = db_get(c->txn, c->db, DB_QR, key_id_n(&q, id, rcpt), &v);
-	if (rc == 0 && rec_read(v, &r, sizeof(r)) && r.next_ms == next_ms)
+	if (rc == 0 && rec_read(v, &r, sizeof(r)) && r.next_ms == next_ms &&
+		r.state != QUEUE_MOVING)
 		return 0;
 	if (rc && rc != MDB_NOTFOUND)
 		return rc;
@@ -279,6 +299,33 @@ int check_step_schedule(struct check *c)
 		    "recipient %u at %llu", rcpt, (unsigned long long)next_ms))
 		return 0;
 	return db_del(c->txn, c->db, DB_QT, key_view(&k));
+}
+
+/* Rows for other shards without a recipient that is on its way there. */
+int check_step_move(struct check *c)
+{
+	char name[64];
+	struct qr_rec r;
+	struct bytes v;
+	struct key k, q;
+	int rc = check_next(c, DB_MOVE, &k, &v);
+
+	if (rc)
+		return rc;
+	if (k.n != 16)
+		return EIO;
+	uint32_t shard = key_get_u32(key_view(&k), 0), rcpt = key_get_u32(key_view(&k), 12);
+	uint64_t id = key_get_u64(key_view(&k), 4);
+	rc = db_get(c->txn, c->db, DB_QR, key_id_n(&q, id, rcpt), &v);
+	if (rc == 0 && rec_read(v, &r, sizeof(r)) && r.state == QUEUE_MOVING &&
+		store_account_shard(r.attempts, c->db->shard.count) == shard)
+		return 0;
+	if (rc && rc != MDB_NOTFOUND)
+		return rc;
+	if (!check_problem(c, "move-orphan", true, false, queue_name(id, name),
+		    "recipient %u is not on its way to shard %u", rcpt, shard))
+		return 0;
+	return db_del(c->txn, c->db, DB_MOVE, key_view(&k));
 }
 
 /* ---- rows of the indices that lead nowhere ---- */

@@ -23,6 +23,8 @@ static int (*const table[])(struct reader *r, struct op *op) = {
 	[STORE_READ_MBOX_GONE] = reader_mbox_gone,
 	[STORE_READ_ALIASES] = reader_aliases,
 	[STORE_READ_DOMAINS] = reader_domains,
+	[STORE_READ_MOVES] = reader_moves,
+	[STORE_READ_DEDUP] = reader_dedup,
 	[STORE_READ_QUOTA] = reader_quota,
 	[STORE_READ_SHAPE] = reader_shape,
 };

@@ -48,6 +48,8 @@ int reader_stat(struct reader *r, struct op *op);
 int reader_mbox_gone(struct reader *r, struct op *op);
 int reader_aliases(struct reader *r, struct op *op);
 int reader_domains(struct reader *r, struct op *op);
+int reader_moves(struct reader *r, struct op *op);
+int reader_dedup(struct reader *r, struct op *op);
 int reader_quota(struct reader *r, struct op *op);
 int reader_shape(struct reader *r, struct op *op);
 

@@ -106,7 +106,7 @@ static int queue_recipient(void *ctx, const struct qr_view *q)
 		.state = q->r.state,
 		.reason_n = q->r.reason_n,
 		.code = q->r.code,
-		.attempts = q->r.attempts,
+		.attempts = q->r.state == QUEUE_MOVING ? 0 : q->r.attempts,
 		.priority = q->r.priority,
 		.next_ms = q->r.next_ms};
 
@@ -201,11 +201,11 @@ static int list_recipient(void *ctx, const struct qr_view *q)
 	json_raw(j, ",");
 	json_text(j, "address", q->address);
 	json_raw(j, ",");
-	json_text(j, "state", bytes_str(q->r.state == QUEUE_HELD ? "held" : "scheduled"));
+	json_text(j, "state", bytes_str(store_state_name(q->r.state)));
 	json_raw(j, ",");
 	json_i64(j, "priority", q->r.priority);
 	json_raw(j, ",");
-	json_u64(j, "attempts", q->r.attempts);
+	json_u64(j, "attempts", q->r.state == QUEUE_MOVING ? 0 : q->r.attempts);
 	json_raw(j, ",");
 	json_u64(j, "next_ms", q->r.next_ms);
 	json_raw(j, ",");

@@ -203,6 +203,15 @@ static inline struct bytes key_qd(
 	return key_view(k);
 }
 
+static inline struct bytes key_move(struct key *k, uint32_t shard, uint64_t id, uint32_t rcpt)
+{
+	k->n = 0;
+	key_u32(k, shard);
+	key_u64(k, id);
+	key_u32(k, rcpt);
+	return key_view(k);
+}
+
 /* ---- records ---- */
 
 /* CRCs kept in the blob row itself; longer runs have rows of their own in crc. */
@@ -273,7 +282,7 @@ static_assert(sizeof(struct q_rec) == 48, "stored record");
 
 struct qr_rec {
 	uint64_t next_ms;
-	uint32_t attempts;
+	uint32_t attempts; /* QUEUE_MOVING: the account that it is for */
 	uint16_t code;
 	uint16_t address_n, domain_at;
 	uint8_t state; /* enum queue_state */
@@ -284,6 +293,14 @@ struct qr_rec {
 	/* address_n octets, orcpt_n octets, reason_n octets */
 };
 static_assert(sizeof(struct qr_rec) == 24, "stored record");
+
+/* A recipient that another shard has brought: what has been done about it. */
+struct dedup_rec {
+	uint64_t at_ms;
+	uint8_t taken; /* else refused */
+	uint8_t reserved[7];
+};
+static_assert(sizeof(struct dedup_rec) == 16, "stored record");
 
 /* What the schedule needs, so that loading it is one sequential scan. */
 struct qt_rec {
@@ -367,6 +384,7 @@ static_assert(sizeof(struct acctname_rec) == 8, "stored record");
 #define ALIAS_TARGETS_MAX 100   /* chosen */
 #define ALIAS_DEPTH_MAX   8     /* aliases behind aliases; chosen */
 #define ALIAS_TEXT_MAX    (ALIAS_TARGETS_MAX * (ADDRESS_MAX + 1))
+#define ALIAS_ROW_MAX     (ADDRESS_MAX + 1 + ALIAS_TEXT_MAX)
 #define EXPUNGED_READ_MS                                                                           \
 	60000 /* what has been expunged can be read that long by who had seen it                   \
 	       */

@@ -3,6 +3,7 @@
 #include "store/shards.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "store/courier.h"
 #include "store/store_priv.h"
 
 struct shards {
@@ -12,6 +13,8 @@ struct shards {
 	char backup_error[512];
 	struct directory_table *directory;
 	struct store *store[STORE_SHARDS_MAX];
+	struct courier *courier; /* NULL: one shard */
+	bool courier_started;
 };
 
 void shards_path(const struct store_conf *conf, unsigned i, char *out, size_t cap)
@@ -96,6 +99,10 @@ int shards_open(
 		directory_set_writers(s->directory, s->count);
 		err = open_all(s, conf, error, error_n);
 	}
+	if (err == 0 && s->count > 1) {
+		s->courier = courier_create(s->store, s->count);
+		err = s->courier ? 0 : -ENOMEM;
+	}
 	if (err < 0)
 		shards_close(&s);
 	*shards_r = s;
@@ -121,6 +128,10 @@ int shards_start(struct shards *s)
 		err = store_start(s->store[s->started]);
 		s->started += err == 0;
 	}
+	if (!err && s->courier) {
+		err = courier_start(s->courier);
+		s->courier_started = err == 0;
+	}
 	if (err)
 		shards_stop(s);
 	return err;
@@ -128,6 +139,10 @@ int shards_start(struct shards *s)
 
 void shards_stop(struct shards *s)
 {
+	/* First: what it has under way comes back. */
+	if (s->courier_started)
+		courier_stop(s->courier);
+	s->courier_started = false;
 	while (s->started)
 		store_stop(s->store[--s->started]);
 }
@@ -139,6 +154,7 @@ void shards_close(struct shards **sp)
 	if (!s)
 		return;
 	shards_stop(s);
+	courier_destroy(&s->courier);
 	for (unsigned i = 0; i < STORE_SHARDS_MAX; i++)
 		store_close(&s->store[i]);
 	directory_destroy(&s->directory);

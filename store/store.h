@@ -58,6 +58,9 @@ enum store_write_kind {
 	STORE_DOMAIN,         /* domain_op */
 	STORE_QUEUE_SLICE,    /* queue_slice_op */
 	STORE_SHAPE,          /* shape_op */
+	STORE_MOVE_IN,        /* move_in_op */
+	STORE_MOVE_OUT,       /* move_out_op */
+	STORE_MOVE_FORGET,    /* move_forget_op */
 };
 
 /* ---- op kinds of the readers ---- */
@@ -76,6 +79,8 @@ enum store_read_kind {
 	STORE_READ_MBOX_GONE,   /* mbox_gone_op */
 	STORE_READ_ALIASES,     /* names_list_op */
 	STORE_READ_DOMAINS,     /* names_list_op */
+	STORE_READ_MOVES,       /* moves_read_op */
+	STORE_READ_DEDUP,       /* dedup_read_op */
 	STORE_READ_QUOTA,       /* quota_read_op */
 	STORE_READ_SHAPE,       /* shape_read_op */
 };
@@ -86,7 +91,8 @@ enum store_read_kind {
 
 /* ================= queue ================= */
 
-enum queue_state { QUEUE_SCHEDULED = 0, QUEUE_HELD = 1 };
+/* QUEUE_MOVING: on the way to another shard, not in the schedule. */
+enum queue_state { QUEUE_SCHEDULED = 0, QUEUE_HELD = 1, QUEUE_MOVING = 2 };
 
 enum attempt_outcome { ATTEMPT_DELIVERED = 1, ATTEMPT_DEFERRED, ATTEMPT_FAILED };
 
@@ -234,6 +240,72 @@ struct queue_list_op {
 	uint32_t max_messages;
 	bool end;
 	struct chain out; /* JSON text: one object per line, ready for the admin socket */
+};
+
+/* As operators see a recipient's state. */
+static inline const char *store_state_name(uint8_t state)
+{
+	return state == QUEUE_HELD ? "held" : state == QUEUE_MOVING ? "moving" : "scheduled";
+}
+
+/* ---- between shards: writer_move.c, courier.h ---- */
+
+#define MOVE_RCPTS_MAX                                                                             \
+	(2 * MESSAGE_RCPT_MAX) /* of one message: what it has, and behind aliases                  \
+				*/
+
+struct move_rcpt {
+	uint32_t rcpt, account;
+	bool taken; /* IN: out; OUT: in.  Else refused: its mailbox is full or gone */
+	bool known; /* IN: the writer's */
+};
+
+/* Recipients of message `id` of another shard, for accounts of this one.  `message` has its content
+ * and envelope under an id that nobody has used; streamed like any other above 256 KiB. */
+struct move_in_op {
+	struct op op; /* STORE_MOVE_IN; status as of HANDOFF_ACCEPT */
+	uint64_t id;
+	struct message *message; /* requester's */
+	uint32_t count;
+	struct move_rcpt *rcpts; /* requester's memory */
+};
+
+/* These recipients have been dealt with in `shard`. */
+struct move_out_op {
+	struct op op; /* STORE_MOVE_OUT */
+	uint64_t id;
+	uint32_t shard, count;
+	const struct move_rcpt *rcpts; /* requester's memory */
+};
+
+/* Nobody will bring recipients of this message again. */
+struct move_forget_op {
+	struct op op; /* STORE_MOVE_FORGET */
+	uint64_t id;
+};
+
+struct move_row {
+	uint64_t id;
+	uint32_t rcpt, account;
+};
+
+/* What is on its way to `shard`, from a message on; all recipients of a message are in one slice.
+ */
+struct moves_read_op {
+	struct op op; /* STORE_READ_MOVES */
+	uint32_t shard;
+	uint32_t max_rows; /* about */
+	uint64_t from_id;  /* in; out: where to go on */
+	bool end;
+	struct chain out; /* struct move_row records; none straddles two chunks */
+};
+
+/* The first message at or after from_id of which another shard has brought recipients. */
+struct dedup_read_op {
+	struct op op; /* STORE_READ_DEDUP */
+	uint64_t from_id;
+	bool end;    /* out: none */
+	uint64_t id; /* out */
 };
 
 /* Content of a stored message.  View = prefix then body; relay leaves out the first

@@ -24,7 +24,8 @@ struct store {
 	pthread_rwlock_t peek;       /* other writers' looks; written by who opens anew */
 	struct directory_table *directory;
 	bool owns_directory;
-	struct waker *courier; /* told that there is something to be moved; NULL: one shard */
+	struct waker *courier;  /* told that there is something to be moved; NULL: one shard */
+	atomic_bool moves_news; /* writer: rows in `move` were added; the courier takes it back */
 	struct writer *writer;
 	struct reader *readers[STORE_READERS_MAX];
 	unsigned reader_count;

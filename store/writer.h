@@ -36,6 +36,7 @@ struct writer_expansion;
 
 /* What is told to others after a commit. */
 struct writer_effects {
+	bool moves; /* there are new rows in move */
 	struct effect *list;
 	size_t count, cap;
 	/* accounts that came over their quota, or under it */
@@ -163,6 +164,9 @@ void writer_domain_committed(struct writer *w, struct op *op);
 int writer_apply_queue_slice(struct writer *w, struct op *op);
 int writer_apply_shape(struct writer *w, struct op *op);
 void writer_shape_release(struct op *op);
+int writer_apply_move_in(struct writer *w, struct op *op);
+int writer_apply_move_out(struct writer *w, struct op *op);
+int writer_apply_move_forget(struct writer *w, struct op *op);
 void writer_account_committed(struct writer *w, struct op *op);
 
 /* ---- effects ---- */
@@ -177,6 +181,8 @@ struct stored {
 	uint32_t refused;                       /* local recipients that are gone */
 	uint64_t refused_bits[LMTP_RCPT_WORDS]; /* message.each: which */
 };
+/* Into the INBOX of an account of this shard: the row, not the body. */
+int writer_deliver(struct writer *w, const struct message *m, uint32_t account) WARN_UNUSED;
 /* Stores a message: body, mailbox rows, queue rows. */
 int writer_message_store(struct writer *w, struct message *m, struct stored *stored_r) WARN_UNUSED;
 
@@ -186,6 +192,8 @@ struct acct {
 	struct acct_rec r;
 	char address[ADDRESS_MAX];
 };
+/* The first number from `next` on that names this shard (store_account_shard). */
+uint64_t writer_number(const struct writer *w, uint64_t next);
 int writer_acct_get(struct writer *w, uint32_t account, struct acct *a) WARN_UNUSED;
 /* Also notes when the account came over its quota, or under it again. */
 int writer_acct_put(struct writer *w, struct acct *a) WARN_UNUSED;
@@ -245,12 +253,21 @@ struct writer_target {
 	char address[ADDRESS_MAX];
 };
 #define EXPANDED_MAX MESSAGE_RCPT_MAX
+/* An account of another shard. */
+struct writer_moved {
+	uint32_t account;
+	uint32_t number; /* of the recipient; MOVED_BEHIND: behind an alias */
+	struct writer_target to;
+};
+#define MOVED_BEHIND UINT32_MAX
 struct writer_expansion {
 	uint32_t accounts[MESSAGE_RCPT_MAX + EXPANDED_MAX]; /* distinct, ascending at the end */
 	uint32_t account_n;
 	uint16_t rcpt;                             /* what is being expanded */
 	struct writer_target remote[EXPANDED_MAX]; /* distinct; elsewhere */
 	uint32_t remote_n;
+	struct writer_moved moved[MOVE_RCPTS_MAX]; /* distinct */
+	uint32_t moved_n;
 };
 static inline struct bytes writer_target_domain(const struct writer_target *t)
 {
@@ -260,8 +277,19 @@ static inline struct bytes writer_target_domain(const struct writer_target *t)
  * Targets that are gone or full are added as addresses: delivery tells the sender.  MDB_NOTFOUND:
  * no such alias, or nobody behind it. */
 int writer_expand(struct writer *w, uint32_t alias, uint64_t octets) WARN_UNUSED;
-/* The targets of an alias: each with its NUL, a view until the next write. */
-int writer_alias_get(struct writer *w, uint32_t alias, struct bytes *targets_r) WARN_UNUSED;
+/* The targets of an alias of any shard: each with its NUL, copied to out. */
+int writer_alias_get(struct writer *w, uint32_t alias, uint8_t out[ALIAS_ROW_MAX],
+	struct bytes *targets_r) WARN_UNUSED;
+
+/* ---- writer_move.c: recipients of other shards ---- */
+/* Is it an account of another shard? */
+bool writer_move_wanted(const struct writer *w, uint32_t account);
+/* Adds it to the expansion.  False: its mailbox does not look as if it took it.  *again_r: it was
+ * there already. */
+bool writer_move_add(
+	struct writer *w, uint32_t account, struct bytes address, uint32_t number, bool *again_r);
+/* The row that the courier finds it by. */
+int writer_move_put(struct writer *w, uint32_t account, uint64_t id, uint32_t rcpt) WARN_UNUSED;
 
 /* ---- writer_early.c ---- */
 /* A copy of an op that is about to be answered; NULL: no memory. */

@@ -106,19 +106,41 @@ static bool wants_report(const struct message *m, const struct rcpt *r)
 	return m->sender_n && r->notify & NOTIFY_SUCCESS;
 }
 
+/* How many were reached before a recipient was looked at. */
+struct reach {
+	uint32_t accounts, remote, moved;
+};
+
 /* RFC 3461 5.2.7: one address behind an alias inherits what was asked, SUCCESS too, and is told of
  * by whoever delivers it; of several the sender hears now.  False: no report is ours to make. */
 static bool plan_alias(
-	struct plan *p, struct writer_expansion *e, uint32_t i, uint32_t accounts, uint32_t remote)
+	struct plan *p, struct writer_expansion *e, uint32_t i, const struct reach *before)
 {
-	uint32_t more = e->account_n - accounts, far = e->remote_n - remote;
+	uint32_t more = e->account_n - before->accounts, far = e->remote_n - before->remote;
+	uint32_t moved = e->moved_n - before->moved;
 
-	if (more == 0 && far == 1) {
-		e->remote[remote].alone = true;
+	if (more + far + moved == 1 && more == 0) {
+		struct writer_target *t =
+			far ? &e->remote[before->remote] : &e->moved[before->moved].to;
+		t->alone = true;
 		return false;
 	}
-	if (more + far > 1)
+	if (more + far + moved > 1)
 		bit_set(p->expanded_bits, i);
+	return true;
+}
+
+/* An account of another shard.  False: it cannot have it. */
+static bool plan_move(struct writer *w, struct plan *p, const struct message *m, uint32_t i)
+{
+	const struct rcpt *r = message_rcpt(m, i);
+	bool again;
+
+	if (!writer_move_add(w, r->account, message_rcpt_address(m, r), i, &again))
+		return false;
+	if (again || !wants_report(m, r))
+		return true;
+	bit_set(p->report_bits, i); /* made when it has come there */
 	return true;
 }
 
@@ -127,16 +149,21 @@ static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 	struct writer_expansion *e = w->expansion;
 
 	*p = (struct plan){0};
-	e->account_n = e->remote_n = 0;
+	e->account_n = e->remote_n = e->moved_n = 0;
 	for (uint32_t i = 0; i < MIN(m->rcpt_count, (uint32_t)MESSAGE_RCPT_MAX); i++) {
 		const struct rcpt *r = message_rcpt(m, i);
-		uint32_t accounts = e->account_n, remote = e->remote_n;
+		const struct reach before = {e->account_n, e->remote_n, e->moved_n};
 		bool taken = false;
 		e->rcpt = (uint16_t)i;
-		int rc = r->route == RCPT_LOCAL ? plan_local(w, m, r->account, &taken) : 0;
-		if (rc)
-			return rc;
-		if (taken && r->account >= ALIAS_FIRST && !plan_alias(p, e, i, accounts, remote))
+		if (r->route == RCPT_LOCAL && writer_move_wanted(w, r->account)) {
+			if (plan_move(w, p, m, i))
+				continue;
+		} else if (r->route == RCPT_LOCAL) {
+			int rc = plan_local(w, m, r->account, &taken);
+			if (rc)
+				return rc;
+		}
+		if (taken && r->account >= ALIAS_FIRST && !plan_alias(p, e, i, &before))
 			continue;
 		if (taken && !wants_report(m, r))
 			continue;
@@ -159,7 +186,7 @@ static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 		p->owners |= owner_of(w, message_rcpt_domain(m, r));
 	}
 	p->local = accounts_distinct(e);
-	p->queued += e->remote_n;
+	p->queued += e->remote_n + e->moved_n;
 	for (uint32_t i = 0; i < e->remote_n; i++)
 		p->owners |= owner_of(w, writer_target_domain(&e->remote[i]));
 	/* The peer gets one answer for all: when nobody is left, it is no. */
@@ -169,7 +196,7 @@ static int plan_make(struct writer *w, const struct message *m, struct plan *p)
 	return 0;
 }
 
-static int deliver(struct writer *w, const struct message *m, uint32_t account)
+int writer_deliver(struct writer *w, const struct message *m, uint32_t account)
 {
 	struct acct a;
 	struct box b;
@@ -196,20 +223,38 @@ struct queue_rcpt {
 	struct bytes address, orcpt;
 	uint16_t domain_at;
 	uint8_t notify;
+	uint32_t account; /* on its way to another shard; 0: to be delivered from here */
 };
+
+/* Where it is found when its time has come. */
+static int queue_turn_put(struct writer *w, const struct message *m, const struct queue_rcpt *r)
+{
+	struct bytes domain = bytes_skip(r->address, r->domain_at);
+	struct qt_rec qt = {.state_priority = qt_state_priority(QUEUE_SCHEDULED, m->priority),
+		.domain_n = (uint8_t)domain.n};
+	uint8_t row[sizeof(qt) + DOMAIN_MAX];
+	struct key k;
+
+	if (r->account)
+		return writer_move_put(w, r->account, m->id, r->number);
+	memcpy(row, &qt, sizeof(qt));
+	if (domain.n)
+		memcpy(row + sizeof(qt), domain.p, domain.n);
+	return db_put(w->txn, w->db, DB_QT, key_qt(&k, w->now_ms, m->id, r->number),
+		bytes_make(row, sizeof(qt) + domain.n));
+}
 
 static int queue_row_put(struct writer *w, const struct message *m, const struct queue_rcpt *r)
 {
 	struct bytes domain = bytes_skip(r->address, r->domain_at);
 	struct qr_rec qr = {.next_ms = w->now_ms,
+		.attempts = r->account,
 		.address_n = (uint16_t)r->address.n,
 		.domain_at = r->domain_at,
 		.orcpt_n = (uint16_t)r->orcpt.n,
-		.state = QUEUE_SCHEDULED,
+		.state = r->account ? QUEUE_MOVING : QUEUE_SCHEDULED,
 		.notify = r->notify,
 		.priority = m->priority};
-	struct qt_rec qt = {.state_priority = qt_state_priority(QUEUE_SCHEDULED, m->priority),
-		.domain_n = (uint8_t)domain.n};
 	uint8_t row[sizeof(qr) + ADDRESS_MAX + DSN_ORCPT_MAX];
 	struct key k;
 
@@ -223,11 +268,7 @@ static int queue_row_put(struct writer *w, const struct message *m, const struct
 		bytes_make(row, sizeof(qr) + r->address.n + r->orcpt.n));
 	if (rc)
 		return rc;
-	memcpy(row, &qt, sizeof(qt));
-	if (domain.n)
-		memcpy(row + sizeof(qt), domain.p, domain.n);
-	rc = db_put(w->txn, w->db, DB_QT, key_qt(&k, qr.next_ms, m->id, r->number),
-		bytes_make(row, sizeof(qt) + domain.n));
+	rc = queue_turn_put(w, m, r);
 	if (rc)
 		return rc;
 	return db_put(w->txn, w->db, DB_QD,
@@ -243,6 +284,30 @@ static uint8_t target_notify(const struct message *m, const struct writer_target
 	if (t->alone || asked == 0)
 		return asked;
 	return left ? left : NOTIFY_NEVER;
+}
+
+/* behind: its number when it is not a recipient of the message itself. */
+static int queue_moved_put(struct writer *w, const struct message *m, const struct plan *p,
+	const struct writer_moved *moved, uint32_t behind)
+{
+	struct queue_rcpt q = {.number = behind,
+		.address = bytes_make(moved->to.address, moved->to.n),
+		.domain_at = moved->to.domain_at,
+		.account = moved->account};
+
+	const struct rcpt *r = message_rcpt(m, moved->to.rcpt);
+	q.orcpt = message_rcpt_orcpt(m, r);
+	if (moved->number == MOVED_BEHIND) {
+		q.notify = target_notify(m, &moved->to);
+		if (moved->to.alone && wants_report(m, r))
+			q.notify |= NOTIFY_DELIVERED;
+	} else {
+		q.number = moved->number;
+		q.notify = r->notify;
+		if (bit_is_set(p->report_bits, moved->number))
+			q.notify |= NOTIFY_DELIVERED;
+	}
+	return queue_row_put(w, m, &q);
 }
 
 static int queue_rows_put(struct writer *w, const struct message *m, const struct plan *p)
@@ -274,6 +339,8 @@ static int queue_rows_put(struct writer *w, const struct message *m, const struc
 			.notify = target_notify(m, t)};
 		rc = queue_row_put(w, m, &q);
 	}
+	for (uint32_t i = 0; !rc && i < e->moved_n; i++)
+		rc = queue_moved_put(w, m, p, &e->moved[i], m->rcpt_count + e->remote_n + i);
 	return rc;
 }
 
@@ -331,7 +398,7 @@ int writer_message_store(struct writer *w, struct message *m, struct stored *sto
 		return 0;
 	rc = body_put(w, m, p.local + (p.queued ? 1 : 0));
 	for (uint32_t i = 0; !rc && i < p.local; i++)
-		rc = deliver(w, m, w->expansion->accounts[i]);
+		rc = writer_deliver(w, m, w->expansion->accounts[i]);
 	if (!rc && p.queued)
 		rc = queue_put(w, m, &p);
 	w->messages_done++;

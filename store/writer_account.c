@@ -46,6 +46,13 @@ static int acctname_put(
 	return db_put(w->txn, w->db, DB_ACCTNAME, name, bytes_make(row, n + r->scram_n));
 }
 
+uint64_t writer_number(const struct writer *w, uint64_t next)
+{
+	unsigned count = w->store->shard_count, own = w->store->shard;
+
+	return next + (own + count - next % count) % count;
+}
+
 static int add(struct writer *w, struct account_op *op, const struct name *name)
 {
 	struct acct a = {0};
@@ -55,7 +62,7 @@ static int add(struct writer *w, struct account_op *op, const struct name *name)
 
 	if (rc)
 		return rc;
-	number = MAX(number, 1ull);
+	number = writer_number(w, MAX(number, 1ull));
 	if (number >= UINT32_MAX)
 		return EOVERFLOW;
 	op->account = a.account = (uint32_t)number;

@@ -37,6 +37,7 @@ static bool leads_to(struct writer *w, struct bytes targets, struct bytes addres
 	for (size_t at = 0; at < targets.n;) {
 		struct bytes one = bytes_make(targets.p + at, strlen((const char *)targets.p + at));
 		struct directory_entry entry;
+		uint8_t row[ALIAS_ROW_MAX];
 		struct bytes next;
 		if (bytes_ieq(one, address) || depth == ALIAS_DEPTH_MAX)
 			return true; /* deeper than mail is followed: as bad as a loop */
@@ -44,7 +45,7 @@ static bool leads_to(struct writer *w, struct bytes targets, struct bytes addres
 		enum directory_verdict v = d->lookup(d, one, &entry);
 		if (v != DIRECTORY_OK || entry.account < ALIAS_FIRST)
 			continue;
-		if (writer_alias_get(w, entry.account, &next) == 0 &&
+		if (writer_alias_get(w, entry.account, row, &next) == 0 &&
 			leads_to(w, next, address, depth + 1))
 			return true;
 	}
@@ -95,7 +96,7 @@ static int alias_make(struct writer *w, struct alias_op *op, struct bytes addres
 
 	if (rc)
 		return rc;
-	number = MAX(number, (uint64_t)ALIAS_FIRST);
+	number = writer_number(w, MAX(number, (uint64_t)ALIAS_FIRST));
 	if (number > UINT32_MAX)
 		return EOVERFLOW;
 	op->alias = r.account = (uint32_t)number;

@@ -73,6 +73,7 @@ static int txn_begin(struct writer *w)
 	if (rc)
 		return rc;
 	w->effects->count = w->effects->quota_count = 0;
+	w->effects->moves = false;
 	w->ops_done = w->messages_done = w->bytes_done = 0;
 	w->debt_made = w->debt_freed = 0;
 	w->now_ms = clock_wall_ms();
@@ -89,6 +90,7 @@ static void txn_undo(struct writer *w)
 	w->sweep_below = w->before.sweep_below;
 	w->last_id = w->before.last_id;
 	w->effects->count = w->effects->quota_count = 0;
+	w->effects->moves = false;
 }
 
 static int last_id_put(struct writer *w)
@@ -389,6 +391,11 @@ void writer_effects_run(struct store *s, struct writer_effects *all)
 	uint64_t now_us = clock_mono_us();
 
 	quota_changes_run(s, all);
+	if (all->moves && s->courier) {
+		atomic_store_explicit(&s->moves_news, true, memory_order_release);
+		waker_kick(s->courier);
+	}
+	all->moves = false;
 	for (size_t i = 0; i < all->count; i++) {
 		const struct effect *e = &all->list[i];
 		if (e->owners) {

@@ -19,6 +19,11 @@ static uint64_t accept_bytes(const struct op *op)
 	return message_bytes(container_of(op, struct accept_op, op)->message);
 }
 
+static uint64_t move_in_bytes(const struct op *op)
+{
+	return message_bytes(container_of(op, struct move_in_op, op)->message);
+}
+
 static uint64_t append_bytes(const struct op *op)
 {
 	return message_bytes(container_of(op, struct append_op, op)->message);
@@ -65,28 +70,31 @@ static void result_release(struct op *op)
 #define GROWS           .needs_room = true
 
 static const struct writer_op table[] = {
-	[HANDOFF_PART] = {writer_apply_part,  NULL,               part_release, part_bytes, GROWS,
+	[HANDOFF_PART] = {writer_apply_part,         NULL,                   part_release, part_bytes, GROWS,
 			  HANDOFF_TROUBLE},
-	[HANDOFF_DROP] = {writer_apply_drop,        HANDOFF_TROUBLE                    },
-	[HANDOFF_ACCEPT] = {writer_apply_accept,                  NULL,                    NULL, accept_bytes, GROWS, HANDOFF_TROUBLE},
-	[STORE_RESULT] = {writer_apply_result,                  NULL,result_release, result_bytes, STORE_TROUBLE},
-	[STORE_QUEUE_ADMIN] = {writer_apply_queue_admin,              STORE_TROUBLE},
-	[STORE_APPEND] = {writer_apply_append,   NULL,                     append_release, append_bytes, GROWS,
+	[HANDOFF_DROP] = {writer_apply_drop,               HANDOFF_TROUBLE                               },
+	[HANDOFF_ACCEPT] = {writer_apply_accept,                         NULL,                               NULL, accept_bytes, GROWS, HANDOFF_TROUBLE},
+	[STORE_RESULT] = {writer_apply_result,                         NULL,result_release, result_bytes, STORE_TROUBLE},
+	[STORE_QUEUE_ADMIN] = {writer_apply_queue_admin,                     STORE_TROUBLE},
+	[STORE_APPEND] = {writer_apply_append,          NULL,                                append_release, append_bytes, GROWS,
 			  STORE_TROUBLE},
-	[STORE_FLAGS] = {writer_apply_flags,NULL,    flags_release, STORE_TROUBLE},
-	[STORE_COPY] = {writer_apply_copy,     NULL,                       flags_release, GROWS, STORE_TROUBLE},
-	[STORE_EXPUNGE] = {writer_apply_expunge,NULL,          flags_release, STORE_TROUBLE},
+	[STORE_FLAGS] = {writer_apply_flags,NULL,        flags_release, STORE_TROUBLE},
+	[STORE_COPY] = {writer_apply_copy,            NULL,                                  flags_release, GROWS, STORE_TROUBLE},
+	[STORE_EXPUNGE] = {writer_apply_expunge,NULL,              flags_release, STORE_TROUBLE},
 	[STORE_MBOX_CREATE] = {writer_apply_mbox_create,            GROWS,STORE_TROUBLE},
-	[STORE_MBOX_DELETE] = {writer_apply_mbox_delete,             STORE_TROUBLE                         },
-	[STORE_MBOX_RENAME] = {writer_apply_mbox_rename, STORE_TROUBLE                  },
-	[STORE_MBOX_SUBSCRIBE] = {writer_apply_mbox_subscribe,     STORE_TROUBLE                      },
+	[STORE_MBOX_DELETE] = {writer_apply_mbox_delete,                    STORE_TROUBLE                                    },
+	[STORE_MBOX_RENAME] = {writer_apply_mbox_rename,        STORE_TROUBLE                             },
+	[STORE_MBOX_SUBSCRIBE] = {writer_apply_mbox_subscribe,            STORE_TROUBLE                                 },
 	[STORE_ACCOUNT] = {writer_apply_account,          writer_account_committed,STORE_TROUBLE},
-	[STORE_MBOX_SPECIAL] = {writer_apply_mbox_special,     STORE_TROUBLE                      },
-	[STORE_ALIAS] = {writer_apply_alias,                       writer_alias_committed,                   STORE_TROUBLE},
-	[STORE_DOMAIN] = {writer_apply_domain,                  writer_domain_committed,             STORE_TROUBLE},
-	[STORE_SHAPE] = {writer_apply_shape,     NULL,                            writer_shape_release, shape_bytes, GROWS,
+	[STORE_MBOX_SPECIAL] = {writer_apply_mbox_special,            STORE_TROUBLE                                 },
+	[STORE_ALIAS] = {writer_apply_alias,                              writer_alias_committed,                          STORE_TROUBLE},
+	[STORE_DOMAIN] = {writer_apply_domain,                         writer_domain_committed,                        STORE_TROUBLE},
+	[STORE_SHAPE] = {writer_apply_shape,            NULL,                                              writer_shape_release, shape_bytes, GROWS,
 			  STORE_TROUBLE},
-	[STORE_QUEUE_SLICE] = {writer_apply_queue_slice,STORE_TROUBLE},
+	[STORE_MOVE_IN] = {writer_apply_move_in,NULL,NULL, move_in_bytes, GROWS, HANDOFF_TROUBLE},
+	[STORE_MOVE_OUT] = {writer_apply_move_out,     STORE_TROUBLE},
+	[STORE_MOVE_FORGET] = {writer_apply_move_forget, STORE_TROUBLE},
+	[STORE_QUEUE_SLICE] = {writer_apply_queue_slice,STORE_TROUBLE               },
 };
 
 const struct writer_op *writer_op_of(const struct op *op)

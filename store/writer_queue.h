@@ -18,6 +18,9 @@ int queue_row_get(struct writer *w, uint64_t id, uint32_t rcpt, struct queue_row
 struct bytes queue_row_domain(const struct queue_row *q);
 /* Writes a row that is changed; before_ms is where the schedule has it. */
 int queue_row_change(struct writer *w, const struct queue_row *q, uint64_t before_ms) WARN_UNUSED;
+/* A recipient that was on its way to another shard is so no longer: state QUEUE_SCHEDULED, to be
+ * written or deleted by the caller. */
+int writer_move_end(struct writer *w, struct queue_row *q) WARN_UNUSED;
 int queue_row_del(struct writer *w, const struct queue_row *q) WARN_UNUSED;
 int queue_message_get(struct writer *w, uint64_t id, struct bytes *row_r) WARN_UNUSED;
 /* `done` recipients are finished; the last one takes message and body with it. */

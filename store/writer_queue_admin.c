@@ -23,6 +23,9 @@ static bool change_valid(const struct change *c)
 /* True when the action changes this row; then the row is changed in memory. */
 static bool admin_change(struct writer *w, const struct change *c, struct queue_row *q)
 {
+	/* What is on its way to another shard can be deleted or given up, nothing else. */
+	if (q->r.state == QUEUE_MOVING && c->action != QUEUE_DELETE && c->action != QUEUE_BOUNCE)
+		return false;
 	switch (c->action) {
 	case QUEUE_RETRY:
 		if (q->r.state != QUEUE_SCHEDULED)
@@ -79,9 +82,16 @@ static int admin_row(struct writer *w, const struct change *c, struct queue_row 
 	uint32_t *changed, uint64_t *owners)
 {
 	uint64_t before_ms = q->r.next_ms;
+	bool moving = q->r.state == QUEUE_MOVING;
+	struct queue_row was = *q;
 
 	if (!admin_change(w, c, q))
 		return 0;
+	int rc = moving ? writer_move_end(w, &was) : 0;
+	if (rc)
+		return rc;
+	if (moving)
+		q->r.attempts = 0;
 	++*changed;
 	if (w->store->ready_count)
 		*owners |= 1ull << store_domain_owner(queue_row_domain(q), w->store->ready_count);
@@ -93,8 +103,9 @@ static int admin_rows(struct writer *w, struct queue_admin_op *a, uint64_t *owne
 	struct change c = {a->action, a->priority};
 	struct queue_row q;
 
-	/* At most MESSAGE_RCPT_MAX rows; each step goes on behind the last. */
-	for (uint32_t from = 0; from < MESSAGE_RCPT_MAX; from = q.rcpt + 1) {
+	/* Each step goes on behind the last; behind the message's own are those of aliases. */
+	for (uint32_t from = 0; from < MESSAGE_RCPT_MAX + EXPANDED_MAX + MOVE_RCPTS_MAX;
+		from = q.rcpt + 1) {
 		int rc = row_next(w, a->id, from, &q);
 		if (rc == MDB_NOTFOUND)
 			return 0;

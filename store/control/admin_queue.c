@@ -327,8 +327,8 @@ static json_t *rcpt_json(const struct message *m, uint32_t i, const struct queue
 
 	return json_pack("{s:o, s:s, s:i, s:I, s:I, s:i, s:o}", "address",
 		json_stringn((const char *)address.p, address.n), "state",
-		row->state == QUEUE_HELD ? "held" : "scheduled", "priority", (int)row->priority,
-		"attempts", (json_int_t)row->attempts, "next_ms", (json_int_t)row->next_ms, "code",
+		store_state_name(row->state), "priority", (int)row->priority, "attempts",
+		(json_int_t)row->attempts, "next_ms", (json_int_t)row->next_ms, "code",
 		(int)row->code, "reason",
 		json_stringn(row->reason, MIN((size_t)row->reason_n, sizeof(row->reason))));
 }
