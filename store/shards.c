@@ -3,8 +3,14 @@
 #include "store/shards.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
+#include "dataplane/base/clock.h"
 #include "store/courier.h"
 #include "store/store_priv.h"
+
+#define HOLD_US                                                                                    \
+	(2 * US_PER_SEC) /* chosen: a commit under way takes no longer, or its disk fails          \
+			  */
 
 struct shards {
 	unsigned count, started, copying;
@@ -213,6 +219,31 @@ static void backup_cancel(struct shards *s)
 	}
 }
 
+/* Mail that leaves one shard after that has been copied, and comes to another before that is, would
+ * be in both copies; the other way round in none.  So nothing leaves until all copies have begun.
+ */
+static bool hold(struct shards *s)
+{
+	uint64_t end = clock_mono_us() + HOLD_US;
+
+	courier_hold(s->courier, true);
+	while (!courier_is_still(s->courier) && clock_mono_us() < end)
+		usleep(500);
+	return courier_is_still(s->courier);
+}
+
+static void hold_end(struct shards *s)
+{
+	bool begun = true;
+
+	for (unsigned i = 0; i < s->count; i++) {
+		if (s->backup_running & 1u << i)
+			begun &= store_backup_begun(s->store[i]);
+	}
+	if (s->courier && begun)
+		courier_hold(s->courier, false);
+}
+
 int shards_backup_start(
 	struct shards *s, const char *directory, uint64_t growth_max, char *error, size_t error_n)
 {
@@ -226,11 +257,18 @@ int shards_backup_start(
 	}
 	s->backup_octets = 0;
 	s->backup_error[0] = '\0';
+	if (s->courier && !hold(s)) {
+		courier_hold(s->courier, false);
+		snprintf(error, error_n, "a shard of the store does not answer");
+		return -EBUSY;
+	}
 	for (unsigned i = 0; i < s->count && !err; i++) {
 		shards_path(&to, i, path, sizeof(path));
 		err = store_backup_start(s->store[i], path, growth_max, error, error_n);
 		s->backup_running |= err ? 0 : 1u << i;
 	}
+	if (!s->backup_running)
+		hold_end(s);
 	if (!err || !s->backup_running)
 		return err;
 	/* Those that have begun are told to end; what is said is why. */
@@ -241,6 +279,7 @@ int shards_backup_start(
 
 int shards_backup_poll(struct shards *s, uint64_t *octets_r, char *error, size_t error_n)
 {
+	hold_end(s);
 	*octets_r = s->backup_octets;
 	for (unsigned i = 0; i < s->count; i++) {
 		char text[sizeof(s->backup_error)];
@@ -260,6 +299,7 @@ int shards_backup_poll(struct shards *s, uint64_t *octets_r, char *error, size_t
 	}
 	if (s->backup_running)
 		return 1;
+	hold_end(s);
 	snprintf(error, error_n, "%s", s->backup_error);
 	return s->backup_error[0] ? -1 : 0;
 }

@@ -388,6 +388,13 @@ int store_backup_poll(struct store *s, uint64_t *octets_r, char *error, size_t e
 	return state == DB_BACKUP_DONE ? 0 : -1;
 }
 
+bool store_backup_begun(const struct store *s)
+{
+	uint64_t octets = 1;
+
+	return !s->backup || db_backup_poll(s->backup, &octets) != DB_BACKUP_RUNNING || octets > 0;
+}
+
 void store_backup_cancel(struct store *s)
 {
 	if (s->backup)

@@ -624,6 +624,8 @@ int store_backup_start(struct store *s, const char *directory, uint64_t growth_m
 	size_t error_n) WARN_UNUSED;
 /* 1 while it runs, 0 done, -1 failed with a text. */
 int store_backup_poll(struct store *s, uint64_t *octets_r, char *error, size_t error_n);
+/* Its moment has come: what is committed from now on is not in it. */
+bool store_backup_begun(const struct store *s);
 void store_backup_cancel(struct store *s);
 
 enum store_health { STORE_OK, STORE_FULL, STORE_FAILED };

@@ -60,6 +60,7 @@ static void pending_refuse(struct writer *w)
 	unsigned n = p->n;
 
 	p->effects->count = p->effects->quota_count = 0;
+	p->effects->moves = false;
 	p->n = 0;
 	for (unsigned i = 0; i < n; i++)
 		writer_refuse(p->ops[i], WRITER_ERROR_FAILED);

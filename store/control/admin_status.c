@@ -3,6 +3,7 @@
  */
 #include "store/control/admin_priv.h"
 #include "dataplane/base/log.h"
+#include "store/control/convert.h"
 #include "store/control/renew.h"
 #include <unistd.h>
 #include "dataplane/base/log.h"
@@ -93,16 +94,46 @@ static const char *durability(const struct daemon *d)
 	return d->config->root.store.mode == 1 ? "relaxed" : "sync";
 }
 
+static const char *const health[] = {
+	[STORE_OK] = "ok", [STORE_FULL] = "full", [STORE_FAILED] = "failed"};
+
+static json_t *shards_json(const struct daemon *d)
+{
+	json_t *all = json_array();
+	struct store_conf conf;
+	char path[1024];
+
+	config_to_store(d->config, &conf);
+	for (unsigned i = 0; i < shards_count(d->store); i++) {
+		struct store_info info;
+		json_t *o = json_object();
+		store_get_info(shards_get(d->store, i), &info);
+		shards_path(&conf, i, path, sizeof(path));
+		admin_put(o, "shard", i);
+		json_object_set_new(o, "path", json_string(path));
+		json_object_set_new(
+			o, "health", json_string(health[MIN(info.health, STORE_FAILED)]));
+		json_object_set_new(o, "group_mean", json_real(info.group_mean));
+		admin_put(o, "file_bytes", info.file_bytes);
+		admin_put(o, "disk_free_bytes", info.disk_free_bytes);
+		admin_put(o, "queued_messages", info.queued_messages);
+		admin_put(o, "queued_recipients", info.queued_recipients);
+		admin_put(o, "accounts", info.accounts);
+		json_array_append_new(all, o);
+	}
+	return all;
+}
+
 static json_t *store_json(const struct daemon *d, const struct store_info *info)
 {
-	static const char *const health[] = {
-		[STORE_OK] = "ok", [STORE_FULL] = "full", [STORE_FAILED] = "failed"};
 	json_t *s = json_object();
 	uint64_t commits = counters_sum(CTR_STORE_COMMITS);
 
 	json_object_set_new(s, "health", json_string(health[MIN(info->health, STORE_FAILED)]));
 	json_object_set_new(s, "path", json_string(d->config->root.store.path));
 	json_object_set_new(s, "group_mean", json_real(info->group_mean));
+	if (shards_count(d->store) > 1)
+		json_object_set_new(s, "shards", shards_json(d));
 	admin_put(s, "file_bytes", info->file_bytes);
 	admin_put(s, "disk_free_bytes", info->disk_free_bytes);
 	admin_put(s, "reserve_bytes", info->reserve_bytes);

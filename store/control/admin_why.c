@@ -34,12 +34,18 @@ static unsigned worker_count(const struct daemon *d)
 	return n;
 }
 
-static bool store_has_failed(const struct daemon *d)
+static const char *shard_health(const struct daemon *d, unsigned shard)
 {
-	struct store_info info;
+	unsigned health = atomic_load_explicit(
+		shards_health(d->store, MIN(shard, shards_count(d->store) - 1)),
+		memory_order_relaxed);
 
-	shards_get_info(d->store, &info);
-	return info.health == STORE_FAILED;
+	return health == STORE_FAILED ? "failed" : health == STORE_FULL ? "full" : "ok";
+}
+
+static bool store_has_failed(const struct daemon *d, uint64_t id)
+{
+	return strcmp(shard_health(d, shard_of_id(d, id)), "failed") == 0;
 }
 
 /* ---- one message ---- */
@@ -87,6 +93,18 @@ static json_t *domain_json(const struct delivery_domain_info *d)
 	return o;
 }
 
+/* The directory knows where its mailbox is. */
+static void moving_facts(const struct daemon *d, struct bytes address, struct why_facts *f)
+{
+	const struct directory *all = shards_directory(d->store);
+	struct directory_entry e;
+
+	all->lookup(all, address, &e);
+	f->moving = true;
+	f->to_shard = e.shard;
+	f->to_health = shard_health(d, e.shard);
+}
+
 static void tell_rcpt(struct admin_client *c, const struct delivery_recipient_info *info)
 {
 	struct why_work *w = &c->work.why;
@@ -99,7 +117,7 @@ static void tell_rcpt(struct admin_client *c, const struct delivery_recipient_in
 	snprintf(reason, sizeof(reason), "%.*s", row.reason_n, row.reason);
 	struct why_facts f = {.id = w->message->id,
 		.now_ms = clock_wall_ms(),
-		.store_failed = store_has_failed(c->admin->daemon),
+		.store_failed = store_has_failed(c->admin->daemon, w->message->id),
 		.held = row.state == QUEUE_HELD,
 		.attempts = row.attempts,
 		.next_ms = row.next_ms,
@@ -107,8 +125,10 @@ static void tell_rcpt(struct admin_client *c, const struct delivery_recipient_in
 		.asked = info != NULL};
 	if (info)
 		f.info = *info;
-	why_decide(&f, &why);
 	struct bytes address = message_rcpt_address(w->message, message_rcpt(w->message, w->at));
+	if (row.state == QUEUE_MOVING)
+		moving_facts(c->admin->daemon, address, &f);
+	why_decide(&f, &why);
 	json_t *o = json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:i, s:s}", "address",
 		json_stringn((const char *)address.p, address.n), "cause", why_name(why.cause),
 		"text", why.text, "remedy", why.remedy, "attempts", (json_int_t)row.attempts,
@@ -255,6 +275,27 @@ static unsigned chunks_used_percent(void)
 	return 0;
 }
 
+/* Those that are not as they should be; the others go on. */
+static void tell_shards(struct admin_client *c)
+{
+	const struct daemon *d = c->admin->daemon;
+	char text[256];
+
+	for (unsigned i = 0; i < shards_count(d->store); i++) {
+		const char *health = shard_health(d, i);
+		bool failed = strcmp(health, "failed") == 0;
+		if (strcmp(health, "ok") == 0)
+			continue;
+		snprintf(text, sizeof(text),
+			"Shard %u of the store %s: it takes no new mail%s; the other shards do.", i,
+			failed ? "has failed" : "is full",
+			failed ? ", nothing of it is delivered, its mailboxes take nothing" : "");
+		tell_now(c, failed ? "shard-failed" : "shard-full", text,
+			failed ? "Look at the log and the shard's disk, then restart bypostd."
+			       : "Make room on its disk (store.reserve is kept free).");
+	}
+}
+
 static void tell_states(struct admin_client *c)
 {
 	const struct daemon *d = c->admin->daemon;
@@ -264,11 +305,13 @@ static void tell_states(struct admin_client *c)
 	shards_get_info(d->store, &info);
 	for (unsigned i = 0; i < d->core_count; i++)
 		loading |= d->rooms[i].gauges.loading;
-	if (info.health == STORE_FAILED)
+	if (shards_count(d->store) > 1)
+		tell_shards(c);
+	else if (info.health == STORE_FAILED)
 		tell_now(c, "store-failed",
 			"The store has failed: new mail gets 451, nothing is delivered.",
 			"Look at the log and the disk, then restart bypostd.");
-	if (info.health == STORE_FULL)
+	if (shards_count(d->store) == 1 && info.health == STORE_FULL)
 		tell_now(c, "store-full",
 			"The store is full: new mail gets 452; what is there is delivered.",
 			"Make room on the disk (store.reserve is kept free).");

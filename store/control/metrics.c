@@ -75,7 +75,15 @@ static void expose_store(struct evbuffer *out, const struct daemon *d)
 		(double)info.disk_free_bytes);
 	expose_gauge(out, "store_reserve_bytes", "octets of those that are kept free",
 		(double)info.reserve_bytes);
-	expose_gauge(out, "store_health", "0: ok, 1: full, 2: failed", (double)info.health);
+	expose_gauge(out, "store_health", "0: ok, 1: full, 2: failed; of the worst shard",
+		(double)info.health);
+	expose_family(out, "store_shard_health", "gauge", "0: ok, 1: full, 2: failed");
+	for (unsigned i = 0; i < shards_count(d->store); i++) {
+		char shard[16];
+		snprintf(shard, sizeof(shard), "%u", i);
+		expose_value(out, "store_shard_health", "shard", shard,
+			atomic_load(shards_health(d->store, i)));
+	}
 }
 
 static void expose_ports(struct evbuffer *out)

@@ -4,6 +4,7 @@
 static const char *const names[WHY_N] = {
 	[WHY_STORE_FAILED] = "store-failed",
 	[WHY_HELD] = "held",
+	[WHY_OTHER_SHARD] = "other-shard",
 	[WHY_DRAINING] = "draining",
 	[WHY_SENDING] = "sending",
 	[WHY_STORING] = "storing",
@@ -78,6 +79,8 @@ static enum why_cause cause_of(const struct why_facts *f)
 		return WHY_STORE_FAILED;
 	if (f->held)
 		return WHY_HELD;
+	if (f->moving)
+		return WHY_OTHER_SHARD;
 	if (!f->asked)
 		return cause_of_wait(f);
 	if (i->worker.draining && i->place != DELIVERY_SENDING && i->place != DELIVERY_STORING)
@@ -217,6 +220,15 @@ static void say_ours(const struct why_facts *f, struct why *out)
 	case WHY_HELD:
 		SAY("An operator holds it.");
 		REMEDY("\"queue release %016llx\" lets it go.", (unsigned long long)f->id);
+		break;
+	case WHY_OTHER_SHARD:
+		SAY("Its mailbox is in shard %u of the store, which is %s; it is being taken "
+		    "there.",
+			f->to_shard, f->to_health);
+		REMEDY("%s",
+			strcmp(f->to_health, "ok") == 0
+				? "Nothing has to be done."
+				: "It goes on when that shard takes mail again: look at its disk.");
 		break;
 	case WHY_DRAINING:
 		SAY("bypostd is being stopped and begins no attempt.");

@@ -7,6 +7,7 @@
 enum why_cause {
 	WHY_STORE_FAILED,
 	WHY_HELD,
+	WHY_OTHER_SHARD,
 	WHY_DRAINING,
 	WHY_SENDING,
 	WHY_STORING,
@@ -32,11 +33,15 @@ enum why_cause {
 /* What is known of one recipient. */
 struct why_facts {
 	uint64_t id, now_ms;
-	bool store_failed, held;
-	uint32_t attempts;  /* failed so far */
-	uint64_t next_ms;   /* as the store has it */
-	const char *reason; /* of the last attempt; empty: none */
-	bool asked;         /* a worker was asked: info holds */
+	bool store_failed; /* its shard of the store */
+	bool held;
+	bool moving; /* a local recipient of another shard: to_shard, which says how it is */
+	unsigned to_shard;
+	const char *to_health; /* "ok", "full", "failed" */
+	uint32_t attempts;     /* failed so far */
+	uint64_t next_ms;      /* as the store has it */
+	const char *reason;    /* of the last attempt; empty: none */
+	bool asked;            /* a worker was asked: info holds */
 	struct delivery_recipient_info info;
 };
 

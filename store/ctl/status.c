@@ -32,6 +32,14 @@ static void store(const json_t *s)
 		format_bytes(ctl_number(s, "disk_free_bytes"), space),
 		format_bytes(ctl_number(s, "reserve_bytes"), reserve),
 		(unsigned long long)ctl_number(s, "accounts"));
+	const json_t *one;
+	size_t i;
+	json_array_foreach(json_object_get(s, "shards"), i, one) printf(
+		"  shard %-3zu  %s, %s: %s used, %s free on disk, %llu queued\n", i,
+		ctl_text(one, "health"), format_safe(ctl_text(one, "path"), path, sizeof(path)),
+		format_bytes(ctl_number(one, "file_bytes"), file),
+		format_bytes(ctl_number(one, "disk_free_bytes"), space),
+		(unsigned long long)ctl_number(one, "queued_messages"));
 	printf("commits      %llu, %.1f operations and %.1f ms each; errors %llu, refused full "
 	       "%llu\n",
 		(unsigned long long)ctl_number(s, "commits"), ctl_real(s, "group_mean"),

@@ -195,9 +195,9 @@ def taken_are_found(bed, pop, places):
         here.setdefault(ident, [pop.last[ident]])
 
 
-def campaign(work, kills, layout, seconds, seed=SEED):
+def campaign(work, kills, layout, seconds, seed=SEED, shards=1):
     rng = random.Random(seed)
-    with Bed(work + "/bed", layout=layout, changes=CHANGES) as bed:
+    with Bed(work + "/bed", layout=layout, changes={**CHANGES, "store": {"shards": shards}}) as bed:
         bed.user3, bed.pass3 = "carol@example.org", "carol-2Kd8"
         bed.add_user(bed.user3, bed.pass3)
         run = load.Load(bed, 6, recipients(bed), sizes, timeout=4, seed=seed).start()
@@ -232,6 +232,7 @@ def main():
     p = argparse.ArgumentParser(prog="bed.kills")
     p.add_argument("--rounds", type=int, default=100)
     p.add_argument("--seed", type=int, default=SEED)
+    p.add_argument("--shards", type=int, default=1)
     p.add_argument("--layout", choices=["one", "split"], default="one")
     p.add_argument("--build", default=os.path.join(build.BUILD, "check", "gcc"))
     args = p.parse_args()
@@ -240,7 +241,7 @@ def main():
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bypost-kills-", dir="/var/tmp") as work:
         os.chmod(work, 0o755)
-        campaign(work, args.rounds, args.layout, 60, args.seed)
+        campaign(work, args.rounds, args.layout, 60, args.seed, args.shards)
     print(f"all right, {time.monotonic() - began:.0f} s")
     return 0
 

@@ -25,6 +25,11 @@ def kill_split(work):
     campaign(work, 8, "split", 40)
 
 
+@test("kill -9 under load, two shards: mail between them is there once", seconds=240)
+def kill_shards(work):
+    campaign(work, 8, "one", 60, shards=2)
+
+
 def one_round(bed, rng, seed, offered):
     """Load the local mailboxes, kill right after an acknowledgement; returns what was lost."""
     run = load.Load(bed, 8, lambda r, ident: [r.choice([bed.user1, bed.user2])],
