@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include "dataplane/base/clock.h"
 #include "dataplane/base/rt/eal.h"
@@ -561,6 +562,114 @@ static void test_a_full_mailbox_bounces(void **state)
 	bed_fini();
 }
 
+/* ---- at random, against a model: what each mailbox and the queue must have ---- */
+
+#define STEPS 120
+
+struct model {
+	unsigned inbox[ACCOUNTS]; /* messages */
+	unsigned queued;          /* remote recipients */
+	bool alive[ACCOUNTS];
+};
+
+static uint64_t random_next(uint64_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x;
+}
+
+static void random_message(struct model *m, uint64_t *x)
+{
+	unsigned remote = random_next(x) % 3 == 0, n = 0;
+	struct message *msg = message_make(id_in((unsigned)(random_next(x) % bed.count)),
+		random_next(x) % 20 == 0 ? BODY_LARGE : random_next(x) % 9000);
+	uint64_t who = random_next(x);
+
+	for (unsigned i = 0; i < ACCOUNTS; i++) {
+		if (!m->alive[i] || !(who >> i & 1))
+			continue;
+		rcpt_add(msg, user(i), 0);
+		m->inbox[i]++;
+		n++;
+	}
+	for (unsigned i = 0; i < remote; i++)
+		rcpt_add(msg, "far@example.com", 0);
+	m->queued += remote;
+	if (n + remote)
+		assert_int_equal(accept_message(msg), HANDOFF_OK);
+	else
+		message_unref(msg);
+}
+
+/* Made anew, its number is another and its mailbox empty. */
+static void random_account(struct model *m, uint64_t *x)
+{
+	unsigned i = (unsigned)(random_next(x) % ACCOUNTS);
+	struct account_op op = {.action = ACCOUNT_DELETE, .address = bytes_str(user(i))};
+
+	if (m->alive[i]) {
+		settle(); /* else what is on its way would bounce */
+		assert_int_equal(run(&bed.writers[home_of(user(i))], &op.op, STORE_ACCOUNT), 0);
+	} else {
+		bed.account[i] = account_add(user(i));
+	}
+	m->alive[i] = !m->alive[i];
+	m->inbox[i] = 0;
+}
+
+static void model_compare(const struct model *m)
+{
+	settle();
+	for (unsigned i = 0; i < ACCOUNTS; i++) {
+		if (m->alive[i])
+			assert_int_equal(inbox(bed.account[i]), m->inbox[i]);
+	}
+	assert_int_equal(rows_all(DB_QR), m->queued);
+	assert_int_equal(rows_all(DB_QT), m->queued);
+}
+
+static void random_run(unsigned count, uint64_t seed)
+{
+	struct model m = {.queued = 0};
+	uint64_t x = seed;
+
+	bed_init(count);
+	bed_open();
+	accounts_add();
+	memset(m.alive, true, sizeof(m.alive));
+	for (unsigned step = 0; step < STEPS; step++) {
+		unsigned what = (unsigned)(random_next(&x) % 24);
+		if (what == 0) {
+			bed_close(); /* in the middle of whatever is under way */
+			bed_open();
+		} else if (what == 1) {
+			random_account(&m, &x);
+		} else if (what == 2) {
+			model_compare(&m);
+		} else {
+			random_message(&m, &x);
+		}
+	}
+	model_compare(&m);
+	bed_close();
+	check_all();
+	bed_fini();
+}
+
+static void test_random(void **state)
+{
+	const char *text = getenv("BYPOST_SEED");
+	uint64_t seed = text ? strtoull(text, NULL, 0) : 20261128;
+
+	(void)state;
+	for (unsigned count = 1; count <= SHARDS_MAX; count++) {
+		print_message("BYPOST_SEED=%lu, %u shards\n", seed, count);
+		random_run(count, seed | 1);
+	}
+}
+
 /* ---- step by step ---- */
 
 enum stop {
@@ -681,6 +790,7 @@ int main(void)
 		cmocka_unit_test(test_a_missing_or_a_wrong_shard_is_refused),
 		cmocka_unit_test(test_everybody_gets_one),
 		cmocka_unit_test(test_a_full_mailbox_bounces),
+		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_it_goes_on_from_every_step),
 		cmocka_unit_test(test_operators),
 	};
