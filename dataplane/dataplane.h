@@ -162,9 +162,10 @@ void stack_unlisten(struct stack *st, uint16_t port);
  * "try later" then.  NULL, the stack of a stream that is not over TCP: no. */
 bool stack_is_short(struct stack *st);
 
-/* Open a connection; s->ops is set by the caller.  on_open or on_close follows, never from inside
- * this call.  Gives up after timeout_us.  Returns 0, -EADDRNOTAVAIL (no local port), -ENETUNREACH,
- * -ENOMEM (table full). */
+/* Open a connection; s->ops is set by the caller, and s->local.ip where one of several addresses of
+ * ours is wanted (all 0: the stack chooses).  on_open or on_close follows, never from inside this
+ * call.  Gives up after timeout_us.  Returns 0, -EADDRNOTAVAIL (no local port, or not our address
+ * on that port), -ENETUNREACH, -ENOMEM (table full). */
 int stream_connect(struct stack *st, struct stream *s, const struct endpoint *remote,
 	uint64_t timeout_us) WARN_UNUSED;
 

@@ -45,7 +45,8 @@ struct dataplane_conf {
 	struct core_conf cores[CORES_MAX];
 	unsigned core_count;
 	enum core_idle idle;
-	uint32_t connections_max; /* per core */
+	uint32_t connections_max;  /* per core */
+	uint32_t rcv_buffer_bytes; /* of a connection, at most; 0: the stack's */
 	struct stack_tcp_conf tcp;
 	uint32_t mbufs;     /* per pool; 0: computed */
 	uint32_t chunks;    /* chunk pool (limits.body_memory / 4096) */

@@ -210,6 +210,7 @@ static int start_stack(
 {
 	struct stack_conf sc = {.core_index = c->index,
 		.connections_max = conf->connections_max,
+		.rcv_buffer_bytes = conf->rcv_buffer_bytes,
 		.port_count = net.port_count,
 		.tcp = conf->tcp,
 		.claim_nonce = net.steer_key.k1};

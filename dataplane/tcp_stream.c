@@ -260,7 +260,9 @@ int stream_connect(
 
 	if (!ip_route(st, &remote->ip, &route) || remote->port == 0)
 		return -ENETUNREACH;
-	key.local = route.from;
+	key.local = ip_is_none(&s->local.ip) ? route.from : s->local.ip;
+	if (!link_address_find(&st->links[route.port], &key.local))
+		return -EADDRNOTAVAIL;
 	if (!port_choose(st, route.port, &key, &floor))
 		return -EADDRNOTAVAIL;
 	struct tcp_conn *c = tcp_conn_create(st, &key, route.port);

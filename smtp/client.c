@@ -22,6 +22,35 @@ enum smtp_client_state smtp_client_state(const struct smtp_client *c)
 	return (enum smtp_client_state)c->state;
 }
 
+enum smtp_client_command smtp_client_command(const struct smtp_client *c)
+{
+	static const uint8_t of_state[] = {
+		[SMTP_CLIENT_GREETING] = SMTP_COMMAND_GREETING,
+		[SMTP_CLIENT_EHLO] = SMTP_COMMAND_HELO,
+		[SMTP_CLIENT_HELO] = SMTP_COMMAND_HELO,
+		[SMTP_CLIENT_STARTTLS] = SMTP_COMMAND_STARTTLS,
+		[SMTP_CLIENT_HANDSHAKE] = SMTP_COMMAND_STARTTLS,
+		[SMTP_CLIENT_AUTH] = SMTP_COMMAND_AUTH,
+		[SMTP_CLIENT_READY] = SMTP_COMMAND_OTHER,
+		[SMTP_CLIENT_ENVELOPE] = SMTP_COMMAND_RCPT,
+		[SMTP_CLIENT_DATA] = SMTP_COMMAND_DATA,
+		[SMTP_CLIENT_CONTENT] = SMTP_COMMAND_END,
+		[SMTP_CLIENT_FINAL] = SMTP_COMMAND_END,
+		[SMTP_CLIENT_RSET] = SMTP_COMMAND_OTHER,
+		[SMTP_CLIENT_QUIT] = SMTP_COMMAND_OTHER,
+		[SMTP_CLIENT_ENDED] = SMTP_COMMAND_OTHER,
+	};
+	enum smtp_client_state state = (enum smtp_client_state)c->state;
+
+	if (state == SMTP_CLIENT_ENDED)
+		state = (enum smtp_client_state)c->ended_in;
+	if (state != SMTP_CLIENT_ENVELOPE)
+		return (enum smtp_client_command)of_state[state];
+	if (c->refused || c->replied == 0)
+		return SMTP_COMMAND_MAIL;
+	return c->replied > client_data_command(c) ? SMTP_COMMAND_DATA : SMTP_COMMAND_RCPT;
+}
+
 /* A state whose command is to be sent, or which waits. */
 void client_set_state(struct smtp_client *c, enum smtp_client_state state, bool due)
 {
@@ -97,6 +126,7 @@ void client_end_session(
 		return;
 	if (message)
 		client_verdict_for_all(c, result, reply);
+	c->ended_in = c->state;
 	client_set_state(c, SMTP_CLIENT_ENDED, false);
 	if (message)
 		c->ops->on_message_end(c->ctx);
@@ -285,7 +315,8 @@ static void learn_extension(struct smtp_client *c, struct bytes line)
 	struct bytes word = space < 0 ? line : bytes_first(line, (size_t)space);
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (!bytes_ieq(word, bytes_str(known[i].keyword)))
+		if (!bytes_ieq(word, bytes_str(known[i].keyword)) ||
+			c->demand.ignored & known[i].ext)
 			continue;
 		c->ext |= (uint16_t)known[i].ext;
 		if (known[i].params)
@@ -305,9 +336,11 @@ static void authenticate(struct smtp_client *c)
 {
 	const struct smtp_client_demand *d = &c->demand;
 
+	unsigned usable = c->mechanisms & (d->mechanisms ? d->mechanisms : UINT8_MAX);
+
 	if (!d->login)
 		become_ready(c);
-	else if (sasl_client_begin(d->sasl, d->login, d->salted, c->mechanisms, d->secured))
+	else if (sasl_client_begin(d->sasl, d->login, d->salted, usable, d->secured))
 		client_set_state(c, SMTP_CLIENT_AUTH, true);
 	else
 		client_refuse_session(c, 454, "4.7.0",

@@ -63,6 +63,11 @@ struct smtp_client_demand {
 	bool secured;  /* there is TLS from the first octet on (RFC 8314) */
 	bool verified; /* TLS, when it is there, proves who the peer is */
 	bool lmtp;     /* RFC 2033: LHLO, and a reply for each recipient */
+	/* For who measures servers: enum smtp_client_ext that are not used though they are offered,
+	 * and octets of content from which BDAT is used; 0: SMTP_CLIENT_BDAT_MIN. */
+	uint16_t ignored;
+	uint32_t bdat_min;
+	uint8_t mechanisms; /* enum sasl_client_mechanism to choose from; 0: all */
 	/* No message without AUTH as this user; NULL: none.  The memory lives as long as the
 	 * session. */
 	const struct sasl_login *login;
@@ -99,6 +104,19 @@ enum smtp_client_state {
 	SMTP_CLIENT_ENDED
 };
 
+/* What a reply can be about. */
+enum smtp_client_command {
+	SMTP_COMMAND_GREETING,
+	SMTP_COMMAND_HELO,
+	SMTP_COMMAND_STARTTLS,
+	SMTP_COMMAND_AUTH,
+	SMTP_COMMAND_MAIL,
+	SMTP_COMMAND_RCPT,
+	SMTP_COMMAND_DATA,
+	SMTP_COMMAND_END, /* of data */
+	SMTP_COMMAND_OTHER
+};
+
 enum smtp_client_ext {
 	SMTP_EXT_PIPELINING = 1 << 0,
 	SMTP_EXT_SIZE = 1 << 1,
@@ -120,8 +138,9 @@ struct smtp_client {
 	void *ctx;
 	const char *hostname;
 	struct smtp_client_demand demand;
-	uint8_t state; /* enum smtp_client_state */
-	uint16_t ext;  /* enum smtp_client_ext */
+	uint8_t state;    /* enum smtp_client_state */
+	uint8_t ended_in; /* the state before SMTP_CLIENT_ENDED */
+	uint16_t ext;     /* enum smtp_client_ext */
 	bool due;      /* the command of this state (EHLO, HELO, RSET, QUIT) is still to be sent */
 	bool quit;     /* QUIT as soon as nothing is under way */
 	bool mail_ok;  /* the peer has a transaction open */
@@ -201,5 +220,7 @@ static inline bool smtp_client_offers(const struct smtp_client *c, enum smtp_cli
 /* The content cannot be supplied (store error): ends the session without completing the message. */
 void smtp_client_content_failed(struct smtp_client *c);
 enum smtp_client_state smtp_client_state(const struct smtp_client *c);
+/* In on_rcpt and on_end: the command that was answered, or was not. */
+enum smtp_client_command smtp_client_command(const struct smtp_client *c);
 /* The timeout in microseconds that RFC 5321 4.5.3.2 gives for what the engine waits for now. */
 uint64_t smtp_client_timeout_us(const struct smtp_client *c);

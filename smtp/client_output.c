@@ -64,9 +64,9 @@ static bool fit_content(struct smtp_client *c)
 	if (c->converted && (!c->ops->convert || !c->ops->convert(c->ctx, c->body, c->utf8)))
 		return refuse(c, 554, "5.6.3",
 			"the message has 8-bit content and the next hop takes none");
-	c->chunked = !c->converted &&
-		     (c->body == BODY_BINARYMIME ||
-			     ((c->ext & SMTP_EXT_CHUNKING) && c->m.size >= SMTP_CLIENT_BDAT_MIN));
+	uint32_t large = c->demand.bdat_min ? c->demand.bdat_min : SMTP_CLIENT_BDAT_MIN;
+	c->chunked = !c->converted && (c->body == BODY_BINARYMIME ||
+					      ((c->ext & SMTP_EXT_CHUNKING) && c->m.size >= large));
 	return true;
 }
 

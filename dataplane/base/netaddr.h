@@ -44,6 +44,13 @@ static inline uint32_t ip_to_v4(const struct ip_addr *a)
 	memcpy(&be, a->octets + 12, 4);
 	return be;
 }
+/* All 0, which is no address of anybody. */
+static inline bool ip_is_none(const struct ip_addr *a)
+{
+	static const struct ip_addr none;
+
+	return memcmp(a, &none, sizeof(none)) == 0;
+}
 static inline bool ip_eq(const struct ip_addr *a, const struct ip_addr *b)
 {
 	return memcmp(a, b, sizeof(*a)) == 0;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include "dataplane/base/rt/eal.h"
 #include "tests/sim/lone.h"
 
@@ -168,6 +169,26 @@ static void connect_out(void)
 }
 
 /* ---- handshake ---- */
+
+static void test_connects_from_the_address_that_is_wanted(void **state)
+{
+	struct endpoint remote = {ip_from_v4(rte_cpu_to_be_32(LONE_PEER)), OURS};
+	struct link *link = &lone.host.stack->links[0];
+	struct ip_addr second = ip_from_v4(rte_cpu_to_be_32(LONE_IP + 0x10));
+
+	(void)state;
+	stream = (struct stream){.ops = &ops, .local.ip = second};
+	assert_int_equal(
+		stream_connect(lone.host.stack, &stream, &remote, US_PER_SEC), -EADDRNOTAVAIL);
+	link->address[link->address_count] = link->address[0];
+	link->address[link->address_count++].net.ip = second;
+	assert_int_equal(stream_connect(lone.host.stack, &stream, &remote, US_PER_SEC), 0);
+	assert_true(ip_eq(&stream.local.ip, &second));
+	stream_abort(&stream);
+	connect_out();
+	assert_false(ip_eq(&stream.local.ip, &second));
+	stream_abort(&stream);
+}
 
 static void test_accept_comes_with_the_handshakes_ack(void **state)
 {
@@ -792,6 +813,7 @@ static void test_orphan_is_not_kept_for_ever(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_connects_from_the_address_that_is_wanted),
 		T(test_accept_comes_with_the_handshakes_ack),
 		T(test_accept_gets_on_writable_once),
 		T(test_refused_by_the_application_is_reset),

@@ -24,6 +24,8 @@ struct user {
 	unsigned ready, ends, message_ends;
 	enum smtp_rcpt_result results[RCPTS_MAX];
 	struct smtp_reply_info replies[RCPTS_MAX], last;
+	bool commands_of; /* note the command that the last verdict was about */
+	enum smtp_client_command command;
 	uint8_t wire[WIRE_MAX];
 	size_t wire_n;
 	size_t piece; /* octets fed at a time; 0: all */
@@ -50,6 +52,8 @@ static inline void on_rcpt(
 	assert_true(i < u->message.rcpt_count);
 	assert_int_equal(u->results[i], SMTP_RCPT_PENDING); /* each exactly once */
 	u->results[i] = result;
+	if (u->commands_of)
+		u->command = smtp_client_command(&u->client);
 	u->replies[i] = *reply;
 }
 

@@ -48,6 +48,23 @@ static void test_auth_plain_and_login(void **state)
 	assert_int_equal(u.ends, 0);
 }
 
+/* Who measures a server chooses how it is spoken to. */
+static void test_auth_by_choice(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin(&u, 0);
+	smtp_client_demand(&u.client, &(struct smtp_client_demand){.secured = true,
+					      .login = &login,
+					      .salted = &salted,
+					      .sasl = &sasl,
+					      .mechanisms = SASL_CLIENT_PLAIN});
+	dialogue(&u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	dialogue(&u, "250-far\r\n250 AUTH SCRAM-SHA-256 LOGIN PLAIN\r\n",
+		"AUTH PLAIN AHVzZXIAcGVuY2ls\r\n");
+}
+
 /* Nothing is sent to who does not know us; the mail waits. */
 static void test_auth_that_does_not_happen(void **state)
 {
@@ -303,6 +320,85 @@ static void test_binary_goes_in_chunks(void **state)
 
 #define ACCENT "\xc3\xa9@far.example"
 
+static void begin_as(struct user *u, const struct smtp_client_demand *demand, const char *ehlo)
+{
+	begin(u, 0);
+	u->to_send = 0;
+	smtp_client_demand(&u->client, demand);
+	dialogue(u, "220 far\r\n", "EHLO mx.example.org\r\n");
+	dialogue(u, ehlo, "");
+}
+
+static void test_what_is_ignored_is_not_used(void **state)
+{
+	static const char ehlo[] = "250-far\r\n250-PIPELINING\r\n250 CHUNKING\r\n";
+	struct user u;
+
+	(void)state;
+	begin_as(&u, &(struct smtp_client_demand){.ignored = SMTP_EXT_PIPELINING}, ehlo);
+	assert_false(smtp_client_offers(&u.client, SMTP_EXT_PIPELINING));
+	send_it(&u, "MAIL FROM:<s@near.example>\r\n");
+	begin_as(&u, &(struct smtp_client_demand){.bdat_min = 1}, ehlo);
+	send_it(&u, "MAIL FROM:<s@near.example>\r\nRCPT TO:<a@far.example>\r\n"
+		    "RCPT TO:<b@far.example>\r\n");
+	dialogue(
+		&u, "250 ok\r\n250 ok\r\n250 ok\r\n", "BDAT 20 LAST\r\nSubject: x\r\n\r\n.dot\r\n");
+	begin_as(&u, &(struct smtp_client_demand){.bdat_min = 1, .ignored = SMTP_EXT_CHUNKING},
+		ehlo);
+	send_it(&u, "MAIL FROM:<s@near.example>\r\nRCPT TO:<a@far.example>\r\n"
+		    "RCPT TO:<b@far.example>\r\nDATA\r\n");
+}
+
+/* Which command is a verdict about? */
+static void test_the_command_of_a_verdict(void **state)
+{
+	static const struct {
+		const char *replies[3];
+		enum smtp_client_command command;
+	} table[] = {
+		{{"550 no\r\n"},						 SMTP_COMMAND_MAIL},
+		{{"250 ok\r\n550 no\r\n550 no\r\n"},                             SMTP_COMMAND_RCPT},
+		{{"250 ok\r\n250 ok\r\n250 ok\r\n", "451 no\r\n"},               SMTP_COMMAND_DATA},
+		{{"250 ok\r\n250 ok\r\n250 ok\r\n", "354 go\r\n", "451 no\r\n"}, SMTP_COMMAND_END },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(table); i++) {
+		struct user u;
+		begin_ext(&u, i % 2 ? "250-far\r\n250 PIPELINING\r\n" : "250 far\r\n");
+		u.commands_of = true;
+		smtp_client_send(&u.client, &u.message);
+		flush(&u);
+		for (size_t k = 0; k < 3 && table[i / 2].replies[k]; k++) {
+			/* a reply at a time, as a client without pipelining wants it */
+			struct bytes left = bytes_str(table[i / 2].replies[k]);
+			while (left.n && u.message_ends == 0) {
+				size_t n = (size_t)bytes_find(left, '\n', 0) + 1;
+				smtp_client_input(&u.client, bytes_first(left, n));
+				flush(&u);
+				left = bytes_skip(left, n);
+			}
+		}
+		assert_int_equal(u.command, table[i / 2].command);
+	}
+}
+
+/* And when the connection ends instead. */
+static void test_the_command_that_was_not_answered(void **state)
+{
+	struct user u;
+
+	(void)state;
+	begin(&u, 0);
+	assert_int_equal(smtp_client_command(&u.client), SMTP_COMMAND_GREETING);
+	smtp_client_disconnected(&u.client, "gone");
+	assert_int_equal(smtp_client_command(&u.client), SMTP_COMMAND_GREETING);
+	begin_ext(&u, "250 far\r\n");
+	send_it(&u, "MAIL FROM:<s@near.example>\r\n");
+	smtp_client_disconnected(&u.client, "gone");
+	assert_int_equal(smtp_client_command(&u.client), SMTP_COMMAND_MAIL);
+}
+
 static void test_smtputf8(void **state)
 {
 	struct user u;
@@ -441,12 +537,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_auth_plain_and_login),
+		cmocka_unit_test(test_auth_by_choice),
 		cmocka_unit_test(test_auth_that_does_not_happen),
 		cmocka_unit_test(test_auth_scram),
 		cmocka_unit_test(test_auth_scram_with_a_server_that_lies),
 		cmocka_unit_test(test_dsn_is_handed_on_where_it_is_offered),
 		cmocka_unit_test(test_content_is_made_fit),
 		cmocka_unit_test(test_binary_goes_in_chunks),
+		cmocka_unit_test(test_what_is_ignored_is_not_used),
+		cmocka_unit_test(test_the_command_of_a_verdict),
+		cmocka_unit_test(test_the_command_that_was_not_answered),
 		cmocka_unit_test(test_smtputf8),
 		cmocka_unit_test(test_requiretls),
 		cmocka_unit_test(test_priority),
