@@ -15,10 +15,12 @@ struct engine_conf {
 	uint32_t connections_max;
 	/* kernel: where to listen; backlog */
 	int backlog;
-	char cpus[64]; /* of the polling thread; empty: any */
+	char cpus[64];   /* of the polling thread; empty: any */
+	uint32_t window; /* octets that a connection takes in advance; 0: as is usual */
 	/* dpdk */
 	struct port_conf port;
 	uint32_t memory_mb; /* 0: computed */
+	bool adaptive;      /* sleeps when there is nothing to do */
 	char eal_extra[256];
 };
 
@@ -50,7 +52,7 @@ static inline int engine_listen(struct engine *e, const struct endpoint *at, str
 {
 	return e->ops->listen(e, at, l);
 }
-/* In the engine's thread.  As stream_connect. */
+/* In the engine's thread.  As stream_connect: s->local.ip is the address to connect from. */
 static inline int engine_connect(
 	struct engine *e, struct stream *s, const struct endpoint *to, uint64_t timeout_us)
 {

@@ -82,6 +82,16 @@ static void field_print(struct buf *b, const struct letter_id *id)
 	put_hex(b, " crc=", id->crc);
 }
 
+/* All of it, with its name and CRLF. */
+static void field_put(struct buf *b, const struct letter_id *id)
+{
+	buf_str(b, FIELD);
+	size_t at = b->n;
+	field_print(b, id);
+	put_hex(b, " check=", crc32c(0, b->p + at, b->n - at));
+	buf_str(b, "\r\n");
+}
+
 static void head_print(struct letter *l, struct bytes from, struct bytes rcpt, struct bytes line)
 {
 	struct buf b;
@@ -96,11 +106,9 @@ static void head_print(struct letter *l, struct bytes from, struct bytes rcpt, s
 	buf_str(&b, date);
 	put_hex(&b, "\r\nMessage-ID: <", l->id.run);
 	put_number(&b, ".", l->id.seq);
-	buf_str(&b, "@bypost-bench.example.org>\r\n" FIELD);
-	size_t at = b.n;
-	field_print(&b, &l->id);
-	put_hex(&b, " check=", crc32c(0, l->head + at, b.n - at));
-	buf_str(&b, "\r\n\r\n");
+	buf_str(&b, "@bypost-bench.example.org>\r\n");
+	field_put(&b, &l->id);
+	buf_str(&b, "\r\n");
 	buf_put(&b, line);
 	BUG_ON(b.overflow); /* addresses are bounded */
 	l->head_n = (uint16_t)b.n;
@@ -120,6 +128,7 @@ void letter_make(struct letter *l, const struct letter_id *id, struct bytes from
 	uint64_t rest = id->size - line.n;
 	l->id = *id;
 	l->sent = 0;
+	l->corpus = BYTES_NONE;
 	/* whole lines, then one that ends where it must */
 	l->filler_n = (rest - 2) / LETTER_LINE * LETTER_LINE;
 	l->filler_at = id->seq * STEP % FILLER_LINES * LETTER_LINE;
@@ -129,6 +138,25 @@ void letter_make(struct letter *l, const struct letter_id *id, struct bytes from
 	uint32_t crc = filler_crc(crc32c(0, text, line.n), l->filler_at, l->filler_n);
 	l->id.crc = crc32c(crc, l->tail, l->tail_n);
 	head_print(l, from, rcpt, buf_view(&line));
+}
+
+void letter_make_of(
+	struct letter *l, const struct letter_id *id, const struct corpus *c, uint32_t i)
+{
+	const struct corpus_mail *m = &c->mails[i % c->count];
+	struct buf b;
+
+	l->id = *id;
+	l->id.size = m->body_n;
+	l->id.crc = m->body_crc;
+	l->sent = 0;
+	l->corpus = corpus_content(c, m);
+	l->filler_n = l->corpus.n;
+	l->filler_at = 0;
+	l->tail_n = 0;
+	buf_init(&b, l->head, sizeof(l->head));
+	field_put(&b, &l->id);
+	l->head_n = (uint16_t)b.n;
 }
 
 uint64_t letter_octets(const struct letter *l)
@@ -143,7 +171,9 @@ struct bytes letter_next(struct letter *l, size_t want, bool *end_r)
 
 	if (at < l->head_n)
 		out = bytes_make(l->head + at, l->head_n - at);
-	else if ((at -= l->head_n) < l->filler_n)
+	else if ((at -= l->head_n) < l->filler_n && l->corpus.p)
+		out = bytes_skip(l->corpus, at);
+	else if (at < l->filler_n)
 		out = filler_piece(l->filler_at + at, l->filler_n - at);
 	else
 		out = bytes_make(l->tail + (at - l->filler_n), l->tail_n - (at - l->filler_n));
@@ -158,28 +188,35 @@ struct bytes letter_next(struct letter *l, size_t want, bool *end_r)
 void letter_begin(struct letter_reader *r)
 {
 	r->header_n = 0;
-	r->in_body = r->lost = false;
+	r->in_body = false;
+	r->ending = 0;
 	r->body_n = 0;
 	r->crc = 0;
 }
 
-/* Octets of run up to the end of the header, which are kept; the rest is body. */
+/* Octets of run up to the end of the header; the first ones are kept. */
 static size_t header_feed(struct letter_reader *r, struct bytes run)
 {
-	size_t from = r->header_n > 3 ? r->header_n - 3u : 0;
-	size_t n = MIN(run.n, sizeof(r->header) - r->header_n);
+	static const char end[] = "\r\n\r\n";
+	size_t n = 0;
 
-	memcpy(r->header + r->header_n, run.p, n);
-	const uint8_t *end = memmem(r->header + from, r->header_n + n - from, "\r\n\r\n", 4);
-	if (end) {
-		size_t used = (size_t)(end + 4 - r->header) - r->header_n;
-		r->header_n = (uint16_t)(r->header_n + used);
-		r->in_body = true;
-		return used;
+	while (n < run.n && !r->in_body) {
+		if (!r->ending) { /* nothing before the next CR matters */
+			const uint8_t *cr = memchr(run.p + n, '\r', run.n - n);
+			n = cr ? (size_t)(cr - run.p) : run.n;
+			if (!cr)
+				break;
+		}
+		uint8_t octet = run.p[n++];
+		if (octet != (uint8_t)end[r->ending])
+			r->ending = octet == '\r'; /* a CR may begin it anew */
+		else
+			r->ending++;
+		r->in_body = r->ending == sizeof(end) - 1;
 	}
-	r->header_n = (uint16_t)(r->header_n + n);
-	if (r->header_n == sizeof(r->header))
-		r->lost = r->in_body = true;
+	size_t kept = MIN(n, sizeof(r->header) - r->header_n);
+	memcpy(r->header + r->header_n, run.p, kept);
+	r->header_n = (uint16_t)(r->header_n + kept);
 	return n;
 }
 
@@ -236,6 +273,5 @@ enum letter_verdict letter_end(const struct letter_reader *r, struct letter_id *
 	uint32_t right = crc32c(0, field.p, field.n - rest.n);
 	if (!take_value(&rest, " check=", true, &check) || rest.n || check != right)
 		return LETTER_ALTERED;
-	return r->lost || id_r->size != r->body_n || id_r->crc != r->crc ? LETTER_ALTERED
-									 : LETTER_GOOD;
+	return id_r->size != r->body_n || id_r->crc != r->crc ? LETTER_ALTERED : LETTER_GOOD;
 }

@@ -8,7 +8,7 @@
  * sent is the sender's monotonic clock, in microseconds, when the message was meant to begin; size
  * and crc are the body's; check is the CRC-32C of the field up to it. */
 #pragma once
-#include "dataplane/base/buf.h"
+#include "bench/corpus.h"
 
 #define LETTER_LINE     78u /* octets of a line of the body, with CRLF */
 #define LETTER_HEAD_MAX 1024
@@ -24,11 +24,13 @@ struct letter_id {
 /* One being sent. */
 struct letter {
 	struct letter_id id;
-	uint8_t head[LETTER_HEAD_MAX]; /* header, and the first line of the body if it fits */
+	uint8_t head[LETTER_HEAD_MAX]; /* header, and the first line of the body if it fits; of a
+					* corpus: the field alone */
 	uint16_t head_n;
 	uint8_t tail[LETTER_LINE + 2];
 	uint16_t tail_n;
-	uint64_t filler_n, filler_at; /* octets between them, and where they begin */
+	struct bytes corpus;          /* what is between them; p NULL: filler */
+	uint64_t filler_n, filler_at; /* octets of it, and where they begin */
 	uint64_t sent;                /* octets given out */
 };
 
@@ -37,6 +39,10 @@ void letters_init(void);
 /* size: octets of the body, at least 2.  rcpt: the first one. */
 void letter_make(
 	struct letter *l, const struct letter_id *id, struct bytes from, struct bytes rcpt);
+/* The same of a message that is there already: the field goes before its header.  size and crc are
+ * the message's. */
+void letter_make_of(
+	struct letter *l, const struct letter_id *id, const struct corpus *c, uint32_t i);
 /* Octets of the whole message. */
 uint64_t letter_octets(const struct letter *l);
 /* The next octets, at most want; *end_r: the last ones. */
@@ -52,7 +58,8 @@ enum letter_verdict {
 struct letter_reader {
 	uint8_t header[LETTER_SEEN_MAX];
 	uint16_t header_n;
-	bool in_body, lost; /* lost: the header is longer than that */
+	bool in_body;
+	uint8_t ending; /* octets of CRLF CRLF that have come */
 	uint64_t body_n;
 	uint32_t crc;
 };

@@ -288,7 +288,7 @@ static bool client_connect(enum net_mode mode)
 	struct endpoint to = {.ip = client->servers[client->target / NET_PORTS],
 		.port = (uint16_t)(NET_FIRST_PORT + client->target % NET_PORTS)};
 	session->mode = (uint8_t)mode;
-	session->stream.ops = &client_ops;
+	session->stream = (struct stream){.ops = &client_ops};
 	int rc = stream_connect(client->stack, &session->stream, &to, CONNECT_US);
 	if (rc < 0) {
 		session_put(&client->sessions, session);

@@ -2,10 +2,9 @@
  * The sink: a mail server that takes everything, checks what it takes and keeps nothing of it, or
  * fails as it was told.  By smtp/session.  OWNER: the engine's thread; main reads the figures. */
 #pragma once
-#include "bench/engine.h"
+#include "bench/conn.h"
 #include "bench/hist.h"
 #include "bench/ledger.h"
-#include "dataplane/tls/tls.h"
 
 enum sink_stage {
 	SINK_CONNECT,
@@ -18,35 +17,47 @@ enum sink_stage {
 };
 extern const char *const sink_stage_names[SINK_STAGE_N];
 
-enum sink_failure { SINK_4XX, SINK_5XX, SINK_DROP, SINK_FAILURE_N };
+enum sink_failure {
+	SINK_4XX,
+	SINK_5XX,
+	SINK_421,  /* and the end of the session */
+	SINK_DROP, /* RST instead of a reply */
+	SINK_FAILURE_N
+};
+extern const char *const sink_failure_names[SINK_FAILURE_N];
 
 struct sink_conf {
 	struct endpoint at;
 	uint32_t sessions_max;
 	double fail[SINK_STAGE_N][SINK_FAILURE_N]; /* shares, 0..1 */
 	uint64_t delay_us[SINK_STAGE_N];
+	double delay_share[SINK_STAGE_N]; /* of those that are delayed; 0: all */
+	uint64_t read_delay_us; /* content is not read for so long, after the answer to DATA */
+	uint64_t timeout_us;    /* a silent session; 0: 300 s */
 	/* Mutants, for the tests of the proof: every n-th message is answered 250 and forgotten,
 	 * noted twice, or noted with an octet changed.  0: never. */
 	uint32_t lose, twice, alter;
 	char hostname[256];
-	bool starttls, tls;
+	bool starttls, tls, lmtp;
 };
 
 struct sink_figures {
 	_Atomic uint64_t connections, messages, rcpts, octets;
 	_Atomic uint64_t altered, foreign;
 	_Atomic uint64_t failures[SINK_STAGE_N][SINK_FAILURE_N]; /* of those asked for */
-	_Atomic uint32_t open;
-	_Atomic uint64_t first_us, last_us; /* messages */
-	struct hist end_to_end_us;          /* from a source on the same machine */
+	_Atomic uint64_t ended;                                  /* sessions */
+	_Atomic uint64_t first_us, last_us;                      /* messages */
+	struct hist end_to_end_us; /* from a source on the same machine */
 };
 
 struct sink;
 
-struct sink *sink_create(const struct sink_conf *conf, struct engine *e, struct tls *tls,
-	struct tls_config *tls_config, struct ledger *ledger);
+struct sink *sink_create(const struct sink_conf *conf, struct engine *e, const struct conn_tls *tls,
+	struct ledger *ledger);
 void sink_destroy(struct sink **s);
 /* 0 or -errno. */
 int sink_listen(struct sink *s) WARN_UNUSED;
 unsigned sink_poll(void *sink, uint64_t now_us);
 struct sink_figures *sink_figures(struct sink *s);
+/* Any thread: sessions. */
+uint32_t sink_open(const struct sink *s);

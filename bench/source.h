@@ -3,39 +3,43 @@
  * (closed loop) or at a rate (open loop; latency counts from when a message was meant to begin).
  * OWNER: the engine's thread; main reads the figures meanwhile, and may see some more or less. */
 #pragma once
-#include "bench/engine.h"
+#include "bench/conn.h"
+#include "bench/corpus.h"
 #include "bench/hist.h"
 #include "bench/ledger.h"
-#include "dataplane/tls/tls.h"
+#include "smtp/client.h"
 
 #define SOURCE_SIZES_MAX   64
 #define SOURCE_DOMAINS_MAX 64
 #define SOURCE_RCPTS_MAX   512
 #define SOURCE_ADDRESS_MAX 200 /* octets, with the number before it */
+#define SOURCE_TARGETS_MAX 64
 
-enum source_stage { /* of a refusal */
+enum source_stage { /* of a refusal: connecting, then the command */
 	SOURCE_CONNECT,
-	SOURCE_GREETING, /* up to EHLO and TLS */
-	SOURCE_ENVELOPE, /* MAIL, RCPT */
-	SOURCE_DATA,     /* DATA, and the end of data */
-	SOURCE_STAGE_N
+	SOURCE_COMMANDS, /* and enum smtp_client_command */
+	SOURCE_STAGE_N = SOURCE_COMMANDS + SMTP_COMMAND_OTHER + 1
 };
 extern const char *const source_stage_names[SOURCE_STAGE_N];
 
 enum source_refusal { SOURCE_4XX, SOURCE_5XX, SOURCE_LOST, SOURCE_REFUSAL_N };
 
 struct source_conf {
-	struct endpoint to;
-	uint32_t sessions;       /* -s */
-	uint64_t messages;       /* -m; 0: until seconds have passed */
-	double seconds;          /* 0: until messages were sent */
-	double warm_up;          /* seconds that are not counted */
+	struct endpoint to[SOURCE_TARGETS_MAX]; /* connections go to them in turn */
+	unsigned to_count;
+	struct ip_addr from; /* own address of the first connection; none: the engine's choice */
+	uint32_t from_count; /* ... of the n-th the n-th from there on, in turn */
+	uint32_t sessions;   /* -s */
+	uint64_t messages;   /* -m; 0: until seconds have passed */
+	double seconds;      /* 0: until messages were sent */
+	double warm_up;      /* seconds that are not counted */
+	double hold;         /* no messages: sessions are opened and held for seconds */
 	uint32_t per_connection; /* 0: no limit (-d) */
 	uint32_t rcpts;          /* -r */
 	bool number_rcpts;       /* -N */
 	double rate;             /* messages/s, open loop; 0: closed */
 	double ramp;             /* seconds to come to that rate */
-	char from[SOURCE_ADDRESS_MAX], to_local[SOURCE_ADDRESS_MAX];
+	char sender[SOURCE_ADDRESS_MAX], to_local[SOURCE_ADDRESS_MAX];
 	char hello[256];
 	struct {
 		char name[SOURCE_ADDRESS_MAX];
@@ -46,8 +50,14 @@ struct source_conf {
 	unsigned size_count;
 	double lognormal_median, lognormal_sigma; /* median 0: the list */
 	uint64_t size_max;
-	bool starttls, tls; /* tls: from the first octet on */
-	bool lmtp;          /* -L: RFC 2033 */
+	const struct corpus *corpus; /* messages in turn instead; NULL: made */
+	bool starttls, tls;          /* tls: from the first octet on */
+	/* as struct smtp_client_demand has them */
+	bool lmtp;
+	uint16_t ignored;
+	uint32_t bdat_min;
+	uint8_t mechanisms;
+	struct sasl_login login; /* user NULL: no AUTH */
 };
 
 #define SOURCE_SERIES_MAX 7200 /* seconds that are told one by one */
@@ -64,7 +74,8 @@ struct source_figures {
 	_Atomic uint64_t begun, accepted, refused; /* messages; refused: by any recipient */
 	_Atomic uint64_t rcpts_accepted, octets;
 	_Atomic uint64_t connections;
-	_Atomic uint32_t open;
+	_Atomic uint64_t ready, ready_most; /* sessions that wait for a message */
+	_Atomic uint64_t held_us;           /* hold: until all were open; 0: they are not */
 	_Atomic uint64_t behind; /* open loop: messages that are due and wait for a session */
 	_Atomic uint64_t refusals[SOURCE_STAGE_N][SOURCE_REFUSAL_N];
 	/* since the warm-up */
@@ -79,12 +90,16 @@ struct source_figures {
 
 struct source;
 
-/* NULL: no memory.  tls: for starttls, its poller is the caller's. */
-struct source *source_create(const struct source_conf *conf, struct engine *e, struct tls *tls,
-	struct tls_config *tls_config, struct ledger *ledger, uint32_t run);
+/* NULL: no memory. */
+struct source *source_create(const struct source_conf *conf, struct engine *e,
+	const struct conn_tls *tls, struct ledger *ledger, uint32_t run);
 void source_destroy(struct source **s);
 /* Each lap. */
 unsigned source_poll(void *source, uint64_t now_us);
 /* Any thread: begin no more messages. */
 void source_end(struct source *s);
 struct source_figures *source_figures(struct source *s);
+/* Any thread: sessions that are open or opening. */
+uint32_t source_open(const struct source *s);
+/* Octets of memory for each session. */
+size_t source_session_octets(void);

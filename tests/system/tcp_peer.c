@@ -260,7 +260,7 @@ static struct stream *on_accept(
 	(void)local;
 	if (!s)
 		return NULL;
-	s->stream.ops = &ops;
+	s->stream = (struct stream){.ops = &ops};
 	return &s->stream;
 }
 
@@ -275,7 +275,7 @@ static unsigned open_more(void *ctx, uint64_t now_us)
 		struct session *s = session_get(pc, CLIENT);
 		if (!s)
 			break;
-		s->stream.ops = &ops;
+		s->stream = (struct stream){.ops = &ops};
 		s->seed = pc->to_open * 7919u + pc->core->index;
 		s->count = options.octets;
 		pc->to_open--;

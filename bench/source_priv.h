@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Between the files of the source: source.c (schedule, connections), source_message.c (what a
+ * message is), source_figures.c (what came of it). */
+#pragma once
+#include "bench/figure.h"
+#include "bench/letter.h"
+#include "bench/source.h"
+#include "dataplane/base/siphash.h"
+
+#define OUT_MAX (32u * 1024) /* octets of a session that are ready to be sent */
+
+/* What a session has ready and the stream did not take.  Few sessions have anything at a time. */
+struct source_out {
+	struct source_out *next;
+	uint32_t n, at;
+	uint8_t octets[OUT_MAX];
+};
+
+struct session {
+	struct conn conn; /* in a list: ready for a message, or AUTH has work to do */
+	struct smtp_client client;
+	struct letter letter;
+	uint64_t began_us;    /* the connection */
+	uint64_t intended_us; /* the message */
+	uint64_t first_rcpt;  /* number of its first recipient, -N */
+	uint32_t sent;        /* messages in this connection */
+	uint32_t accepted;    /* recipients of the message */
+	bool quitting, ready;
+	unsigned domain;
+	char address[SOURCE_ADDRESS_MAX];
+	struct source_out *out;
+	struct sasl_client *sasl;
+};
+
+struct source {
+	struct source_conf conf;
+	struct conns conns;
+	struct ledger *ledger;
+	uint32_t run;
+	struct list ready, working;
+	struct source_out *outs;  /* unused */
+	struct sasl_client *sasl; /* one for each session */
+	struct sasl_salted salted;
+	uint64_t created_us, began_us, retry_at_us, ending_at_us;
+	uint64_t rcpts_named, connects;
+	struct siphash_key key; /* choices by number of message, the same in each run */
+	atomic_bool ending;
+	struct source_figures figures;
+};
+
+static inline uint64_t source_now_us(const struct source *s)
+{
+	return *s->conns.engine->now_us;
+}
+
+/* ---- source_message.c ---- */
+
+/* Begin the next message in this session. */
+void source_message_begin(struct session *t, uint64_t intended_us);
+/* Recipient i of its message, valid until the next call. */
+struct bytes source_rcpt(struct session *t, uint32_t i);
+
+/* ---- source_figures.c ---- */
+
+void source_note_connected(struct session *t);
+/* reply: of the server, or code 0 with a text of ours. */
+void source_note_refusal(
+	struct source *s, enum source_stage stage, unsigned code, const char *text);
+/* The stage that a verdict in this session is about. */
+enum source_stage source_stage(const struct session *t);
+void source_note_rcpt(struct session *t, uint32_t i, enum smtp_rcpt_result result,
+	const struct smtp_reply_info *reply);
+void source_note_message(struct session *t);
