@@ -231,14 +231,18 @@ void letter_feed(struct letter_reader *r, struct bytes run)
 /* The field's value; p NULL: there is none. */
 static struct bytes field_find(const struct letter_reader *r)
 {
-	const uint8_t *p = memmem(r->header, r->header_n, "\r\n" FIELD, sizeof(FIELD) + 1);
-	const uint8_t *end =
-		p ? memmem(p + 2, r->header_n - (size_t)(p + 2 - r->header), "\r\n", 2) : NULL;
+	struct bytes all = bytes_make(r->header, r->header_n), name = BYTES_LIT(FIELD);
+	size_t from = 0;
 
-	if (!end)
-		return (struct bytes){0};
-	p += sizeof(FIELD) + 1;
-	return bytes_make(p, (size_t)(end - p));
+	if (all.n < name.n || memcmp(all.p, name.p, name.n) != 0) {
+		const uint8_t *p = memmem(all.p, all.n, "\r\n" FIELD, name.n + 2);
+		if (!p)
+			return BYTES_NONE;
+		from = (size_t)(p + 2 - all.p);
+	}
+	all = bytes_skip(all, from + name.n);
+	const uint8_t *end = memmem(all.p, all.n, "\r\n", 2);
+	return end ? bytes_first(all, (size_t)(end - all.p)) : BYTES_NONE;
 }
 
 /* One " name=value" off the front of field; hex: eight digits.  Returns false: it is not there. */
