@@ -76,6 +76,15 @@ static enum letter_verdict read_all(size_t split, size_t piece, struct letter_id
 	return letter_end(&r, id_r);
 }
 
+static void check_id(const struct letter_id *a, const struct letter_id *b)
+{
+	assert_int_equal(a->run, b->run);
+	assert_int_equal(a->seq, b->seq);
+	assert_int_equal(a->sent_us, b->sent_us);
+	assert_int_equal(a->size, b->size);
+	assert_int_equal(a->crc, b->crc);
+}
+
 static void test_numbered_and_read_back_at_every_split(void **state)
 {
 	static const char *const files[] = {
@@ -90,7 +99,7 @@ static void test_numbered_and_read_back_at_every_split(void **state)
 		struct letter_id sent = draw(&c, i, i + 1, i ? 1000 : 1);
 		for (size_t split = 0; split <= octets_n; split++) {
 			assert_int_equal(read_all(split, octets_n, &got), LETTER_GOOD);
-			assert_memory_equal(&got, &sent, sizeof(got));
+			check_id(&got, &sent);
 		}
 		assert_int_equal(read_all(0, 1, &got), LETTER_GOOD);
 		octets[octets_n++] = 'x';
@@ -115,7 +124,7 @@ static void test_a_long_header(void **state)
 	sent = draw(&c, 0, 9, 999);
 	for (size_t piece = 1; piece < octets_n; piece = piece * 3 + 1) {
 		assert_int_equal(read_all(0, piece, &got), LETTER_GOOD);
-		assert_memory_equal(&got, &sent, sizeof(got));
+		check_id(&got, &sent);
 	}
 	octets[octets_n - 3] ^= 1;
 	assert_int_equal(read_all(0, octets_n, &got), LETTER_ALTERED);
