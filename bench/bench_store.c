@@ -4,6 +4,7 @@
  * in one run, because only their ratio means anything on a shared machine.
  *
  *   bench_store DIR [outstanding] [octets] [seconds] [live] [fifo|random] [even|spread]
+ *   bench_store raw DIR GROUP OCTETS SECONDS     the disk alone, at a mean group of another run
  *
  * One JSON object on stdout.  With `live` messages in the queue each further one is followed by the
  * result of another, the oldest (fifo, which is how a queue lives) or any: the store is measured in
@@ -418,6 +419,34 @@ static struct store *start(const char *directory, unsigned outstanding, struct w
 	return store;
 }
 
+static bool content_fill(void)
+{
+	content = malloc(2ul * octets + 1);
+	for (unsigned i = 0; content && i < 2 * octets; i++)
+		content[i] = i % 78 == 76 ? '\r' : i % 78 == 77 ? '\n' : (uint8_t)('a' + i % 26);
+	return content;
+}
+
+/* raw DIR GROUP OCTETS SECONDS */
+static int main_raw(char **args)
+{
+	double group = atof(args[1]), seconds = atof(args[3]), grown = 0, preallocated = 0;
+
+	octets = (unsigned)atoi(args[2]);
+	if (group <= 0 || group > OUTSTANDING_MAX || octets == 0 || seconds <= 0 || !content_fill())
+		return 2;
+	int fds[] = {raw_open(args[0], "raw", true), raw_open(args[0], "raw2", false)};
+	uint64_t slice = (uint64_t)(seconds * 1e6 / (2 * SLICES));
+	for (unsigned i = 0; i < SLICES; i++) {
+		grown += run_raw(fds[0], true, group, slice) / SLICES;
+		preallocated += run_raw(fds[1], false, group, slice) / SLICES;
+	}
+	printf("{\"bench\":\"raw\",\"octets\":%u,\"group\":%.1f,\"raw_per_s\":%.0f,"
+	       "\"raw_preallocated_per_s\":%.0f}\n",
+		octets, group, grown, preallocated);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned outstanding = argc > 2 ? (unsigned)atoi(argv[2]) : 64;
@@ -426,6 +455,8 @@ int main(int argc, char **argv)
 	struct store_info info;
 	struct waker waker;
 
+	if (argc == 6 && strcmp(argv[1], "raw") == 0)
+		return main_raw(argv + 2);
 	if (argc < 2 || outstanding == 0 || outstanding > OUTSTANDING_MAX) {
 		fprintf(stderr,
 			"usage: bench_store DIR [outstanding 1..%d] [octets] [seconds] [live] "
@@ -437,12 +468,9 @@ int main(int argc, char **argv)
 	live_max = argc > 5 ? strtoull(argv[5], NULL, 10) : 0;
 	fifo = argc <= 6 || strcmp(argv[6], "random") != 0;
 	spread = argc > 7 && strcmp(argv[7], "spread") == 0;
-	content = malloc(2ul * octets + 1);
 	live = calloc(live_max + 1, sizeof(*live));
-	if (!content || !live)
+	if (!content_fill() || !live)
 		return 1;
-	for (unsigned i = 0; i < 2 * octets; i++)
-		content[i] = i % 78 == 76 ? '\r' : i % 78 == 77 ? '\n' : (uint8_t)('a' + i % 26);
 	struct store *store = start(argv[1], outstanding, &waker);
 	fill(outstanding);
 	measure(store, argv[1], outstanding, seconds / 2, &steady);
