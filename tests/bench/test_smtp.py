@@ -7,7 +7,7 @@ import signal
 import xml.dom.minidom
 
 from bed import build, proc
-from bed.harness import equal, test
+from bed.harness import equal, expect, test
 
 MESSAGES = 3000
 
@@ -44,13 +44,17 @@ def single(work):
     equal(sent["accepted"], found["received"], "messages")
 
 
-@test("bench: bypostd over memif, discard and accept", seconds=150)
+@test("bench: bypostd over memif, discard, accept, relay", seconds=150)
 def daemon(work):
     done = proc.run([os.path.join(proc.ROOT, "bench", "bench_smtp"), "--build",
                      os.environ["BYPOST_BUILD"], "--store", work, "--smoke", "--json"], timeout=140)
     rows = json.loads(done.stdout[done.stdout.index("{"):])["rows"]
     equal([(r["mode"], r["accepted"] > 0, r["refused"]) for r in rows],
-          [("discard", True, 0), ("accept", True, 0)], "modes")
+          [("discard", True, 0), ("accept", True, 0), ("relay", True, 0)], "modes")
+    relay = rows[2]
+    equal((relay["received"], relay["proven"]), (relay["accepted"], True), "what was delivered")
+    for r in rows[1:]:
+        expect(r["raw_per_s"] > 0 and r["share"] > 0 and r["group"] > 0, f"no share of the disk: {r}")
 
 
 @test("bench: plots of a closed and of an open loop", seconds=150)
