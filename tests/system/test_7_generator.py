@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""bypost-bench: what it sends and from where, how its sink fails, its reader of mailboxes, its engines."""
+
+import json
+import os
+import poplib
+
+from bed import build, net, proc
+from bed.bed import Bed
+from bed.harness import equal, expect, need_af_xdp, test
+from system.test_6_tls import TlsBed
+from system.test_7_bench import FAULTS, Bench, delivered, listens
+
+MAILS = {
+    "a.eml": b"From: <a@example.org>\nSubject: dots\n\n.\n..\n.x\nend\n",
+    "b.eml": b"From: <b@example.org>\r\nSubject: octets\r\nMIME-Version: 1.0\r\n"
+             b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+             + "\u00e4\u00f6\u00fc\r\n".encode() * 30,
+    "c.eml": b"From: <c@example.org>\nSubject: large\n\n" + b"0123456789abcdef\n" * 20000,
+}
+
+
+def corpus(folder):
+    os.makedirs(folder, exist_ok=True)
+    for name, octets in MAILS.items():
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(octets)
+    return folder
+
+
+class Alone:
+    """A source and a sink in a namespace of their own, on lo."""
+
+    def __init__(self, work):
+        self.work, self.n = work, 0
+        self.namespace = "bypost-" + os.urandom(3).hex()
+
+    def __enter__(self):
+        net.add_namespace(self.namespace)
+        return self
+
+    def __exit__(self, *_):
+        net.remove_namespace(self.namespace)
+
+    def pair(self, source_args, sink_args=(), check=True):
+        """What source and sink say, what match found, and its status."""
+        self.n += 1
+        bench = Bench(f"{self.work}/{self.n}", self.namespace)
+        bench.start_sink("127.0.0.1:25", *sink_args)
+
+        def listening():
+            done = proc.run(["ip", "netns", "exec", self.namespace, "ss", "-Hltn", "sport", "25"])
+            return done.stdout.strip() != ""
+        proc.wait_for("the sink", listening, 15)
+        try:
+            sent = bench.sent("127.0.0.1:25", *source_args, check=check)
+        finally:
+            got = bench.stop_sink()
+        status, found = bench.match()
+        print(source_args, sink_args, sent["refusals"], got["failures"], found)
+        return sent, got, found, status
+
+
+@test("bypost-bench: a folder of mail, through the relay, by DATA and by BDAT", seconds=180)
+def folder(work):
+    mails = corpus(work + "/mails")
+    for bdat in ("never", "large", "always"):
+        with Bed(f"{work}/{bdat}", sink=False, users=False) as bed:
+            bench = Bench(f"{work}/{bdat}-bench", bed.ns)
+            bench.start_sink(f"{bed.sink_ip}:25", listening=listens(bed, bed.sink_ip))
+            sent = bench.sent(f"{bed.relay}:25", "--corpus", mails, "-m", "60", "-s", "3", "-d", "--bdat",
+                              bdat, "-t", f"to@{bed.remote_domain}")
+            delivered(bed, 60)
+            got = bench.stop_sink()
+            status, found = bench.match()
+        print(bdat, sent["octets"], got, found)
+        equal((sent["accepted"], found["received"], status), (60, 60, 0), f"BDAT {bdat}")
+        expect(sent["octets"] > 20 * 17 * 20000, "the large one was not sent")
+
+
+@test("bypost-bench: own addresses in turn, and sessions held open", seconds=120)
+def own_addresses(work):
+    with Alone(work) as alone:
+        bench = Bench(work + "/b", alone.namespace)
+        bench.start_sink("127.0.0.1:25", "-m", "1000")
+        source = proc.start(bench.command(
+            "source", "--json", "-s", "300", "--hold", "4", "--source-ip", "127.0.0.2-127.0.0.6",
+            "127.0.0.1:25"), work + "/source.out")
+
+        def peers():
+            text = proc.run(["ip", "netns", "exec", alone.namespace, "ss", "-Htn", "state",
+                             "established", "dport", "25"]).stdout
+            from_ = [line.split()[2].rpartition(":")[0] for line in text.splitlines()]
+            counts = {a: from_.count(a) for a in set(from_)}
+            return counts if len(from_) == 300 else None
+        equal(proc.wait_for("300 sessions", peers, 20), {f"127.0.0.{i}": 60 for i in range(2, 7)},
+              "sessions from each address")
+        proc.wait_end(source, 40)
+        bench.stop_sink()
+        with open(work + "/source.out") as f:
+            said = json.loads(next(line for line in f if line.startswith("{")))
+        equal((said["held"], said["begun"]), (300, 0), "sessions held, messages")
+        expect(said["session_octets"] > 0 and said["rss_octets"] > 0, "no figure of memory")
+
+
+@test("bypost-bench: a sink fails as it is told, command by command", seconds=240)
+def failing(work):
+    load = ("-m", "200", "-s", "4", "-d")
+    with Alone(work) as alone:
+        for flags, stage in ((["-r", "mail"], "mail_4xx"), (["-f", "rcpt"], "rcpt_5xx"),
+                             (["-Q", "data"], "data_4xx"), (["-r", "."], "end_4xx"),
+                             (["-q", "mail"], "mail_lost")):
+            sent, got, found, status = alone.pair(["-m", "20", "-s", "2", "-d"], flags, check=False)
+            equal(sent["accepted"], 0, f"{flags}: accepted")
+            expect(sent["refusals"].get(stage, 0) > 0, f"{flags}: {sent['refusals']}")
+            equal([found[f] for f in FAULTS], [0, 0, 0, 0], f"{flags}: faults")
+        sent, got, found, status = alone.pair(load, ["--fail", "end:421:5", "--fail", "rcpt:drop:5"])
+        expect(got["failures"]["end_421"] > 0 and got["failures"]["rcpt_drop"] > 0, f"{got}")
+        equal(status, 0, "status")
+        sent, got, found, status = alone.pair(["-m", "20", "-s", "1", "-d"], ["-W", "rcpt:0.05:50"])
+        expect(sent["accept_us"]["p99"] > 50000 > sent["accept_us"]["p50"] / 50, f"{sent}")
+        sent, got, found, status = alone.pair(
+            ["-m", "2", "-s", "1", "-l", "2000000", "-d"], ["-T", "3000", "-H", "0.5"])
+        expect(sent["accept_us"]["p50"] > 500000, f"content was read too early: {sent['accept_us']}")
+        equal((sent["accepted"], status), (2, 0), "through a tiny window")
+
+
+@test("bypost-bench: LMTP, and without pipelining", seconds=60)
+def lmtp(work):
+    with Alone(work) as alone:
+        for source, sink in ((["-L"], ["-L"]), (["--no-pipelining"], [])):
+            sent, got, found, status = alone.pair(["-m", "100", "-r", "3", "-d", *source], sink)
+            equal((sent["accepted"], found["received"], status), (100, 300, 0), f"{source}")
+
+
+@test("bypost-bench: AUTH by each mechanism over TLS", seconds=120)
+def auth(work):
+    with TlsBed(work) as bed:
+        bench = Bench(work + "/bench", bed.ns)
+        for mechanism in ("plain", "scram-sha-256"):
+            sent = bench.sent(f"{bed.relay}:587", "-m", "20", "-s", "2", "-d", "--starttls", "--auth",
+                              f"{bed.user1}:{bed.pass1}", "--auth-mechanism", mechanism, "-f",
+                              bed.user1, "-t", bed.user2)
+            equal((sent["accepted"], sent["refusals"]), (20, {}), mechanism)
+        sent = bench.sent(f"{bed.relay}:587", "-m", "2", "--seconds", "3", "--starttls", "--auth",
+                          f"{bed.user1}:wrong", "-f", bed.user1, "-t", bed.user2, check=False)
+        expect(sent["accepted"] == 0 and sent["refusals"]["auth_5xx"] > 0, f"{sent['refusals']}")
+
+
+def read(bench, bed, protocol, *args, check=True):
+    port = {"pop3": 110, "imap": 143}[protocol]
+    done = proc.run(bench.command("reader", "--" + protocol, "--json", "-t", bed.user1, "--password",
+                                  bed.pass1, "--ledger", bench.path("sink.ledger"), *args,
+                                  f"{bed.relay}:{port}"), check=check, timeout=100)
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+
+
+@test("bypost-bench: what was delivered into a mailbox, read by POP3 and by IMAP", seconds=180)
+def reader(work):
+    with Bed(work + "/bed", sink=False) as bed:
+        bench = Bench(work + "/bench", bed.ns)
+        bench.sent(f"{bed.relay}:25", "-m", "250", "-s", "5", "-d", "--size",
+                   "lognormal:3000,1.5,200000", "-t", bed.user1)
+        for protocol in ("pop3", "imap"):
+            got = read(bench, bed, protocol)
+            status, found = bench.match()
+            print(protocol, got, found)
+            equal((got["messages"], found["received"], status), (250, 250, 0), protocol)
+            expect(got["end_to_end_us"]["n"] == 250, "no times from end to end")
+        # one that is taken away is missed
+        with proc.inside(bed.ns):
+            pop = poplib.POP3(bed.relay, 110, timeout=10)
+        pop.user(bed.user1)
+        pop.pass_(bed.pass1)
+        pop.dele(7)
+        pop.quit()
+        read(bench, bed, "imap")
+        status, found = bench.match()
+        equal((found["lost"], status), (1, 1), "a message that is gone")
+
+
+@test("bypost-bench: a reader that waits for mail", seconds=120)
+def watching(work):
+    for protocol in ("imap", "pop3"):
+        with Bed(f"{work}/{protocol}", sink=False) as bed:
+            bench = Bench(f"{work}/{protocol}-bench", bed.ns)
+            waiting = proc.start(bench.command(
+                "reader", "--" + protocol, "--json", "-t", bed.user1, "--password", bed.pass1, "--expect",
+                "100", "--seconds", "60", "--ledger", bench.path("sink.ledger"),
+                f"{bed.relay}:{'143' if protocol == 'imap' else '110'}"), bench.path("reader.out"))
+            bench.sent(f"{bed.relay}:25", "-m", "100", "-s", "2", "-d", "-t", bed.user1)
+            proc.wait_end(waiting, 70)
+            status, found = bench.match()
+            equal((found["received"], status), (100, 0), protocol)
+
+
+def dpdk_source(work, port):
+    """bypost's stack on a port, against the kernel's sockets at the other end of a cable."""
+    name = "bypost-" + os.urandom(3).hex()
+    here, there = name, name + "-r"
+    for namespace in (here, there):
+        net.add_namespace(namespace)
+    try:
+        net.veth(here, "sink0", there, "bench0")
+        net.ip(there, "link", "set", "bench0", "arp", "off")
+        net.address(here, "sink0", "198.18.0.1/24")
+        sink = Bench(work + "/" + port, here)
+        sink.start_sink("198.18.0.1:25")
+        source = Bench(work + "/" + port, there)
+        sent = source.sent("198.18.0.1:25", "--engine", "dpdk", "--port", f"{port},bench0", "--address",
+                           "198.18.0.2/24", "--idle", "adaptive", "-m", "500", "-s", "10", "-d", "-l", "5000")
+        sink.stop_sink()
+        status, found = sink.match()
+        equal((sent["accepted"], sent["port_kind"], found["received"], status), (500, port, 500, 0), port)
+    finally:
+        for namespace in (here, there):
+            net.remove_namespace(namespace)
+
+
+@test("bypost-bench: bypost's own stack on af_packet", seconds=60)
+def af_packet(work):
+    dpdk_source(work, "af_packet")
+
+
+@test("bypost-bench: bypost's own stack on af_xdp", seconds=60)
+def af_xdp(work):
+    need_af_xdp()
+    dpdk_source(work, "af_xdp")
