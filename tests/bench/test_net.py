@@ -35,10 +35,3 @@ def stack(_work):
         done = proc.run([program("bench_stack"), mode, str(width), "500"])
         figures = json.loads(done.stdout)
         expect(figures["packets"] > 0 and figures["failed"] == 0, f"{mode}: {figures}")
-
-
-@test("bench: the writer beside the disk", seconds=120)
-def store(work):
-    done = proc.run([program("bench_store"), work, "16", "4096", "1.2"])
-    figures = json.loads(done.stdout)
-    expect(figures["store_per_s"] > 0 and figures["errors"] == 0, f"{figures}")

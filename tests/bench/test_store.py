@@ -20,6 +20,7 @@ def churn(work):
     found = run(work, "bench_store", 64, 10240, 4, 2000, "fifo")
     expect(found["growth"] <= 2, found)  # 1.5 with a live set of a size that matters
     expect(found["accept_and_delete"]["octets_written"] < 4, found)
+    expect(found["accept_and_delete"]["store_per_s"] > 0 and found["accept"]["store_per_s"] > 0, found)
 
 
 @test("bench: a queue of 100,000 recipients", seconds=120)
