@@ -29,10 +29,10 @@ struct data_decoder {
 	uint8_t match;     /* octets of "received:" the header line agrees with */
 	uint32_t received; /* Received fields */
 	uint32_t received_max;
-	uint32_t crc;  /* CRC-32C of what went to the sink */
-	uint64_t size; /* octets of content */
+	uint32_t crc;        /* CRC-32C of what went to the sink */
+	uint32_t header_max; /* octets; set behind the init; 0: no limit of its own */
+	uint64_t size;       /* octets of content */
 	uint64_t size_max;
-	uint64_t header_max;   /* set behind the init; 0: no limit of its own */
 	uint64_t header_bytes; /* see struct message; final after the end */
 };
 

@@ -31,7 +31,7 @@ struct smtp_policy {
 	const char *const *relay_domains; /* lower case; accepted from anybody, relayed onward */
 	uint32_t relay_domain_count;
 	uint64_t message_bytes_max;    /* SIZE */
-	uint64_t header_bytes_max;     /* of the header alone; 0: no limit of its own */
+	uint32_t header_bytes_max;     /* of the header alone; 0: no limit of its own */
 	uint32_t recipients_max;       /* per message, <= MESSAGE_RCPT_MAX */
 	uint32_t session_messages_max; /* per session; 0: no limit */
 	uint32_t session_domains_max;  /* of recipients, per session, <= SMTP_DOMAINS_MAX; 0: the

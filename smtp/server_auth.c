@@ -29,7 +29,7 @@ static void wrong(struct smtp_conn *c)
 	uint64_t now_us = c->server->core->now_us;
 	char peer[IP_TEXT_MAX];
 
-	log_info("smtp", "authentication failed peer=%s", ip_format(&c->peer, peer));
+	log_info("smtp", "authentication failed peer=%s", ip_format(&c->session.peer, peer));
 	uint64_t at_us = now_us + guess_wrong_us(&c->guess, now_us);
 
 	conn_verdict_later(c, REPLY_AUTH_FAILED, MAX(at_us, c->answer_us));
@@ -50,10 +50,10 @@ enum reply_id auth_wrong(void *ctx)
 /* Networks that may relay are the operator's own: only their accounts count. */
 static void guess_begin(struct smtp_conn *c, struct bytes user, struct bytes password)
 {
-	bool own = relay_peer_is_listed(c->session.policy, &c->peer);
+	bool own = relay_peer_is_listed(c->session.policy, &c->session.peer);
 	uint64_t now_us = c->server->core->now_us;
 
-	guess_make(&c->guess, own ? NULL : &c->peer, user, password);
+	guess_make(&c->guess, own ? NULL : &c->session.peer, user, password);
 	c->answer_us = now_us + guess_wait_us(&c->guess, now_us);
 }
 

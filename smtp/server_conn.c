@@ -292,7 +292,8 @@ static void on_close(struct stream *st, enum stream_reason reason)
 	char peer[IP_TEXT_MAX];
 
 	if (reason == STREAM_TLS_FAILED)
-		log_info("smtp", "TLS failed peer=%s: %s", ip_format(&conn_of(st)->peer, peer),
+		log_info("smtp", "TLS failed peer=%s: %s",
+			ip_format(&conn_of(st)->session.peer, peer),
 			tls_error(conn_of(st)->server->conf.tls));
 	conn_free(conn_of(st));
 }
@@ -366,7 +367,6 @@ struct stream *conn_accept(
 	s->open++;
 	counter_inc(CTR_SMTP_CONNECTIONS);
 	c->stream = (struct stream){.ops = &conn_ops};
-	conn_set_peer(c, &peer->ip);
 	c->life = CONN_FRESH;
 	c->stalled = c->eof = c->handshaking = c->asking = false;
 	c->late = 0;
@@ -374,6 +374,7 @@ struct stream *conn_accept(
 	c->place = NULL;
 	smtp_session_init(&c->session, &server_session_ops, c, s->policy,
 		&s->conf.services[door - s->doors], &peer->ip);
+	conn_set_peer(c, &peer->ip);
 	list_push_tail(&s->fresh, &c->node);
 	return &c->stream;
 }

@@ -100,7 +100,7 @@ static void part_done(struct op *op)
 	if (c && c->message && c->message->id == j->part.blob) {
 		c->parts--;
 		if (op->status != HANDOFF_OK && c->part_status == HANDOFF_OK)
-			c->part_status = op->status;
+			c->part_status = (uint8_t)op->status;
 		if (c->wait == WAIT_PARTS)
 			conn_retry(c);
 	}

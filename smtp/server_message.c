@@ -67,7 +67,7 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 		return REPLY_NO_STORAGE;
 	m->id = handoff_id(&c->server->writers, &core->ids, core->now_ms);
 	m->received_ms = core->now_ms;
-	m->peer = c->peer;
+	m->peer = c->session.peer;
 	m->each = c->session.service->lmtp;
 	m->body_type = (uint8_t)mail->body;
 	m->smtputf8 = mail->smtputf8;
@@ -79,6 +79,8 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 		return REPLY_NO_STORAGE;
 	}
 	c->message = m;
+	c->spare = (struct chain){0};
+	c->conversion = NULL;
 	c->part_status = HANDOFF_OK;
 	return REPLY_OK;
 }
@@ -253,7 +255,7 @@ static enum reply_id on_connect(void *ctx)
 	enum reply_id v = c->place ? REPLY_OK : peer_connect(c);
 
 	if (v != REPLY_OK || !p->greet_delay_us || c->session.service->submission ||
-		c->session.service->lmtp || relay_peer_is_listed(p, &c->peer))
+		c->session.service->lmtp || relay_peer_is_listed(p, &c->session.peer))
 		return v;
 	conn_verdict_later(c, REPLY_OK, c->server->core->now_us + p->greet_delay_us);
 	return REPLY_PENDING;

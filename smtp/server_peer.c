@@ -7,12 +7,12 @@
 
 static bool is_free(const struct smtp_conn *c)
 {
-	return relay_peer_is_listed(c->session.policy, &c->peer);
+	return relay_peer_is_listed(c->session.policy, &c->session.peer);
 }
 
 static struct peer *peer_of(struct smtp_conn *c)
 {
-	return c->place ? c->place : peers_get(&c->server->peers, &c->peer);
+	return c->place ? c->place : peers_get(&c->server->peers, &c->session.peer);
 }
 
 static bool may(struct smtp_conn *c, enum peer_event event, uint32_t limit)

@@ -19,10 +19,8 @@ bool proxy_awaited(const struct smtp_conn *c)
 
 void proxy_forget(struct smtp_conn *c)
 {
-	if (c->proxy)
+	if (c->proxied && c->proxy)
 		body_line_put(c, c->proxy);
-	c->proxy = NULL;
-	c->proxy_n = 0;
 	c->proxied = false;
 }
 
@@ -31,7 +29,7 @@ void conn_set_peer(struct smtp_conn *c, const struct ip_addr *ip)
 	struct smtp_server *s = c->server;
 	struct ip_addr net = peer_net(ip);
 
-	c->peer = *ip;
+	smtp_session_set_peer(&c->session, ip);
 	c->bucket = (uint16_t)(siphash13(&s->key, &net, sizeof(net)) % PEER_BUCKETS);
 }
 
@@ -51,10 +49,8 @@ static void accept(struct smtp_conn *c, const struct proxy_header *h)
 	const struct ip_addr *from = h->unknown ? &nobody : &h->from.ip;
 
 	proxy_forget(c);
-	if (h->given || h->unknown) {
+	if (h->given || h->unknown)
 		conn_set_peer(c, from);
-		smtp_session_set_peer(&c->session, from);
-	}
 	conn_begin(c);
 }
 

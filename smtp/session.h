@@ -146,45 +146,44 @@ struct smtp_session {
 	uint8_t stage;         /* enum smtp_stage: what is pending */
 	bool esmtp;            /* EHLO was said: pipelining is allowed */
 	bool sync;             /* what comes next may come only after our reply was seen */
-	bool skipping;         /* dropping the rest of a line that is too long */
-	bool skip_cr;          /* ... whose last octet was a CR */
 	bool starved;          /* the user had no room or no line memory */
-	bool channel;          /* TLS has keying material to bind to */
-	bool tls;              /* everything is encrypted */
-	bool certified;        /* has shown a certificate that may relay */
-	bool may_xclient;      /* a listed proxy */
-	bool draining;         /* 421 at the end of the transaction */
 	bool rcpt_refused;     /* in this transaction */
 	bool smtputf8, binary; /* the same */
 	bool chunk_last;       /* the chunk that comes ends the message */
+	bool skipping : 1;     /* dropping the rest of a line that is too long */
+	bool skip_cr : 1;      /* ... whose last octet was a CR */
+	bool channel : 1;      /* TLS has keying material to bind to */
+	bool tls : 1;          /* everything is encrypted */
+	bool certified : 1;    /* has shown a certificate that may relay */
+	bool may_xclient : 1;  /* a listed proxy */
+	bool draining : 1;     /* 421 at the end of the transaction */
 	uint8_t chunk_refusal; /* enum reply_id: the chunk is dropped and answered so; 0: kept */
 	uint8_t chunk_back;    /* enum smtp_state behind a dropped chunk */
-	uint8_t helo_n;
-	uint8_t mechanism; /* enum sasl_mechanism of the exchange under way */
+	uint8_t mechanism;     /* enum sasl_mechanism of the exchange under way */
 	uint8_t auth_failures;
 	uint16_t user_n;
 	uint16_t errors, junk;
-	uint16_t sent;    /* octets of the first queued reply that have gone */
-	uint16_t slots;   /* bit per message that awaits its commit or whose reply has not gone */
-	uint32_t account; /* who has authenticated; 0: nobody */
-	uint32_t rcpts;
-	uint32_t overshoot;
-	uint32_t mails;                             /* transactions begun */
+	uint16_t sent;  /* octets of the first queued reply that have gone */
+	uint16_t slots; /* bit per message that awaits its commit or whose reply has not gone */
 	uint16_t domains[SMTP_DOMAINS_MAX], domain; /* hashes: taken, and of the RCPT under way */
-	uint8_t domain_n;
+	uint32_t account;                           /* who has authenticated; 0: nobody */
+	uint32_t mails;                             /* transactions begun */
 	uint32_t skipped;
-	struct ip_addr peer;
+	uint16_t rcpts, overshoot;
+	uint8_t domain_n;
+	uint8_t queue_head, queue_n;
+	uint8_t helo_n;
+	struct ip_addr peer; /* who it is, by PROXY and XCLIENT too */
 	uint64_t progress; /* complete commands, and octets of content: grows when the peer works */
 	struct data_decoder data;
 	struct smtp_lmtp lmtp;
 	struct fixup fixup;  /* submission */
 	uint64_t chunk_left; /* octets of the chunk that have not come */
-	uint8_t queue_head, queue_n;
-	struct smtp_queued queue[SMTP_QUEUE_MAX];
 	uint64_t slot_id[SMTP_INFLIGHT_MAX];
+	struct smtp_queued queue[SMTP_QUEUE_MAX];
 	char helo[SMTP_HELO_MAX];
 };
-static_assert(sizeof(struct smtp_session) <= 800, "an idle session is small");
+static_assert(sizeof(struct smtp_session) <= 768, "an idle session is small");
 
 /* ops, policy, service: borrowed.  smtp_session_start asks for the connect verdict and greets. */
 void smtp_session_init(struct smtp_session *s, const struct smtp_session_ops *ops, void *ctx,

@@ -221,12 +221,11 @@ static bool domain_is_new(const struct smtp_session *s)
 
 static enum reply_id check_domain(struct smtp_session *s, struct bytes address)
 {
-	ptrdiff_t at = bytes_rfind(address, '@');
-	struct bytes domain = bytes_skip(address, (size_t)(at + 1));
 	uint32_t max = s->policy->session_domains_max;
 
 	if (!max)
 		return REPLY_OK;
+	struct bytes domain = bytes_skip(address, (size_t)(bytes_rfind(address, '@') + 1));
 	s->domain = (uint16_t)crc32c(0, domain.p, domain.n);
 	return s->domain_n < max || !domain_is_new(s) ? REPLY_OK : REPLY_TOO_MANY_DOMAINS;
 }

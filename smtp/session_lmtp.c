@@ -11,7 +11,7 @@ bool session_lmtp_busy(const struct smtp_session *s)
 
 void session_lmtp_begin(struct smtp_session *s)
 {
-	s->lmtp.rcpts = (uint16_t)s->rcpts;
+	s->lmtp.rcpts = s->rcpts;
 	memset(s->lmtp.refused, 0, sizeof(s->lmtp.refused));
 }
 

@@ -123,7 +123,7 @@ void config_to_policy(
 		.relay_domains = c->root.relay.domains.v,
 		.relay_domain_count = c->root.relay.domains.n,
 		.message_bytes_max = l->message_size,
-		.header_bytes_max = l->header_size,
+		.header_bytes_max = (uint32_t)MIN(l->header_size, (uint64_t)UINT32_MAX),
 		.recipients_max = (uint32_t)l->recipients,
 		.session_messages_max = (uint32_t)l->session_messages,
 		.session_domains_max = (uint32_t)l->session_domains,

@@ -261,7 +261,7 @@ static void directive(struct run *r, const char *name, const char *arg)
 	else if (strcmp(name, "dsn") == 0)
 		check_text(r, "dsn", bytes_str(f->dsn_says), arg);
 	else if (strcmp(name, "header_max") == 0)
-		f->policy.header_bytes_max = (uint64_t)atoi(arg);
+		f->policy.header_bytes_max = (uint32_t)atoi(arg);
 	else if (strcmp(name, "strict_helo") == 0)
 		f->policy.strict_helo = true;
 	else if (strcmp(name, "channel") == 0)

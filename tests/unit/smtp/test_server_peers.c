@@ -114,7 +114,7 @@ static void check_peer_is(const char *address)
 	char text[IP_TEXT_MAX];
 
 	assert_string_equal(ip_format(&c->session.peer, text), address);
-	assert_string_equal(ip_format(&c->peer, text), address);
+	assert_string_equal(ip_format(&c->session.peer, text), address);
 }
 
 static void test_case_30_proxy_header_in_pieces(void **state)
