@@ -11,7 +11,7 @@
 	4095 /* chosen: 8 MiB that wait for applications, or for a gap to be filled                \
 	      */
 #define TX_MBUFS_MIN 8191
-#define TX_MBUFS_MAX 65535
+#define TX_MBUFS_MAX 32767 /* chosen: 47 MB on their way, 10 Gbit/s for 38 ms, in 78 MB */
 #define CHUNKS_MIN   1024
 
 #define FRAME_OVERHEAD 18   /* Ethernet header, VLAN tag */

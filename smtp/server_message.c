@@ -202,13 +202,18 @@ static enum reply_id discard(struct smtp_conn *c, unsigned slot)
 	return REPLY_SUBMITTED;
 }
 
-static enum reply_id on_end(void *ctx, const struct smtp_content *whole)
+static enum reply_id on_end(void *ctx, const struct smtp_content *content)
 {
 	struct smtp_conn *c = ctx;
 	struct message *m = c->message;
-	struct smtp_content made = *whole, *content = &made;
-	enum reply_id fit = c->conversion ? convert_end(c, content) : REPLY_OK;
+	enum reply_id fit = REPLY_OK;
+	struct smtp_content made;
 
+	if (c->conversion) {
+		made = *content;
+		fit = convert_end(c, &made);
+		content = &made;
+	}
 	body_free_spare(c);
 	if (c->part_status != HANDOFF_OK)
 		return refuse(

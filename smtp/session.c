@@ -192,7 +192,8 @@ static void on_rcpt(struct smtp_session *s, enum reply_id v)
 		return;
 	}
 	s->rcpts++;
-	session_domain_taken(s);
+	if (s->policy->session_domains_max)
+		session_domain_taken(s);
 	session_queue(s, REPLY_RCPT_OK);
 	session_set_state(s, SMTP_RCPT);
 }

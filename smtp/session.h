@@ -147,16 +147,16 @@ struct smtp_session {
 	bool esmtp;            /* EHLO was said: pipelining is allowed */
 	bool sync;             /* what comes next may come only after our reply was seen */
 	bool starved;          /* the user had no room or no line memory */
-	bool rcpt_refused;     /* in this transaction */
-	bool smtputf8, binary; /* the same */
+	bool smtputf8, binary; /* of this transaction */
 	bool chunk_last;       /* the chunk that comes ends the message */
-	bool skipping : 1;     /* dropping the rest of a line that is too long */
+	bool skipping;         /* dropping the rest of a line that is too long */
 	bool skip_cr : 1;      /* ... whose last octet was a CR */
 	bool channel : 1;      /* TLS has keying material to bind to */
 	bool tls : 1;          /* everything is encrypted */
 	bool certified : 1;    /* has shown a certificate that may relay */
 	bool may_xclient : 1;  /* a listed proxy */
 	bool draining : 1;     /* 421 at the end of the transaction */
+	bool rcpt_refused : 1; /* in this transaction */
 	uint8_t chunk_refusal; /* enum reply_id: the chunk is dropped and answered so; 0: kept */
 	uint8_t chunk_back;    /* enum smtp_state behind a dropped chunk */
 	uint8_t mechanism;     /* enum sasl_mechanism of the exchange under way */

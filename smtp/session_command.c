@@ -232,7 +232,7 @@ static enum reply_id check_domain(struct smtp_session *s, struct bytes address)
 
 void session_domain_taken(struct smtp_session *s)
 {
-	if (s->policy->session_domains_max && domain_is_new(s) && s->domain_n < SMTP_DOMAINS_MAX)
+	if (domain_is_new(s) && s->domain_n < SMTP_DOMAINS_MAX)
 		s->domains[s->domain_n++] = s->domain;
 }
 

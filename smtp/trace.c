@@ -75,17 +75,17 @@ void trace_received(struct buf *out, const struct trace *t)
 	buf_str(out, " with ");
 	put_protocol(out, t);
 	if (t->tls_version)
-		buf_printf(out, " (%s %s)\r\n\t", t->tls_version, t->tls_cipher);
+		buf_printf(out, " (%s %s)\r\n\tid ", t->tls_version, t->tls_cipher);
 	else
-		buf_str(out, " ");
-	buf_str(out, "id ");
+		buf_str(out, " id ");
 	hex_u64(out, t->id);
 	if (t->only_rcpt.n) {
 		buf_str(out, "\r\n\tfor <");
 		buf_put(out, t->only_rcpt);
-		buf_str(out, ">");
+		buf_str(out, ">;\r\n\t");
+	} else {
+		buf_str(out, ";\r\n\t");
 	}
-	buf_str(out, ";\r\n\t");
 	put_date(out, t->clock, t->received_ms);
 	buf_str(out, "\r\n");
 }
