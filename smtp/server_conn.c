@@ -379,14 +379,21 @@ struct stream *conn_accept(
 	return &c->stream;
 }
 
+static void proxy_begin(struct smtp_conn *c)
+{
+	c->proxied = true;
+	c->proxy = NULL; /* the memory may have been a guess's */
+	c->proxy_n = 0;
+	set_deadline(c, now_us(c) + PROXY_US);
+}
+
 /* Greet; not from inside accept, where the stream cannot send yet. */
 void conn_start(struct smtp_conn *c)
 {
 	list_remove(&c->node);
 	c->life = CONN_OPEN;
-	c->proxied = proxy_awaited(c);
-	if (c->proxied)
-		set_deadline(c, now_us(c) + PROXY_US);
+	if (proxy_awaited(c))
+		proxy_begin(c);
 	else
 		conn_begin(c);
 }
