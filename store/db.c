@@ -589,42 +589,6 @@ int db_commit(MDB_txn *txn)
 	return rc ? rc : db_sync(db);
 }
 
-int db_commit_early(struct db *db, MDB_txn *txn, bool *changed_r)
-{
-	uint64_t before = db_last_txn(db);
-	int rc = mdb_txn_commit(txn);
-
-	*changed_r = !rc && db_last_txn(db) != before;
-	return rc;
-}
-
-/* Of LMDB 0.9's meta pages (data version 1), which lie in pages 0 and 1 and are written in turns:
- * what a commit writes, and in it the number of its transaction. */
-#define META_AT     32
-#define META_BYTES  120
-#define META_TXN_AT 112
-#define META_PAGE   4096
-
-/* The older page gets what the other one says, as of a transaction that is older still. */
-int db_undo(struct db *db)
-{
-	uint64_t last = db_last_txn(db), before;
-	uint8_t meta[META_BYTES];
-	int fd;
-
-	if (last < 2 || mdb_env_get_fd(db->env, &fd))
-		return EINVAL;
-	off_t from = (off_t)((last - 1) & 1) * META_PAGE, to = (off_t)(last & 1) * META_PAGE;
-	if (pread(fd, meta, sizeof(meta), from + META_AT) != (ssize_t)sizeof(meta))
-		return EIO;
-	memcpy(&before, meta + META_TXN_AT, sizeof(before));
-	if (before != last - 1)
-		return EINVAL;
-	before--;
-	memcpy(meta + META_TXN_AT, &before, sizeof(before));
-	return pwrite(fd, meta, sizeof(meta), to + META_AT) == (ssize_t)sizeof(meta) ? 0 : EIO;
-}
-
 int db_sync(struct db *db)
 {
 	int rc = db->no_sync ? 0 : mdb_env_sync(db->env, 1);

@@ -20,6 +20,8 @@ struct db_shard {
 	bool must_exist; /* asked for: an empty directory is an error */
 };
 
+#define DB_META_BYTES 120 /* of a meta page: what a commit writes */
+
 struct db {
 	MDB_env *env; /* NULL: a reopen failed */
 	MDB_dbi dbi[DB_N];
@@ -34,6 +36,9 @@ struct db {
 	atomic_uint durable_waiting; /* threads in db_durable_wait */
 	pthread_mutex_t durable_lock;
 	pthread_cond_t durable_moved;
+	/* db_early.c: the meta page of the transaction before the last one */
+	uint64_t before_txn; /* 0: not known */
+	uint8_t before[DB_META_BYTES];
 	char path[DB_PATH_MAX];
 };
 
