@@ -446,7 +446,8 @@ int address_domain_canonical(struct bytes domain, struct buf *out)
 	struct address whole = {0};
 	size_t start = out->n;
 	bool overflow = out->overflow;
-	int err = peek(&c) == '[' ? -EINVAL : parse_domain(&c, out, &whole.literal);
+	int err =
+		domain.n == 0 || peek(&c) == '[' ? -EINVAL : parse_domain(&c, out, &whole.literal);
 
 	if (err == 0 && c.at != domain.n)
 		err = -EINVAL;

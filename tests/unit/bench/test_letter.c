@@ -39,6 +39,12 @@ static enum letter_verdict read_all(size_t split, size_t piece, struct letter_id
 	return letter_end(&r, id_r);
 }
 
+static bool same(const struct letter_id *a, const struct letter_id *b)
+{
+	return a->run == b->run && a->seq == b->seq && a->size == b->size &&
+	       a->sent_us == b->sent_us && a->crc == b->crc;
+}
+
 static void test_whole_and_at_every_split(void **state)
 {
 	struct letter_id got, sent = make(5, 1000, 100, "Received: from x by y\r\n");
@@ -46,7 +52,7 @@ static void test_whole_and_at_every_split(void **state)
 	(void)state;
 	for (size_t split = 0; split <= octets_n; split++) {
 		assert_int_equal(read_all(split, octets_n, &got), LETTER_GOOD);
-		assert_memory_equal(&got, &sent, sizeof(got));
+		assert_true(same(&got, &sent));
 	}
 	assert_int_equal(read_all(0, 1, &got), LETTER_GOOD);
 }
@@ -100,7 +106,7 @@ static void test_a_changed_field_does_not_pass(void **state)
 	for (size_t i = at; octets[i] != '\r'; i++) {
 		octets[i] ^= 1;
 		if (read_all(0, octets_n, &got) == LETTER_GOOD)
-			assert_memory_equal(&got, &sent, sizeof(got)); /* a digit's other case */
+			assert_true(same(&got, &sent)); /* a digit's other case */
 		octets[i] ^= 1;
 	}
 }

@@ -24,7 +24,8 @@ static void on_content(void *ctx, struct bytes run)
 {
 	(void)ctx;
 	assert_true(seen.begun == seen.ended + 1 && seen.n + run.n < sizeof(seen.content));
-	memcpy(seen.content + seen.n, run.p, run.n);
+	if (run.n)
+		memcpy(seen.content + seen.n, run.p, run.n);
 	seen.n += run.n;
 }
 
