@@ -334,7 +334,9 @@ static void acknowledge(const uint8_t *op, const uint8_t *more, unsigned n)
 	uint8_t frame[200];
 	uint32_t oldest = c->snd_una - MAX(c->snd_wnd_max, (uint32_t)s.window);
 	excused |= s.window == 0 || (s.ack == c->snd_una && ++duplicates >= TCP_DUP_ACKS);
-	right = MAX(right, ack + s.window);
+	if ((int32_t)(ack + s.window) >
+		(int32_t)right) /* an old ACK may be before the first octet */
+		right = ack + s.window;
 	host_input(&lone.host, bytes_make(frame, lone_build(frame, &s)));
 	if (dead)
 		return;
