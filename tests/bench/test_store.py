@@ -10,7 +10,8 @@ from bed.harness import equal, expect, test
 
 def run(work, name, *args):
     program = build.program(os.environ["BYPOST_BUILD"], "bench/" + name)
-    found = json.loads(proc.run([program, work, *map(str, args)], timeout=100).stdout)
+    lines = proc.run([program, work, *map(str, args)], timeout=100).stdout.splitlines()
+    found = json.loads(next(line for line in lines if line.startswith("{")))  # progress is beside it
     equal(found["errors"], 0, found)
     return found
 
