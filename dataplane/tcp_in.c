@@ -176,6 +176,7 @@ static void unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
 	if (again && c->state >= TCP_ESTABLISHED) {
 		if (seq_le(seg->seq + seg->len, c->rcv_nxt))
 			tcp_reass_twice(c, seg->seq, seg->seq + seg->len);
+		tcp_ts_update_again(c, seg);
 		c->flags |= CF_ACK_NOW;
 		tcp_conn_dirty(c);
 	} else {

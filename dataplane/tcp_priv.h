@@ -567,6 +567,10 @@ uint32_t tcp_ts_offset(struct stack *st, const struct tcp_key *key);
 bool tcp_ts_refuses(const struct tcp_conn *c, const struct tcp_segment *seg);
 /* An acceptable segment came. */
 void tcp_ts_update(struct tcp_conn *c, const struct tcp_segment *seg);
+/* One came again that reaches up to our last ACK, which was lost then: the next one echoes this
+ * transmission.  RFC 7323 5.3 R2 would let the first be echoed, and a peer that times by echoes
+ * counts its timeout into the RTT, so that each further one is longer. */
+void tcp_ts_update_again(struct tcp_conn *c, const struct tcp_segment *seg);
 /* The first one: from a SYN. */
 void tcp_ts_begin(struct tcp_conn *c, const struct tcp_options *opt);
 /* What the echo tells of the RTT, in us; 0: nothing. */

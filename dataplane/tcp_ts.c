@@ -48,6 +48,17 @@ void tcp_ts_update(struct tcp_conn *c, const struct tcp_segment *seg)
 	c->ts_recent_at = age_now(c->stack);
 }
 
+void tcp_ts_update_again(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	uint32_t end = seg->seq + (uint32_t)seg->len + !!(seg->flags & RTE_TCP_FIN_FLAG);
+
+	if (!(seg->flags & RTE_TCP_ACK_FLAG) || seq_lt(end, c->last_ack_sent))
+		return;
+	/* as strict as for what is acceptable (RFC 5961 5) */
+	if (!seq_lt(c->snd_nxt, seg->ack) && !seq_lt(seg->ack, c->snd_una - c->snd_wnd_max))
+		tcp_ts_update(c, seg);
+}
+
 uint64_t tcp_ts_rtt_us(const struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	if (!(c->flags & CF_TS) || !seg->opt.has_ts || !seg->opt.ts_ecr)

@@ -73,6 +73,29 @@ static void test_out_of_order_does_not_count(void **state)
 	assert_int_equal(h.n, 4);
 }
 
+/* Our ACK was lost: what comes again is echoed, or the peer takes its timeout for the RTT. */
+static void test_a_retransmission_is_echoed(void **state)
+{
+	(void)state;
+	h.ts = 1000;
+	hand_handshake(&h, BYTES_NONE);
+	h.ts = 1010;
+	say(ACK, h.snd, BYTES_LIT("ab"));
+	lone_wait(&h.lone, 50 * US_PER_MS);
+	assert_int_equal(echo_of(hand_hear(&h)), 1010);
+	h.ts = 3000;
+	say(ACK, h.snd, BYTES_LIT("ab"));
+	assert_int_equal(echo_of(hand_hear(&h)), 3000);
+	/* not an older one, and not with an ACK of what we never sent */
+	h.ts = 3100;
+	say(ACK, h.snd, BYTES_LIT("a"));
+	assert_int_equal(echo_of(hand_hear(&h)), 3000);
+	h.rcv += 1000;
+	say(ACK, h.snd, BYTES_LIT("ab"));
+	assert_int_equal(echo_of(hand_hear(&h)), 3000);
+	assert_int_equal(h.n, 2);
+}
+
 static void test_paws_refuses_the_past(void **state)
 {
 	(void)state;
@@ -171,6 +194,7 @@ int main(void)
 		TEST(test_without_an_offer_there_are_none),
 		TEST(test_syn_ack_and_ack_echo),
 		TEST(test_out_of_order_does_not_count),
+		TEST(test_a_retransmission_is_echoed),
 		TEST(test_paws_refuses_the_past),
 		TEST(test_paws_forgets_after_24_days),
 		TEST(test_rtt_of_a_retransmission),
