@@ -315,8 +315,7 @@ bool tcp_ack_process(struct tcp_conn *c, const struct tcp_segment *seg)
 	bool same_window = window == c->snd_wnd;
 	bool bare = !seg->len && !(seg->flags & RTE_TCP_FIN_FLAG);
 
-	/* RFC 5961 5: neither data we never sent nor an ACK older than any window */
-	if (seq_lt(c->snd_nxt, seg->ack) || seq_lt(seg->ack, c->snd_una - c->snd_wnd_max)) {
+	if (!tcp_ack_plausible(c, seg)) {
 		tcp_send_challenge(c);
 		return false;
 	}

@@ -409,6 +409,11 @@ void tcp_mtu_probe_failed(struct tcp_conn *c);
 bool tcp_mtu_only_probe_lost(struct tcp_conn *c);
 
 /* tcp_ack.c */
+/* RFC 5961 5: neither of data we never sent nor older than any window. */
+static inline bool tcp_ack_plausible(const struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	return !seq_lt(c->snd_nxt, seg->ack) && !seq_lt(seg->ack, c->snd_una - c->snd_wnd_max);
+}
 /* Returns false when the segment must not be processed further. */
 bool tcp_ack_process(struct tcp_conn *c, const struct tcp_segment *seg);
 void tcp_window_update(struct tcp_conn *c, const struct tcp_segment *seg);

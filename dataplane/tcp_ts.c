@@ -54,8 +54,7 @@ void tcp_ts_update_again(struct tcp_conn *c, const struct tcp_segment *seg)
 
 	if (!(seg->flags & RTE_TCP_ACK_FLAG) || seq_lt(end, c->last_ack_sent))
 		return;
-	/* as strict as for what is acceptable (RFC 5961 5) */
-	if (!seq_lt(c->snd_nxt, seg->ack) && !seq_lt(seg->ack, c->snd_una - c->snd_wnd_max))
+	if (tcp_ack_plausible(c, seg))
 		tcp_ts_update(c, seg);
 }
 
