@@ -145,3 +145,12 @@ def discard(work):
             expect("--discard is refused" in str(e), f"the reason is not told: {e}")
         else:
             raise AssertionError("a store with an account was taken")
+
+
+@test("bench: 2,000 sessions held open, and what a daemon for them takes", seconds=120)
+def sessions(work):
+    done = proc.run([os.path.join(proc.ROOT, "bench", "bench_sessions"), "--build",
+                     os.environ["BYPOST_BUILD"], "--sessions", "2000", "--json"], timeout=110)
+    said = json.loads(done.stdout.splitlines()[-1])
+    equal((said["sessions"], said["open"]), (2000, 2000), "sessions asked for, and open")
+    expect(0 < said["at_start"] <= said["at_open"] < 300e6, f"memory: {said}")

@@ -5,11 +5,14 @@ import json
 import os
 import poplib
 
-from bed import build, net, proc
+from bed import build, config, mailbox, net, proc
 from bed.bed import Bed
 from bed.harness import equal, expect, need_af_xdp, test
-from system.test_6_tls import TlsBed
+from system.test_6_tls import SUBMISSIONS, TlsBed, make_certificate
 from system.test_7_bench import FAULTS, Bench, delivered, listens
+
+HELD = 3000  # sessions; an address has 2,048 ports for a target
+ONE, OTHER = "2001:2::1", "2001:2::2"
 
 MAILS = {
     "a.eml": b"From: <a@example.org>\nSubject: dots\n\n.\n..\n.x\nend\n",
@@ -37,23 +40,25 @@ class Alone:
 
     def __enter__(self):
         net.add_namespace(self.namespace)
+        net.sysctl(self.namespace, {"ipv6/conf/lo/disable_ipv6": 0})
+        net.address(self.namespace, "lo", ONE + "/128", OTHER + "/128")
         return self
 
     def __exit__(self, *_):
         net.remove_namespace(self.namespace)
 
-    def pair(self, source_args, sink_args=(), check=True):
+    def pair(self, source_args, sink_args=(), check=True, at="127.0.0.1:25"):
         """What source and sink say, what match found, and its status."""
         self.n += 1
         bench = Bench(f"{self.work}/{self.n}", self.namespace)
-        bench.start_sink("127.0.0.1:25", *sink_args)
+        bench.start_sink(at, *sink_args)
 
         def listening():
             done = proc.run(["ip", "netns", "exec", self.namespace, "ss", "-Hltn", "sport", "25"])
             return done.stdout.strip() != ""
         proc.wait_for("the sink", listening, 15)
         try:
-            sent = bench.sent("127.0.0.1:25", *source_args, check=check)
+            sent = bench.sent(at, *source_args, check=check)
         finally:
             got = bench.stop_sink()
         status, found = bench.match()
@@ -194,27 +199,38 @@ def watching(work):
             equal((found["received"], status), (100, 0), protocol)
 
 
-def dpdk_source(work, port):
+class Cable:
+    """Two namespaces and a cable between them: the kernel's stack at one end, an interface that its
+    kernel leaves alone at the other."""
+
+    def __enter__(self):
+        self.kernel = "bypost-" + os.urandom(3).hex()
+        self.other = self.kernel + "-r"
+        for namespace in (self.kernel, self.other):
+            net.add_namespace(namespace)
+        net.veth(self.kernel, "sink0", self.other, "bench0")
+        net.ip(self.other, "link", "set", "bench0", "arp", "off")
+        net.sysctl(self.kernel, {"ipv6/conf/sink0/disable_ipv6": 0})
+        net.address(self.kernel, "sink0", "198.18.0.1/24", ONE + "/64")
+        return self
+
+    def __exit__(self, *_):
+        for namespace in (self.kernel, self.other):
+            net.remove_namespace(namespace)
+
+
+def dpdk_source(work, port, to="198.18.0.1", own="198.18.0.2/24", source_args=(), sink_args=()):
     """bypost's stack on a port, against the kernel's sockets at the other end of a cable."""
-    name = "bypost-" + os.urandom(3).hex()
-    here, there = name, name + "-r"
-    for namespace in (here, there):
-        net.add_namespace(namespace)
-    try:
-        net.veth(here, "sink0", there, "bench0")
-        net.ip(there, "link", "set", "bench0", "arp", "off")
-        net.address(here, "sink0", "198.18.0.1/24")
-        sink = Bench(work + "/" + port, here)
-        sink.start_sink("198.18.0.1:25")
-        source = Bench(work + "/" + port, there)
-        sent = source.sent("198.18.0.1:25", "--engine", "dpdk", "--port", f"{port},bench0", "--address",
-                           "198.18.0.2/24", "--idle", "adaptive", "-m", "500", "-s", "10", "-d", "-l", "5000")
+    with Cable() as cable:
+        at = f"[{to}]:25"
+        sink = Bench(work + "/" + port, cable.kernel)
+        sink.start_sink(at, *sink_args)
+        source = Bench(work + "/" + port, cable.other)
+        sent = source.sent(at, "--engine", "dpdk", "--port", f"{port},bench0", "--address", own, "--idle",
+                           "adaptive", "-m", "500", "-s", "10", "-d", "-l", "5000", *source_args)
         sink.stop_sink()
         status, found = sink.match()
         equal((sent["accepted"], sent["port_kind"], found["received"], status), (500, port, 500, 0), port)
-    finally:
-        for namespace in (here, there):
-            net.remove_namespace(namespace)
 
 
 @test("bypost-bench: bypost's own stack on af_packet", seconds=60)
@@ -226,3 +242,103 @@ def af_packet(work):
 def af_xdp(work):
     need_af_xdp()
     dpdk_source(work, "af_xdp")
+
+
+@test("bypost-bench: over IPv6, by both engines", seconds=120)
+def ipv6(work):
+    with Alone(work + "/kernel") as alone:
+        for more in ([], ["--source-ip", OTHER], ["--starttls"]):
+            sink = tls_options(work, "--starttls") if more == ["--starttls"] else ()
+            sent, got, found, status = alone.pair(["-6", "-m", "300", "-s", "5", *more], sink,
+                                                  at=f"[{ONE}]:25")
+            equal((sent["accepted"], found["received"], status), (300, 300, 0), f"sockets, {more}")
+    dpdk_source(work + "/dpdk", "af_packet", ONE, OTHER + "/64")
+
+
+def tls_options(work, kind):
+    """A sink's, for STARTTLS or for TLS from the first octet on."""
+    chain, key = make_certificate(work + "/tls", "sink.bench.example.net", "ec")
+    return [kind, "--cert", chain, "--key", key]
+
+
+@test("bypost-bench: TLS from the first octet on, source and sink, by both engines", seconds=120)
+def implicit_tls(work):
+    sink = tls_options(work, "--tls")
+    with Alone(work + "/kernel") as alone:
+        sent, got, found, status = alone.pair(
+            ["--tls", "-m", "200", "-s", "4", "--size", "3000,200000"], sink)
+        equal((sent["accepted"], found["received"], status), (200, 200, 0), "sockets")
+        # one end in clear
+        sent, got, found, status = alone.pair(["--seconds", "2"], sink, check=False)
+        equal((sent["accepted"], got["messages"], got["connections"]), (0, 0, 1), "the source in clear")
+        sent, got, found, status = alone.pair(["--tls", "--seconds", "1"], check=False)
+        equal((sent["accepted"], got["messages"]), (0, 0), "the sink in clear")
+        expect(sent["refusals"].get("greeting_lost", 0) > 0, f"the sink in clear: {sent['refusals']}")
+    dpdk_source(work + "/dpdk", "af_packet", source_args=["--tls"], sink_args=sink)
+
+
+@test("bypost-bench: TLS from the first octet on, against bypostd", seconds=60)
+def implicit_tls_daemon(work):
+    with TlsBed(work) as bed:
+        sent = Bench(work + "/bench", bed.ns).sent(
+            f"{bed.relay}:{SUBMISSIONS}", "--tls", "-m", "60", "-s", "3", "--per-connection", "5", "--auth",
+            f"{bed.user1}:{bed.pass1}", "-f", bed.user1, "-t", bed.user2)
+        equal((sent["accepted"], sent["refusals"]), (60, {}), "accepted")
+        expect(len(mailbox.messages(bed, user=2)) == 60, "not all are in the mailbox")
+
+
+class MemifDaemon:
+    """bypostd on a memif: no namespace, and nobody but bypost-bench can reach it."""
+
+    def __init__(self, work, sessions):
+        self.work, self.name = work, "bypost-" + os.urandom(3).hex()
+        self.memif, self.socket = f"/run/{self.name}.memif", f"/run/{self.name}.sock"
+        self.conf = {
+            "node": {"hostname": "mail.example.org", "user": config.user(work + "/store")},
+            "ports": [{"name": "p0", "kind": "memif", "device": self.memif,
+                       "addresses": ["198.18.0.1/24"], "duplicate_check": False}],
+            "cores": {"layout": config.layout("one"), "file_prefix": self.name},
+            "relay": {"from": ["198.18.0.0/24"]},
+            "domains": {"local": ["example.org"]}, "dns": {"servers": ["127.0.0.1"]},
+            "store": {"path": work + "/store"},
+            "limits": {"connections": 2 * sessions, "smtp_sessions": 2 * sessions, "drain_timeout": "2s"},
+            "admin": {"socket": self.socket}}
+
+    def program(self, name):
+        return build.program(os.environ["BYPOST_BUILD"], name)
+
+    def __enter__(self):
+        path = self.work + "/bypost.yaml"
+        with open(path, "w") as f:
+            f.write(config.dump(self.conf))
+        self.process = proc.start([self.program(build.DAEMON), "--config", path], self.work + "/bypostd.log")
+        proc.wait_for("bypostd", lambda: os.path.exists(self.socket), 30)
+        return self
+
+    def status(self):
+        done = proc.run([self.program(build.CTL), "--socket", self.socket, "status", "--json"])
+        return json.loads(done.stdout.splitlines()[0])
+
+    def __exit__(self, *_):
+        proc.stop(self.process, 20)
+        proc.remove_tree("/var/run/dpdk/" + self.name)
+
+
+@test(f"bypost-bench: {HELD} sessions held open on bypostd over memif", seconds=120)
+def held(work):
+    with MemifDaemon(work, HELD) as daemon:
+        source = proc.start(
+            [daemon.program("bench/bypost-bench"), "source", "--json", "--engine", "dpdk", "--port",
+             f"memif,{daemon.memif},role=client", "--address", "198.18.0.10/24", "--address",
+             "198.18.0.11/24", "--source-ip", "198.18.0.10-198.18.0.11", "--idle", "adaptive", "-s", str(HELD),
+             "--hold", "5", "198.18.0.1"], work + "/source.out")
+
+        def all_open():
+            return daemon.status()["connections"]["smtp"] == HELD
+        proc.wait_for("all sessions, as bypostd counts them", all_open, 60, step=0.2)
+        proc.wait_end(source, 40)
+        equal(proc.exit_status(source), 0, "status of the source")
+        with open(work + "/source.out") as f:
+            said = json.loads(next(line for line in f if line.startswith("{")))
+        equal((said["held"], said["begun"], said["refusals"]), (HELD, 0, {}), "held, messages, refusals")
+        proc.wait_for("their end", lambda: daemon.status()["connections"]["smtp"] == 0, 15)
