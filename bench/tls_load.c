@@ -2,12 +2,15 @@
  * Two sessions of dataplane/tls in one thread, joined by memory: what TLS costs a core without TCP.
  * bench_tls, a script, sets it beside what `openssl speed` gives.
  *
- *     tls_load handshake|bulk|memory ec|rsa [seconds, or sessions]
+ *     tls_load handshake|bulk ec|rsa [seconds]
+ *     tls_load serve ec|rsa [handshakes]
+ *     tls_load memory ec|rsa [sessions [buffers]]
  *
  * A handshake is a full one of TLS 1.3, X25519, and a ticket; what its server took is counted
  * apart: sign, make a key, derive, four records, the key schedule.  Bulk: records of 16 kB,
  * AES-128-GCM, what the sender took.  Memory: what OpenSSL holds for a server's session that is
- * idle.  One JSON object on stdout. */
+ * idle; `buffers`: without SSL_MODE_RELEASE_BUFFERS.  Serve: so many handshakes, for callgrind.
+ * One JSON object on stdout. */
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
@@ -15,7 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "dataplane/base/clock.h"
-#include "dataplane/tls/tls.h"
+#include "dataplane/tls/tls_priv.h"
 
 #define WIRE_MAX  (256u * 1024)
 #define BULK_PART (64u * 1024) /* given to the sender at once */
@@ -247,6 +250,16 @@ static void handshakes(uint64_t seconds)
 		(double)n * 1e9 / (double)server.ns);
 }
 
+static void serve_some(uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		connect_ends();
+		stream_abort(&server.s);
+		stream_abort(&client.s);
+	}
+	printf("{\"handshakes\": %llu}\n", (unsigned long long)n);
+}
+
 static void bulk(uint64_t seconds)
 {
 	static uint8_t part[BULK_PART];
@@ -267,10 +280,12 @@ static void bulk(uint64_t seconds)
 }
 
 /* The server's sessions stay; those of the clients go.  What is held is then the server's alone. */
-static void memory(uint64_t sessions)
+static void memory(uint64_t sessions, bool keep_buffers)
 {
 	size_t before;
 
+	if (keep_buffers)
+		SSL_CTX_clear_mode(config->server[0], SSL_MODE_RELEASE_BUFFERS);
 	connect_ends();
 	stream_abort(&client.s);
 	stream_abort(&server.s);
@@ -287,7 +302,7 @@ int main(int argc, char **argv)
 {
 	uint64_t n = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
 
-	must(argc > 2 && n, "tls_load handshake|bulk|memory ec|rsa [seconds, or sessions]");
+	must(argc > 2 && n, "tls_load handshake|bulk|serve|memory ec|rsa [seconds, or how many]");
 	must(CRYPTO_set_mem_functions(count_malloc, count_realloc, count_free) == 1,
 		"OpenSSL's memory cannot be counted");
 	make_config(strcmp(argv[2], "rsa") == 0, (uint32_t)n + 16);
@@ -295,7 +310,9 @@ int main(int argc, char **argv)
 		handshakes(n);
 	else if (strcmp(argv[1], "bulk") == 0)
 		bulk(n);
+	else if (strcmp(argv[1], "serve") == 0)
+		serve_some(n);
 	else
-		memory(n);
+		memory(n, argc > 4 && strcmp(argv[4], "buffers") == 0);
 	return 0;
 }

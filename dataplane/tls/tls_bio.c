@@ -79,7 +79,7 @@ static BIO_METHOD *method(void)
 {
 	static BIO_METHOD *made;
 
-	/* Main makes the first session's configuration before any core runs (tls_config.c). */
+	/* Main makes the first one before any core runs (tls_create). */
 	if (made)
 		return made;
 	made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
@@ -100,4 +100,17 @@ BIO *tls_bio_new(struct tls_session *t)
 	BIO_set_data(b, t);
 	BIO_set_init(b, 1);
 	return b;
+}
+
+void tls_bio_enter(struct tls_session *t)
+{
+	BIO_set_data(t->tls->bio, t);
+}
+
+void tls_bio_share(struct tls_session *t)
+{
+	BIO *shared = t->tls->bio;
+
+	if (BIO_up_ref(shared) == 1)
+		SSL_set_bio(t->ssl, shared, shared);
 }

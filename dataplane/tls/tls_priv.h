@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Between the files of the room: tls_config.c (what main prepares), tls_bio.c (OpenSSL's octets),
- * tls_session.c (the filter), tls_peer.c (what a client asks of its peer, and
- * the tickets it is given). */
+ * tls_session.c (the filter), tls_peer.c (what a client asks of its peer, and the tickets it is
+ * given), tls_shed.c (what of a handshake does not outlive it). */
 #pragma once
 #include <openssl/ssl.h>
 #include <stdatomic.h>
@@ -74,6 +74,7 @@ struct tls {
 	struct list due, unused;
 	struct list unsigned_;  /* who waits for a credit of the helper that signs */
 	struct channel *signer; /* NULL: keys are used in the lap */
+	BIO *bio;               /* of all sessions whose handshake is done */
 	uint32_t sessions, sessions_max;
 	uint32_t handshakes; /* steps in this lap */
 	char error[TLS_ERROR_MAX];
@@ -96,8 +97,15 @@ struct tls_session *tls_session_of(const struct stream *s);
 
 /* tls_bio.c: a BIO whose reads come from session.in and whose writes go to TCP. */
 BIO *tls_bio_new(struct tls_session *t);
+/* The handshake is done, so that no other thread gets t's SSL any more: from now on it uses the
+ * core's BIO, which has to be told whose octets it moves before OpenSSL is entered. */
+void tls_bio_share(struct tls_session *t);
+void tls_bio_enter(struct tls_session *t);
 /* Give TCP what it did not take before.  Returns false while some is left. */
 bool tls_out_flush(struct tls_session *t);
+
+/* tls_shed.c: give up what OpenSSL keeps of a handshake that is done and nobody needs. */
+void tls_shed(struct tls_session *t);
 
 /* tls_peer.c: keep the tickets that servers give to clients of ctx. */
 void tls_tickets_keep(SSL_CTX *ctx);

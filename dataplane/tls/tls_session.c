@@ -97,6 +97,7 @@ static void writable(struct tls_session *t)
 static void opened(struct tls_session *t)
 {
 	t->flags |= TLSF_OPEN;
+	tls_shed(t);
 	counter_inc(CTR_TLS_HANDSHAKES);
 	if (SSL_session_reused(t->ssl))
 		counter_inc(CTR_TLS_RESUMED);
@@ -208,6 +209,7 @@ static void pump(struct tls_session *t)
 	while (alive(t) && t->flags & TLSF_OPEN && !(t->flags & (TLSF_STOPPED | TLSF_EOF))) {
 		size_t n;
 		ERR_clear_error();
+		tls_bio_enter(t);
 		int rc = SSL_read_ex(t->ssl, t->tls->scratch, sizeof(t->tls->scratch), &n);
 		if (rc != 1) {
 			waits(t, rc);
@@ -301,6 +303,7 @@ static size_t tls_send(struct stream *s, struct bytes data)
 	size_t left = MIN(data.n, room(t)), sent = 0;
 
 	ERR_clear_error();
+	tls_bio_enter(t);
 	while (left && t->out_n == 0 && !(t->flags & TLSF_FAILED)) {
 		size_t n;
 		if (SSL_write_ex(t->ssl, data.p + sent, MIN(left, (size_t)TLS_RECORD_MAX), &n) !=
@@ -347,8 +350,10 @@ static void tls_resume(struct stream *s)
 /* close_notify; the records before it are out. */
 static void say_end(struct tls_session *t)
 {
-	if (t->flags & TLSF_OPEN && !(t->flags & (TLSF_SHUT | TLSF_FAILED)))
+	if (t->flags & TLSF_OPEN && !(t->flags & (TLSF_SHUT | TLSF_FAILED))) {
+		tls_bio_enter(t);
 		SSL_shutdown(t->ssl);
+	}
 	ERR_clear_error();
 	t->flags |= TLSF_SHUT;
 }
@@ -601,6 +606,11 @@ struct tls *tls_create(uint32_t sessions_max)
 
 	if (!tls)
 		return NULL;
+	tls->bio = tls_bio_new(NULL);
+	if (!tls->bio) {
+		free(tls);
+		return NULL;
+	}
 	tls->sessions_max = sessions_max;
 	list_init(&tls->due);
 	list_init(&tls->unused);
@@ -618,6 +628,8 @@ void tls_destroy(struct tls **tls)
 		if ((*tls)->pool[i].ssl)
 			session_free(&(*tls)->pool[i]);
 	}
+	if (*tls)
+		BIO_free((*tls)->bio);
 	free(*tls);
 	*tls = NULL;
 }
