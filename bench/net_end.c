@@ -269,7 +269,7 @@ static int prepare_flood(void)
 {
 	const struct port_conf *p = &options.conf.ports[0];
 
-	core_io_env(cores[0].io, &flood.env);
+	flood.io = cores[0].io;
 	flood.pool = rte_pktmbuf_pool_create("flood", MBUFS, FLOOD_CACHE, 0,
 		RTE_PKTMBUF_HEADROOM + FLOOD_OCTETS, cores[0].socket);
 	if (!flood.pool)

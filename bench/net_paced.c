@@ -2,7 +2,9 @@
 #include "bench/net_paced.h"
 #include "dataplane/base/clock.h"
 
-#define LATE_MAX_US US_PER_SEC /* chosen: of what is due, more is not made up for */
+#define NS_PER_US   1000u
+#define NS_PER_SEC  1000000000u
+#define LATE_MAX_NS NS_PER_SEC /* chosen: of what is due, more is not made up for */
 
 static int slot_of(const struct net_paced *p, const struct net_session *session)
 {
@@ -29,7 +31,7 @@ bool net_paced_open(struct net_paced *p, struct net_session *session)
 	if (p->n == NET_PACED_MAX)
 		return false;
 	if (p->n == 0)
-		p->next_us = clock_mono_us();
+		p->next_ns = clock_mono_us() * NS_PER_US;
 	p->slot[p->n].session = session;
 	p->slot[p->n].asked_us = 0;
 	if (atomic_load_explicit(&p->rate, memory_order_relaxed) == 0)
@@ -68,12 +70,13 @@ unsigned net_paced_poll(struct net_paced *p, uint64_t now_us)
 		memset(&p->hist, 0, sizeof(p->hist));
 	if (rate == 0 || p->n == 0)
 		return 0;
-	p->next_us = MAX(p->next_us, now_us - LATE_MAX_US);
-	for (unsigned i = 0; i < p->n && p->next_us <= now_us; i++) {
+	uint64_t now_ns = now_us * NS_PER_US;
+	p->next_ns = MAX(p->next_ns, now_ns - LATE_MAX_NS);
+	for (unsigned i = 0; i < p->n && p->next_ns <= now_ns; i++) {
 		if (p->slot[i].asked_us)
 			continue;
-		ask(p, i, p->next_us);
-		p->next_us += US_PER_SEC / rate;
+		ask(p, i, p->next_ns / NS_PER_US);
+		p->next_ns += NS_PER_SEC / rate;
 		asked++;
 	}
 	return asked;

@@ -14,7 +14,7 @@ struct net_paced {
 		uint64_t asked_us; /* 0: has nothing to wait for */
 	} slot[NET_PACED_MAX];
 	unsigned n;
-	uint64_t next_us;
+	uint64_t next_ns;
 	struct hist hist;
 	/* orders of main */
 	_Atomic uint32_t rate;  /* requests in a second, on all connections together; 0: no limit */

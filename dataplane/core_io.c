@@ -223,6 +223,15 @@ static void strip_tags(struct rte_mbuf **frames, unsigned n)
 	}
 }
 
+/* Each frame may make an answer: no new ones while the old answers have not left.  But who does not
+ * take our answers may be waiting for us to take his (both ends of a memif): for that nobody waits
+ * long, and what finds no room then is dropped. */
+static bool held_back(const struct core_io *io, unsigned p, uint64_t now_us)
+{
+	return tx_backlog_room(io, p) < TX_BACKLOG_MAX / 2 &&
+	       now_us - io->tx[p].moved_us < TX_HOLD_US;
+}
+
 static unsigned receive_port(struct core_io *io, unsigned p, uint64_t now_us)
 {
 	struct rte_mbuf *frames[IO_BURST];
@@ -232,8 +241,7 @@ static unsigned receive_port(struct core_io *io, unsigned p, uint64_t now_us)
 
 	if (queue == PORT_NO_QUEUE)
 		return 0;
-	/* Each frame may make an answer: no new ones while the old answers have not left. */
-	if (tx_backlog_room(io, p) < TX_BACKLOG_MAX / 2)
+	if (held_back(io, p, now_us))
 		return 0;
 	n = rte_eth_rx_burst(port->id, queue, frames, IO_BURST);
 	if (n == 0)

@@ -24,6 +24,9 @@ struct rte_ring;
 #define TX_BACKLOG_MAX   2048   /* frames that wait for a full queue, per port and core */
 /* A port that took nothing for so long loses its backlog. */
 #define TX_STALLED_US (100 * US_PER_MS)
+/* While it took nothing for less than this, nothing is received from it.  Chosen: a few laps of a
+ * busy core at the other end; what piles up meanwhile fits the rings. */
+#define TX_HOLD_US 100
 
 struct port {
 	struct port_conf conf;
