@@ -51,11 +51,22 @@ static int range_rows(
 
 static void marks_clear(struct imap_session *s)
 {
-	for (uint32_t i = 0; i < s->rows.n; i++) {
+	for (uint32_t i = s->marks_lo; i < MIN(s->marks_hi, s->rows.n); i++) {
 		struct imap_row *r = imap_row_at(s, i);
 		r->delta = 0;
 		r->state &= (uint8_t)~ROW_MARKED;
 	}
+	s->marks_lo = s->marks_hi = 0;
+}
+
+/* One range begins at from and ends before to. */
+static void range_mark(struct imap_session *s, uint32_t from, uint32_t to)
+{
+	imap_row_at(s, from)->delta++;
+	if (to < s->rows.n)
+		imap_row_at(s, to)->delta--;
+	s->marks_lo = s->marks_hi ? MIN(s->marks_lo, from) : from;
+	s->marks_hi = MAX(s->marks_hi, MIN(to + 1, s->rows.n));
 }
 
 int imap_mark_set(struct imap_session *s, struct bytes set, bool uid)
@@ -68,13 +79,10 @@ int imap_mark_set(struct imap_session *s, struct bytes set, bool uid)
 	for (size_t at = 0; !err && imap_set_next(set, &at, &lo, &hi);) {
 		err = ++ranges > IMAP_SET_RANGES_MAX ? -E2BIG
 						     : range_rows(s, lo, hi, uid, &from, &to);
-		if (err || from >= to)
-			continue;
-		imap_row_at(s, from)->delta++;
-		if (to < s->rows.n)
-			imap_row_at(s, to)->delta--;
+		if (!err && from < to)
+			range_mark(s, from, to);
 	}
-	for (uint32_t i = 0; i < s->rows.n; i++) {
+	for (uint32_t i = s->marks_lo; i < s->marks_hi; i++) {
 		struct imap_row *r = imap_row_at(s, i);
 		depth += r->delta;
 		if (depth > 0 && !err)
@@ -85,7 +93,7 @@ int imap_mark_set(struct imap_session *s, struct bytes set, bool uid)
 
 uint32_t imap_marked_from(const struct imap_session *s, uint32_t i)
 {
-	for (; i < s->rows.n; i++) {
+	for (i = MAX(i, s->marks_lo); i < s->marks_hi; i++) {
 		if (imap_row_at(s, i)->state & ROW_MARKED)
 			return i;
 	}
@@ -95,7 +103,8 @@ uint32_t imap_marked_from(const struct imap_session *s, uint32_t i)
 void imap_uids_collect(struct imap_session *s, uint32_t flags, uint32_t without, uint32_t max)
 {
 	s->uid_count = 0;
-	for (; s->at < s->rows.n && s->uid_count < max; s->at++) {
+	s->at = MAX(s->at, s->marks_lo);
+	for (; s->at < s->marks_hi && s->uid_count < max; s->at++) {
 		const struct imap_row *r = imap_row_at(s, s->at);
 		if ((r->state & (ROW_MARKED | ROW_GONE)) != ROW_MARKED)
 			continue;
@@ -113,6 +122,7 @@ void imap_unselect_now(struct imap_session *s)
 		chunk_put(s->keywords);
 	s->keywords = NULL;
 	s->keyword_count = s->gone = s->changed = s->announced = s->box = 0;
+	s->marks_lo = s->marks_hi = 0;
 	s->modseq = 0;
 	s->dirty = false;
 	if (s->state == IMAP_SELECTED)
@@ -418,6 +428,8 @@ static void announce_expunge(struct imap_session *s)
 	if (s->at < s->rows.n)
 		return;
 	chunk_array_truncate(&s->rows, s->to);
+	s->marks_lo = 0; /* they have moved down with their rows */
+	s->marks_hi = MIN(s->marks_hi, s->to);
 	s->gone = 0;
 	s->step = announce_exists;
 }

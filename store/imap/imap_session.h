@@ -110,9 +110,10 @@ struct imap_session {
 	uint64_t scan_modseq;   /* of the refresh under way */
 	uint32_t scan_exists;
 	bool scan_first, rescan;
-	uint32_t at, to;         /* cursors of the step under way */
-	struct chunk_array rows; /* struct imap_row */
-	struct chunk *keywords;  /* names, NUL-terminated, in bit order */
+	uint32_t at, to;             /* cursors of the step under way */
+	struct chunk_array rows;     /* struct imap_row */
+	uint32_t marks_lo, marks_hi; /* no other row is marked or has a delta */
+	struct chunk *keywords;      /* names, NUL-terminated, in bit order */
 	uint32_t keyword_count;
 	uint16_t box_name_n, name_n, name2_n;
 	char box_name[MBOX_NAME_MAX]; /* the selected one, UTF-8 */

@@ -141,6 +141,25 @@ static void test_fetch_simple_items(void **state)
 	expect("g UID FETCH 9:* FLAGS\r\n", "* 3 FETCH (UID 3 FLAGS (\\Flagged))\r\ng OK done\r\n");
 }
 
+/* What one set has marked the next one does not find, wherever the rows have gone meanwhile. */
+static void test_sets_follow_each_other(void **state)
+{
+	(void)state;
+	open_inbox();
+	expect("c FETCH 2:3 UID\r\n", "* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\nc OK done\r\n");
+	expect("d FETCH 1 UID\r\n", "* 1 FETCH (UID 1)\r\nd OK done\r\n");
+	expect("e FETCH 1,3 UID\r\n", "* 1 FETCH (UID 1)\r\n* 3 FETCH (UID 3)\r\ne OK done\r\n");
+	expect("f FETCH 3,4 UID\r\n", "f BAD the set is not valid\r\n");
+	expect("g FETCH 2 UID\r\n", "* 2 FETCH (UID 2)\r\ng OK done\r\n");
+	expect("h UID FETCH 9 UID\r\n", "h OK done\r\n");
+	say("i STORE 1 +FLAGS.SILENT (\\Deleted)\r\n");
+	fake_message_add(&f, inbox, "a", 1, 0);
+	f.engine->ops->changed(f.engine);
+	expect("j UID EXPUNGE 1:3\r\n", "* 1 EXPUNGE\r\n* 3 EXISTS\r\n* 0 RECENT\r\nj OK done\r\n");
+	expect("k FETCH 3 UID\r\n", "* 3 FETCH (UID 4)\r\nk OK done\r\n");
+	expect("l UID FETCH 1:2 UID\r\n", "* 1 FETCH (UID 2)\r\nl OK done\r\n");
+}
+
 static void test_fetch_envelope(void **state)
 {
 	(void)state;
@@ -750,6 +769,7 @@ int main(void)
 		T(test_no_login_without_tls),
 		T(test_select_tells_the_mailbox),
 		T(test_fetch_simple_items),
+		T(test_sets_follow_each_other),
 		T(test_fetch_envelope),
 		T(test_fetch_bodystructure),
 		T(test_shapes_give_the_same_answers),
