@@ -13,6 +13,7 @@ PROGRAMS = {
     "exim": ("exim4-daemon-light", "usr/sbin/exim4"),
     "opensmtpd": ("opensmtpd", "usr/sbin/smtpd"),
     "dovecot": ("dovecot-core", "usr/sbin/dovecot"),
+    "dovecot-imap": ("dovecot-imapd", "usr/lib/dovecot/imap"),
     "dovecot-lmtp": ("dovecot-lmtpd", "usr/lib/dovecot/lmtp"),
     "ldns-signzone": ("ldnsutils", "usr/bin/ldns-signzone"),
 }

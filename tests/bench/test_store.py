@@ -35,3 +35,15 @@ def queue(work):
 def mailbox(work):
     found = run(work, "bench_mailbox", 20000, 100000)
     expect(found["directory_bytes_per_address"] <= 128, found)
+
+
+@test("bench: a mailbox over IMAP, beside Dovecot's", seconds=120)
+def imap(work):
+    done = proc.run([os.path.join(proc.ROOT, "bench", "bench_imap"), "--build", os.environ["BYPOST_BUILD"],
+                     "--disk", work, "--messages", "300", "--rounds", "1", "--seconds", "0.3", "--json"],
+                    timeout=110)
+    rows = json.loads(done.stdout[done.stdout.index("{"):])["rows"]
+    equal([(r["server"], r["messages"]) for r in rows], [("bypost", 300), ("dovecot", 300)], "servers")
+    for r in rows:
+        for what in ("select", "envelope", "flags"):
+            expect(r[what]["per_s"] > 0 and r[what]["per_cpu_s"] > 0, f"no rate: {r}")
