@@ -14,6 +14,10 @@ struct smtp_service {
 	bool implicit_tls;  /* TLS comes first instead (RFC 8314) */
 	bool auth;          /* AUTH is offered */
 	bool auth_in_clear; /* ... without TLS, too */
+	/* Where clients are tested: */
+	uint16_t withheld;       /* enum reply_ehlo, EHLO_NO_... */
+	const char *soft, *hard; /* the words of REPLY_SOFT (4xx) and REPLY_HARD (5xx): code and
+				  * text, below REPLY_WORDS_MAX */
 };
 
 struct smtp_policy {

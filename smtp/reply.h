@@ -16,8 +16,10 @@ enum reply_id {
 };
 
 #define REPLY_OCTETS_MAX 768 /* the longest: EHLO with a host name of 255 octets */
+#define REPLY_WORDS_MAX  256 /* octets of a refusal in words of its own, with the NUL */
 
-/* What EHLO announces beside what is always offered. */
+/* What EHLO announces beside what is always offered; and what it does not say all the same, where
+ * clients are tested. */
 enum reply_ehlo {
 	EHLO_STARTTLS = 1,
 	EHLO_AUTH = 2,
@@ -26,19 +28,25 @@ enum reply_ehlo {
 	EHLO_SCRAM = 16, /* with EHLO_AUTH */
 	EHLO_SCRAM_PLUS = 32,
 	EHLO_MT_PRIORITY = 64,
+	EHLO_NO_PIPELINING = 1 << 8,
+	EHLO_NO_8BITMIME = 1 << 9, /* and what needs it: BINARYMIME, SMTPUTF8 (RFC 6531 3.1) */
+	EHLO_NO_DSN = 1 << 10,
+	EHLO_NO_ENHANCED = 1 << 11, /* ENHANCEDSTATUSCODES; replies have them */
+	EHLO_NO_ESMTP = 1 << 12,    /* EHLO itself is unknown */
 };
 
 /* What the texts that are made need. */
 struct reply_args {
 	const char *hostname;
-	uint64_t size_max;      /* EHLO: SIZE */
-	uint32_t rcpt_max;      /* EHLO: LIMITS (RFC 9422) */
-	uint32_t mail_max;      /* the same; 0: no limit */
-	uint32_t domain_max;    /* the same */
-	uint64_t id;            /* QUEUED */
-	unsigned ehlo;          /* enum reply_ehlo */
-	bool lmtp;              /* GREETING */
-	struct bytes challenge; /* AUTH_CHALLENGE */
+	uint64_t size_max;       /* EHLO: SIZE */
+	uint32_t rcpt_max;       /* EHLO: LIMITS (RFC 9422) */
+	uint32_t mail_max;       /* the same; 0: no limit */
+	uint32_t domain_max;     /* the same */
+	uint64_t id;             /* QUEUED */
+	unsigned ehlo;           /* enum reply_ehlo */
+	bool lmtp;               /* GREETING */
+	struct bytes challenge;  /* AUTH_CHALLENGE */
+	const char *soft, *hard; /* SOFT, HARD: code and text; NULL: what the table says */
 };
 
 /* Append the whole reply with its CRLF. */

@@ -28,7 +28,7 @@ bool session_may_prioritise(const struct smtp_session *s)
 
 unsigned session_ehlo(const struct smtp_session *s)
 {
-	unsigned offer = 0;
+	unsigned offer = s->service->withheld;
 
 	if (s->service->tls && !s->service->implicit_tls && !s->tls)
 		offer |= EHLO_STARTTLS;

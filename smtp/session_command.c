@@ -68,7 +68,10 @@ static void command_helo(struct smtp_session *s, const struct command *cmd)
 
 static void command_ehlo(struct smtp_session *s, const struct command *cmd)
 {
-	hello(s, cmd, true, false);
+	if (s->service->withheld & EHLO_NO_ESMTP)
+		session_refuse(s, REPLY_NOT_OFFERED);
+	else
+		hello(s, cmd, true, false);
 }
 
 static void command_lhlo(struct smtp_session *s, const struct command *cmd)

@@ -66,6 +66,8 @@ static void make_reply(const struct smtp_session *s, const struct smtp_queued *e
 		.domain_max = s->policy->session_domains_max,
 		.ehlo = session_ehlo(s),
 		.challenge = session_auth_challenge(s),
+		.soft = s->service->soft,
+		.hard = s->service->hard,
 		.lmtp = s->service->lmtp,
 		.id = e->slot == SMTP_NO_SLOT ? 0 : s->slot_id[e->slot]};
 

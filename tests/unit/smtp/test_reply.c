@@ -51,6 +51,59 @@ static void test_longest_host_name_fits(void **state)
 	assert_false(out.overflow);
 }
 
+/* What is withheld is not in the reply, whose lines are still whole and end. */
+static void test_extensions_are_withheld(void **state)
+{
+	static const struct {
+		unsigned bit;
+		const char *words[4];
+	} rows[] = {
+		{EHLO_NO_PIPELINING, {"PIPELINING"}                        },
+		{EHLO_NO_8BITMIME,   {"8BITMIME", "BINARYMIME", "SMTPUTF8"}},
+		{EHLO_NO_DSN,        {"DSN"}                               },
+		{EHLO_NO_ENHANCED,   {"ENHANCEDSTATUSCODES"}               },
+	};
+
+	(void)state;
+	for (unsigned with = 0; with < 1u << ARRAY_LEN(rows); with++) {
+		struct reply_args some = args;
+		char text[REPLY_OCTETS_MAX + 1] = "";
+		struct buf out;
+
+		for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+			some.ehlo |= with >> i & 1 ? rows[i].bit : 0;
+		buf_init(&out, (uint8_t *)text, REPLY_OCTETS_MAX);
+		reply_format(REPLY_EHLO, &some, &out);
+		text[out.n] = '\0';
+		for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+			for (const char *const *w = rows[i].words; *w; w++)
+				assert_int_equal(strstr(text, *w) == NULL, with >> i & 1);
+		}
+		const char *last = strstr(text, "\r\n250 ");
+		assert_non_null(last);
+		assert_ptr_equal(strstr(last + 2, "\r\n"), text + out.n - 2);
+	}
+}
+
+static void test_words_of_the_listener(void **state)
+{
+	uint8_t memory[REPLY_OCTETS_MAX];
+	struct reply_args some = args;
+	struct buf out;
+
+	(void)state;
+	some.soft = "451 4.7.1 Come back later";
+	some.hard = "553 5.1.8 Not you";
+	some.ehlo = EHLO_NO_ESMTP;
+	buf_init(&out, memory, sizeof(memory));
+	reply_format(REPLY_SOFT, &some, &out);
+	reply_format(REPLY_HARD, &some, &out);
+	reply_format(REPLY_GREETING, &some, &out);
+	assert_bytes_equal(
+		buf_view(&out), BYTES_LIT("451 4.7.1 Come back later\r\n553 5.1.8 Not you\r\n"
+					  "220 mx.example.org SMTP bypost\r\n"));
+}
+
 static void test_id_is_sixteen_digits(void **state)
 {
 	uint8_t memory[REPLY_OCTETS_MAX];
@@ -202,6 +255,8 @@ int main(void)
 		cmocka_unit_test(test_every_row_is_a_reply),
 		cmocka_unit_test(test_longest_host_name_fits),
 		cmocka_unit_test(test_id_is_sixteen_digits),
+		cmocka_unit_test(test_extensions_are_withheld),
+		cmocka_unit_test(test_words_of_the_listener),
 		cmocka_unit_test(test_replies_at_every_split),
 		cmocka_unit_test(test_byte_by_byte),
 		cmocka_unit_test(test_what_is_no_reply),
