@@ -48,11 +48,6 @@ static unsigned domain_of(const struct source *s, uint64_t seq)
 	return i;
 }
 
-static struct source *source_of(struct session *t)
-{
-	return t->conn.all->owner;
-}
-
 /* smtp-source's way: a number before the address when there are several, or with -N. */
 struct bytes source_rcpt(struct session *t, uint32_t i)
 {

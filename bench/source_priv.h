@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Between the files of the source: source.c (schedule, connections), source_message.c (what a
- * message is), source_figures.c (what came of it). */
+ * Between the files of the source: source.c (laps, life), source_schedule.c (what is due),
+ * source_session.c (a connection), source_message.c (what a message is), source_figures.c (what
+ * came of it). */
 #pragma once
 #include "bench/figure.h"
 #include "bench/letter.h"
@@ -52,6 +53,42 @@ static inline uint64_t source_now_us(const struct source *s)
 {
 	return *s->conns.engine->now_us;
 }
+
+static inline struct source *source_of(const struct session *t)
+{
+	return t->conn.all->owner;
+}
+
+/* ---- source_schedule.c ---- */
+
+/* Are sessions only to be held open? */
+static inline bool source_holding(const struct source *s)
+{
+	return s->conf.hold > 0;
+}
+/* No message, or no session to be held, begins any more. */
+bool source_no_more(const struct source *s);
+/* May a message begin now?  Then *at_r is when it was meant to. */
+bool source_message_due(const struct source *s, uint64_t *at_r);
+/* Is there use for one more connection? */
+bool source_connection_due(const struct source *s);
+/* It is ready for a message, and none is due; it need not wait any longer. */
+void source_wait(struct session *t);
+void source_wait_no_longer(struct session *t);
+/* How many messages are late; and when the next one is due. */
+void source_note_behind(struct source *s);
+
+/* ---- source_session.c ---- */
+
+/* One more.  False: not now. */
+bool source_connect(struct source *s);
+/* Send what is ready, make more, until the stream is full or nothing is due.  t may be gone. */
+void source_pump(struct session *t);
+void source_quit(struct session *t);
+void source_session_abort(struct session *t);
+/* For the answer that is awaited now. */
+void source_restart_timer(struct session *t);
+void source_on_timer(struct timer *timer, uint64_t now);
 
 /* ---- source_message.c ---- */
 
