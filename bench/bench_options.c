@@ -10,6 +10,7 @@
 #define SIZE_DEFAULT   1000
 #define SINK_SESSIONS  4096
 #define SPARE          256 /* connections that are closing */
+#define BACKLOG        1024
 #define DRAIN_SECONDS  60
 #define AGAIN_US       (200 * US_PER_MS)
 #define POP3_PORT      110
@@ -26,6 +27,8 @@ static const char usage_text[] =
 	"  -r N  recipients of a message (1)      -N    each recipient has another number\n"
 	"  -f A  sender                           -t A  recipient        -c  progress\n"
 	"  -M NAME  for EHLO    -F FILE  one message    -L  LMTP    -T N  window    -4  -6\n"
+	"  -S TEXT  subject     -w S  pause of a session between messages   -R S  from 0 to that\n"
+	"  -C N  gives up after N connections in a row that failed (never)     -A  is so anyway\n"
 	"source, of its own:\n"
 	"  --seconds S  --warm-up S  --per-connection N  --rate N[,RAMP] (messages/s, open loop)\n"
 	"  --size N,N,.. in turn, or lognormal:MEDIAN,SIGMA[,MAX]\n"
@@ -41,7 +44,10 @@ static const char usage_text[] =
 	"  -r COMMAND,.. refused with 4xx   -f .. with 5xx   -Q .. with 421   -q .. connection "
 	"cut\n"
 	"  -w S delay of DATA   -W COMMAND:S[:PERCENT] of any   -H S content is read late\n"
-	"  -t S time-out   -T N window   -L  LMTP   -4  -6\n"
+	"  -A S  550 instead of reading content, then the end   -b \"4xx TEXT\"  -B \"5xx TEXT\"\n"
+	"  -8 -a -e -E -N -p  without 8BITMIME, AUTH, ESMTP, ENHANCEDSTATUSCODES, DSN, PIPELINING\n"
+	"  -d TEMPLATE, -D TEMPLATE  messages into a file each, into one   -S TEXT  before each\n"
+	"  -t S time-out   -T N window   -L  LMTP   -4  -6   -C -F are so anyway\n"
 	"sink, of its own:\n"
 	"  --fail STAGE:4xx|5xx|421|drop:PERCENT  --delay STAGE:MS   (may be repeated)\n"
 	"        STAGE: connect helo mail rcpt data end\n"
@@ -111,8 +117,8 @@ static const struct option long_options[] = {
 static const struct {
 	const char *name, *letters;
 } modes[] = {
-	[BENCH_SOURCE] = {"source", "46s:m:l:dr:Nf:t:cM:F:LT:"},
-	[BENCH_SINK] = {"sink", "46ch:m:M:n:w:W:H:r:f:q:Q:t:T:L"},
+	[BENCH_SOURCE] = {"source", "46s:m:l:dr:Nf:t:cM:F:LT:AC:R:S:w:"},
+	[BENCH_SINK] = {"sink", "468aA:b:B:cCd:D:eEf:Fh:H:Lm:M:n:Npq:Q:r:S:t:T:w:W:"},
 	[BENCH_READER] = {"reader", "46cs:t:r:T:"},
 	[BENCH_MATCH] = {"match", ""},
 };
@@ -195,7 +201,7 @@ static void defaults(struct bench_options *o)
 		.mailboxes = 1,
 		.password = "",
 		.again_us = AGAIN_US};
-	o->engine.backlog = 1024;
+	o->engine.backlog = BACKLOG;
 }
 
 /* ---- what is left behind the options ---- */
@@ -217,6 +223,7 @@ static int take_targets(struct bench_options *o, int n, char **texts)
 static int take_rest(struct bench_options *o, int n, char **texts)
 {
 	uint16_t port = o->reader.imap ? IMAP_PORT : POP3_PORT;
+	uint32_t backlog = BACKLOG;
 
 	switch (o->mode) {
 	case BENCH_MATCH:
@@ -231,8 +238,9 @@ static int take_rest(struct bench_options *o, int n, char **texts)
 	default:
 		break;
 	}
-	if (n == 2)
-		o->engine.backlog = atoi(texts[1]);
+	if (n == 2 && value_whole32(texts[1], "backlog", 1, UINT16_MAX, &backlog) < 0)
+		return -1;
+	o->engine.backlog = (int)backlog;
 	return n == 1 || n == 2 ? value_endpoint(texts[0], SMTP_PORT, true, &o->sink.at) : -1;
 }
 
@@ -255,6 +263,10 @@ static int check_source(struct source_conf *c)
 		c->messages = c->seconds > 0 || c->hold > 0 ? 0 : 1;
 	if (!c->messages && c->seconds <= 0 && c->hold <= 0)
 		return value_bad("--seconds, where there is no number of messages,", "0");
+	for (unsigned i = 0; i < c->domain_count; i++) {
+		if (strlen(c->to_local) + strlen(c->domains[i].name) >= SOURCE_ADDRESS_MAX - 24)
+			return value_bad("domain that is short enough", c->domains[i].name);
+	}
 	return 0;
 }
 
@@ -276,6 +288,8 @@ static int check(struct bench_options *o)
 		o->reader.sessions = o->reader.mailboxes;
 	if (check_source(&o->source) < 0 || check_family(o) < 0)
 		return -1;
+	if (o->sink.dump_each && o->sink.dump_all)
+		return value_bad("-d without -D", o->sink.dump_all);
 	if (sink && (o->sink.tls || o->sink.starttls) && (!o->tls_cert || !o->tls_key))
 		return value_bad("--cert and --key for TLS", "");
 	if (o->engine.dpdk && (!o->engine.port.name[0] || !o->engine.port.address_count))
@@ -295,10 +309,22 @@ static int find_mode(const char *name, enum bench_mode *out)
 	return -1;
 }
 
+/* For what is said of its value. */
+static void name_option(int opt, int i)
+{
+	char name[32];
+
+	if (opt > UINT8_MAX)
+		snprintf(name, sizeof(name), "--%s", long_options[i].name);
+	else
+		snprintf(name, sizeof(name), "-%c", opt);
+	value_of(name);
+}
+
 int bench_options_parse(struct bench_options *o, int argc, char **argv)
 {
 	bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-	int opt;
+	int opt, i = 0;
 
 	defaults(o);
 	if (argc < 2 || find_mode(argv[1], &o->mode) < 0) {
@@ -307,14 +333,16 @@ int bench_options_parse(struct bench_options *o, int argc, char **argv)
 	}
 	argc--;
 	argv++;
-	while ((opt = getopt_long(argc, argv, modes[o->mode].letters, long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, modes[o->mode].letters, long_options, &i)) != -1) {
 		if (opt == OPT_HELP) {
 			fputs(usage_text, stdout);
 			return 1;
 		}
+		name_option(opt, i);
 		if (opt == '?' || one_option(o, opt, optarg) < 0)
 			return -1;
 	}
+	value_of("");
 	if (take_rest(o, argc - optind, argv + optind) < 0) {
 		fputs("bypost-bench: --help tells what is wanted\n", stderr);
 		return -1;

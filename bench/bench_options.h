@@ -29,6 +29,7 @@ struct bench_options {
 	uint64_t stop_after, stop_sessions; /* sink: messages, sessions; 0: a signal ends it */
 	int family;                         /* 4, 6; 0: as the address is */
 	bool json, progress;
+	bool domains_given; /* --domain */
 };
 
 /* Returns 0; or -1, and says on standard error what is wrong; 1: help was asked for. */

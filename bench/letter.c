@@ -92,7 +92,16 @@ static void field_put(struct buf *b, const struct letter_id *id)
 	buf_str(b, "\r\n");
 }
 
-static void head_print(struct letter *l, struct bytes from, struct bytes rcpt, struct bytes line)
+static void put_subject(struct buf *b, const struct letter *l, struct bytes subject)
+{
+	if (subject.n)
+		buf_put(b, subject);
+	else
+		put_number(b, "message ", l->id.seq);
+}
+
+static void head_print(struct letter *l, struct bytes from, struct bytes rcpt, struct bytes subject,
+	struct bytes line)
 {
 	struct buf b;
 
@@ -101,7 +110,8 @@ static void head_print(struct letter *l, struct bytes from, struct bytes rcpt, s
 	buf_put(&b, from);
 	buf_str(&b, ">\r\nTo: <");
 	buf_put(&b, rcpt);
-	put_number(&b, ">\r\nSubject: message ", l->id.seq);
+	buf_str(&b, ">\r\nSubject: ");
+	put_subject(&b, l, subject);
 	buf_str(&b, "\r\nDate: ");
 	buf_str(&b, date);
 	put_hex(&b, "\r\nMessage-ID: <", l->id.run);
@@ -114,7 +124,8 @@ static void head_print(struct letter *l, struct bytes from, struct bytes rcpt, s
 	l->head_n = (uint16_t)b.n;
 }
 
-void letter_make(struct letter *l, const struct letter_id *id, struct bytes from, struct bytes rcpt)
+void letter_make(struct letter *l, const struct letter_id *id, struct bytes from, struct bytes rcpt,
+	struct bytes subject)
 {
 	uint8_t text[64];
 	struct buf line;
@@ -137,7 +148,7 @@ void letter_make(struct letter *l, const struct letter_id *id, struct bytes from
 	memcpy(l->tail + l->tail_n - 2, "\r\n", 2);
 	uint32_t crc = filler_crc(crc32c(0, text, line.n), l->filler_at, l->filler_n);
 	l->id.crc = crc32c(crc, l->tail, l->tail_n);
-	head_print(l, from, rcpt, buf_view(&line));
+	head_print(l, from, rcpt, subject, buf_view(&line));
 }
 
 void letter_make_of(

@@ -10,9 +10,10 @@
 #pragma once
 #include "bench/corpus.h"
 
-#define LETTER_LINE     78u /* octets of a line of the body, with CRLF */
-#define LETTER_HEAD_MAX 1024
-#define LETTER_SEEN_MAX 4096 /* octets of header that a receiver keeps */
+#define LETTER_LINE        78u /* octets of a line of the body, with CRLF */
+#define LETTER_HEAD_MAX    1024
+#define LETTER_SUBJECT_MAX 128  /* octets with the NUL */
+#define LETTER_SEEN_MAX    4096 /* octets of header that a receiver keeps */
 
 struct letter_id {
 	uint32_t run;
@@ -36,9 +37,9 @@ struct letter {
 
 /* Once, before anything else here. */
 void letters_init(void);
-/* size: octets of the body, at least 2.  rcpt: the first one. */
-void letter_make(
-	struct letter *l, const struct letter_id *id, struct bytes from, struct bytes rcpt);
+/* size: octets of the body, at least 2.  rcpt: the first one.  subject: empty: by its number. */
+void letter_make(struct letter *l, const struct letter_id *id, struct bytes from, struct bytes rcpt,
+	struct bytes subject);
 /* The same of a message that is there already: the field goes before its header.  size and crc are
  * the message's. */
 void letter_make_of(

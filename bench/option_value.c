@@ -5,11 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NUMBER_ROOM 24 /* digits before a mail address, and more */
+#define NUMBER_ROOM 24  /* digits before a mail address, and more */
+#define SECONDS_MAX 1e4 /* of delays */
+
+static char of[32]; /* the option; empty: an argument */
+
+void value_of(const char *name)
+{
+	snprintf(of, sizeof(of), "%s", name);
+}
 
 int value_bad(const char *what, const char *value)
 {
-	fprintf(stderr, "bypost-bench: %s: \"%s\" is not one\n", what, value);
+	fprintf(stderr, "bypost-bench: %s%s%s: \"%s\" is not one\n", of, of[0] ? ": " : "", what,
+		value);
 	return -1;
 }
 
@@ -21,6 +30,30 @@ int value_number(const char *text, const char *what, double least, double most, 
 	*out = strtod(text, &end);
 	if (end == text || *end || errno || !(*out >= least && *out <= most))
 		return value_bad(what, text);
+	return 0;
+}
+
+int value_seconds(const char *text, uint64_t *us_r)
+{
+	double seconds;
+
+	if (value_number(text, "seconds", 0, SECONDS_MAX, &seconds) < 0)
+		return -1;
+	*us_r = (uint64_t)(seconds * 1e6);
+	return 0;
+}
+
+int value_text(const char *text, const char *what, char *out, size_t cap)
+{
+	size_t n = strlen(text);
+
+	for (const char *p = text; *p; p++) {
+		if ((unsigned char)*p < ' ' || *p == 0x7f) /* a line would end in it */
+			return value_bad(what, text);
+	}
+	if (n >= cap)
+		return value_bad(what, text);
+	memcpy(out, text, n + 1);
 	return 0;
 }
 

@@ -3,9 +3,15 @@
 #pragma once
 #include "dataplane/base/netaddr.h"
 
+/* The option that the next ones are of, as it was written; "": none, an argument. */
+void value_of(const char *name);
 /* Says that value is no `what`.  Returns -1. */
 int value_bad(const char *what, const char *value);
 int value_number(const char *text, const char *what, double least, double most, double *out);
+/* Seconds, with fractions, as microseconds. */
+int value_seconds(const char *text, uint64_t *us_r);
+/* Copied when it fits into cap octets with its NUL and has no control characters. */
+int value_text(const char *text, const char *what, char *out, size_t cap);
 int value_whole(const char *text, const char *what, uint64_t least, uint64_t most, uint64_t *out);
 int value_whole32(const char *text, const char *what, uint32_t least, uint32_t most, uint32_t *out);
 /* [inet:]ADDRESS[:PORT], "[A]:PORT" for IPv6; any: the address may be left out, then it is 0.0.0.0.

@@ -36,7 +36,7 @@ static int parse_command_delay(struct sink_conf *c, char *text)
 		(odds && value_number(odds, "odds", 1, 99, &percent) < 0))
 		return -1;
 	c->delay_us[at] = (uint64_t)(value * 1e6);
-	c->delay_share[at] = percent / 100;
+	c->delay_odds[at] = percent / 100;
 	return 0;
 }
 
@@ -65,7 +65,7 @@ static int parse_rejects(struct sink_conf *c, char *text, enum sink_failure kind
 {
 	enum sink_stage at = SINK_CONNECT;
 
-	for (char *one = strtok(text, ","); one; one = strtok(NULL, ",")) {
+	for (char *one = strtok(text, ", \t"); one; one = strtok(NULL, ", \t")) {
 		if (command_parse(one, &at) < 0)
 			return -1;
 		c->fail[at][kind] = 1;
@@ -106,14 +106,95 @@ static int parse_mutant(struct sink_conf *c, char *text)
 	return 0;
 }
 
-static int seconds_us(const char *value, uint64_t *us_r)
+/* A reply of the class: its code, a space, text. */
+static int parse_reply(char class, const char *text, char *out)
 {
-	double seconds;
+	struct bytes digits = bytes_first(bytes_str(text), MIN(strlen(text), (size_t)3));
+	uint64_t code;
 
-	if (value_number(value, "seconds", 0, 1e4, &seconds) < 0)
-		return -1;
-	*us_r = (uint64_t)(seconds * 1e6);
+	if (text[0] != class || digits.n < 3 || bytes_to_u64(digits, &code) < 0 || text[3] != ' ')
+		return value_bad(class == '4' ? "4xx TEXT" : "5xx TEXT", text);
+	return value_text(text, "reply", out, REPLY_WORDS_MAX);
+}
+
+/* Up to three octal digits, "nul" is none. */
+static const char *octal(const char *at, char *out)
+{
+	unsigned value = 0;
+
+	for (unsigned n = 0; n < 3 && *at >= '0' && *at <= '7'; n++)
+		value = value * 8 + (unsigned)(*at++ - '0');
+	*out = (char)value;
+	return value && value < 256 ? at : NULL;
+}
+
+/* C's escape sequences. */
+static int parse_start(struct sink_conf *c, const char *text)
+{
+	static const char names[] = "abfnrtv\\", octets[] = "\a\b\f\n\r\t\v\\";
+	size_t n = 0;
+
+	for (const char *p = text; *p; n++) {
+		const char *name = *p == '\\' && p[1] ? strchr(names, p[1]) : NULL;
+		if (n + 1 == sizeof(c->dump_start))
+			return value_bad("text of 255 octets at most", text);
+		if (*p != '\\') {
+			c->dump_start[n] = *p++;
+		} else if (name) {
+			c->dump_start[n] = octets[name - names];
+			p += 2;
+		} else if (!(p = octal(p + 1, &c->dump_start[n]))) {
+			return value_bad("text with C's escapes", text);
+		}
+	}
+	c->dump_start[n] = '\0';
 	return 0;
+}
+
+/* What EHLO does not announce. */
+static int withheld_option(struct sink_conf *c, int opt)
+{
+	switch (opt) {
+	case '8':
+		c->withheld |= EHLO_NO_8BITMIME;
+		return 0;
+	case 'a':
+		c->no_auth = true;
+		return 0;
+	case 'e':
+		c->withheld |= EHLO_NO_ESMTP;
+		return 0;
+	case 'E':
+		c->withheld |= EHLO_NO_ENHANCED;
+		return 0;
+	case 'N':
+		c->withheld |= EHLO_NO_DSN;
+		return 0;
+	case 'p':
+		c->withheld |= EHLO_NO_PIPELINING;
+		return 0;
+	case 'C': /* XCLIENT and XFORWARD never are */
+	case 'F':
+		return 0;
+	default:
+		return BENCH_UNKNOWN;
+	}
+}
+
+static int dump_option(struct sink_conf *c, int opt, char *value)
+{
+	switch (opt) {
+	case 'd':
+		c->dump_each = value;
+		return 0;
+	case 'D':
+		c->dump_all = value;
+		return 0;
+	case 'S':
+		return parse_start(c, value);
+	default:
+		return withheld_option(c, opt);
+	}
 }
 
 /* How it fails. */
@@ -121,11 +202,18 @@ static int failure_option(struct sink_conf *c, int opt, char *value)
 {
 	switch (opt) {
 	case 'w':
-		return seconds_us(value, &c->delay_us[SINK_DATA]);
+		return value_seconds(value, &c->delay_us[SINK_DATA]);
 	case 'W':
 		return parse_command_delay(c, value);
 	case 'H':
-		return seconds_us(value, &c->read_delay_us);
+		return value_seconds(value, &c->read_delay_us);
+	case 'A':
+		c->aborts = true;
+		return value_seconds(value, &c->read_delay_us);
+	case 'b':
+		return parse_reply('4', value, c->soft);
+	case 'B':
+		return parse_reply('5', value, c->hard);
 	case 'r':
 		return parse_rejects(c, value, SINK_4XX);
 	case 'f':
@@ -141,7 +229,7 @@ static int failure_option(struct sink_conf *c, int opt, char *value)
 	case OPT_MUTANT:
 		return parse_mutant(c, value);
 	default:
-		return BENCH_UNKNOWN;
+		return dump_option(c, opt, value);
 	}
 }
 
@@ -151,8 +239,7 @@ int sink_option(struct bench_options *o, int opt, char *value)
 
 	switch (opt) {
 	case 'h':
-		snprintf(c->hostname, sizeof(c->hostname), "%s", value);
-		return 0;
+		return value_text(value, "name", c->hostname, sizeof(c->hostname));
 	case 'm':
 		return value_whole32(value, "sessions", 1, SESSIONS_MAX, &c->sessions_max);
 	case 'M':
@@ -160,7 +247,7 @@ int sink_option(struct bench_options *o, int opt, char *value)
 	case 'n':
 		return value_whole(value, "sessions", 1, UINT64_MAX / 2, &o->stop_sessions);
 	case 't':
-		return seconds_us(value, &c->timeout_us);
+		return value_seconds(value, &c->timeout_us);
 	case 'L':
 		c->lmtp = true;
 		return 0;

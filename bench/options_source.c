@@ -17,10 +17,8 @@ static int parse_domain(struct source_conf *c, char *text)
 		return -1;
 	if (colon)
 		*colon = '\0';
-	snprintf(c->domains[c->domain_count].name, SOURCE_ADDRESS_MAX, "%.*s",
-		SOURCE_ADDRESS_MAX - 64, text);
-	c->domains[c->domain_count++].weight = (uint32_t)weight;
-	return 0;
+	c->domains[c->domain_count].weight = (uint32_t)weight;
+	return value_text(text, "domain", c->domains[c->domain_count++].name, SOURCE_ADDRESS_MAX);
 }
 
 static int parse_lognormal(struct source_conf *c, char *text)
@@ -28,7 +26,9 @@ static int parse_lognormal(struct source_conf *c, char *text)
 	char *median = strtok(text, ","), *sigma = strtok(NULL, ","), *most = strtok(NULL, ",");
 	double most_v = (double)c->size_max;
 
-	if (!median || !sigma || value_number(median, "median", 1, 1e9, &c->lognormal_median) < 0 ||
+	if (!median || !sigma)
+		return value_bad("MEDIAN,SIGMA[,MAX]", text);
+	if (value_number(median, "median", 1, 1e9, &c->lognormal_median) < 0 ||
 		value_number(sigma, "sigma", 0, 10, &c->lognormal_sigma) < 0 ||
 		(most && value_number(most, "largest size", 2, 1e9, &most_v) < 0))
 		return -1;
@@ -42,8 +42,9 @@ static int parse_sizes(struct source_conf *c, char *text)
 		return parse_lognormal(c, text + 10);
 	c->size_count = 0;
 	for (char *one = strtok(text, ","); one; one = strtok(NULL, ",")) {
-		if (c->size_count == SOURCE_SIZES_MAX ||
-			value_whole(one, "size", 2, c->size_max, &c->sizes[c->size_count]) < 0)
+		if (c->size_count == SOURCE_SIZES_MAX)
+			return value_bad("one size more", one);
+		if (value_whole(one, "size", 2, c->size_max, &c->sizes[c->size_count]) < 0)
 			return -1;
 		c->size_count++;
 	}
@@ -132,6 +133,28 @@ static int parse_source_ip(struct source_conf *c, char *value)
 	return 0;
 }
 
+static int source_pace(struct source_conf *c, int opt, char *value)
+{
+	switch (opt) {
+	case 'A': /* a refusal never ends the source */
+		return 0;
+	case 'C':
+		return value_whole32(value, "tries", 1, UINT32_MAX, &c->tries);
+	case 'M':
+		return value_text(value, "name", c->hello, sizeof(c->hello));
+	case 'R':
+		c->pause_varies = true;
+		return value_seconds(value, &c->pause_us);
+	case 'S':
+		return value_text(value, "subject", c->subject, sizeof(c->subject));
+	case 'w':
+		c->pause_varies = false;
+		return value_seconds(value, &c->pause_us);
+	default:
+		return BENCH_UNKNOWN;
+	}
+}
+
 static int source_letter(struct bench_options *o, int opt, char *value)
 {
 	struct source_conf *c = &o->source;
@@ -153,16 +176,12 @@ static int source_letter(struct bench_options *o, int opt, char *value)
 		c->number_rcpts = true;
 		return 0;
 	case 'f':
-		snprintf(c->sender, sizeof(c->sender), "%.*s", SOURCE_ADDRESS_MAX - 24, value);
-		return 0;
+		return value_text(value, "sender", c->sender, sizeof(c->sender));
 	case 't':
 		c->domain_count = 0;
 		return value_mail(value, c->to_local, domain, sizeof(domain)) < 0
 			       ? -1
 			       : parse_domain(c, domain);
-	case 'M':
-		snprintf(c->hello, sizeof(c->hello), "%s", value);
-		return 0;
 	case 'F':
 		o->corpus = value;
 		return 0;
@@ -170,14 +189,13 @@ static int source_letter(struct bench_options *o, int opt, char *value)
 		c->lmtp = true;
 		return 0;
 	default:
-		return BENCH_UNKNOWN;
+		return source_pace(c, opt, value);
 	}
 }
 
 int source_option(struct bench_options *o, int opt, char *value)
 {
 	struct source_conf *c = &o->source;
-	static bool domains_given;
 
 	switch (opt) {
 	case OPT_SECONDS:
@@ -191,13 +209,12 @@ int source_option(struct bench_options *o, int opt, char *value)
 	case OPT_SIZE:
 		return parse_sizes(c, value);
 	case OPT_DOMAIN:
-		if (!domains_given)
+		if (!o->domains_given)
 			c->domain_count = 0; /* not the recipient's any more */
-		domains_given = true;
+		o->domains_given = true;
 		return parse_domain(c, value);
 	case OPT_HELLO:
-		snprintf(c->hello, sizeof(c->hello), "%s", value);
-		return 0;
+		return value_text(value, "name", c->hello, sizeof(c->hello));
 	case OPT_HOLD:
 		return value_number(value, "seconds", 1e-3, 1e6, &c->hold);
 	case OPT_CORPUS:

@@ -14,10 +14,16 @@ static struct sink_conn *sink_conn_of(struct stream *s)
 	return container_of(conn_of(s), struct sink_conn, conn);
 }
 
-static void sink_conn_free(struct sink_conn *c)
+static void session_end(struct sink_conn *c)
 {
 	smtp_session_fini(&c->session);
+	sink_dump_drop(c);
 	figure_add(&sink_of(c)->figures.ended, 1);
+}
+
+static void sink_conn_free(struct sink_conn *c)
+{
+	session_end(c);
 	conn_put(&c->conn);
 }
 
@@ -30,10 +36,8 @@ static void sink_conn_abort(struct sink_conn *c)
 static void begin_tls(struct sink_conn *c)
 {
 	c->stalled = false;
-	if (!conn_tls_accept(&c->conn)) {
-		smtp_session_fini(&c->session);
-		figure_add(&sink_of(c)->figures.ended, 1);
-	}
+	if (!conn_tls_accept(&c->conn))
+		session_end(c);
 }
 
 /* Say what is due; the connection may be gone afterwards. */
@@ -152,7 +156,7 @@ static void on_timer(struct timer *t, uint64_t now)
 	if (c->verdict_due) {
 		sink_tell_late(c);
 	} else if (c->reading_late) {
-		c->reading_late = false;
+		sink_read_late(c);
 	} else {
 		sink_conn_abort(c);
 		return;
@@ -174,7 +178,7 @@ static struct stream *on_accept(
 	figure_add(&s->figures.connections, 1);
 	c->rcpts_n = 0;
 	c->read_at_us = 0;
-	c->verdict_due = c->at_end = c->reading_late = false;
+	c->verdict_due = c->at_end = c->at_data = c->reading_late = false;
 	c->eof = c->stalled = c->drop = false;
 	smtp_session_init(&c->session, &sink_session_ops, c, &s->policy, &s->service, &peer->ip);
 	return &c->conn.stream;
@@ -221,6 +225,11 @@ static void policy_init(struct sink *s)
 	s->service.tls = s->conf.starttls;
 	s->service.implicit_tls = s->conf.tls;
 	s->service.lmtp = s->conf.lmtp;
+	s->service.auth = !s->conf.no_auth;
+	s->service.auth_in_clear = true;
+	s->service.withheld = s->conf.withheld;
+	s->service.soft = s->conf.soft;
+	s->service.hard = s->conf.hard;
 }
 
 struct sink *sink_create(const struct sink_conf *conf, struct engine *e, const struct conn_tls *tls,
@@ -265,8 +274,11 @@ void sink_destroy(struct sink **s)
 {
 	if (!*s)
 		return;
-	for (uint32_t i = 0; i < (*s)->conns.n; i++)
-		free(((struct sink_conn *)conns_at(&(*s)->conns, i))->rcpts);
+	for (uint32_t i = 0; i < (*s)->conns.n; i++) {
+		struct sink_conn *c = conns_at(&(*s)->conns, i);
+		sink_dump_drop(c);
+		free(c->rcpts);
+	}
 	conns_fini(&(*s)->conns);
 	free(*s);
 	*s = NULL;

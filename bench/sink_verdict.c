@@ -4,7 +4,9 @@
 #include "bench/sink_priv.h"
 #include "smtp/command.h"
 
-#define RCPTS_STEP 64 /* room for recipients grows by */
+#define RCPTS_STEP 64  /* room for recipients grows by */
+#define ROLLS_MAX  100 /* of a die; chosen: a delay has an end */
+#define SOMEBODY   1   /* the account of whoever has authenticated */
 
 const char *const sink_failure_names[SINK_FAILURE_N] = {
 	[SINK_4XX] = "4xx", [SINK_5XX] = "5xx", [SINK_421] = "421", [SINK_DROP] = "drop"};
@@ -31,8 +33,13 @@ static double chance(struct sink *s)
 
 /* ---- verdicts ---- */
 
-static enum reply_id failure_reply(enum sink_stage stage, enum sink_failure kind)
+static enum reply_id failure_reply(
+	const struct sink *s, enum sink_stage stage, enum sink_failure kind)
 {
+	if (kind == SINK_4XX && s->conf.soft[0])
+		return REPLY_SOFT;
+	if (kind == SINK_5XX && s->conf.hard[0])
+		return REPLY_HARD;
 	if (kind == SINK_5XX)
 		return stage == SINK_CONNECT ? REPLY_FOREIGN : REPLY_REFUSED;
 	return kind == SINK_421 || stage == SINK_CONNECT ? REPLY_BUSY : REPLY_LOCAL_ERROR;
@@ -52,16 +59,18 @@ static enum reply_id failure(struct sink_conn *c, enum sink_stage stage)
 		}
 		figure_add(&s->figures.failures[stage][kind], 1);
 		c->drop = kind == SINK_DROP;
-		return failure_reply(stage, (enum sink_failure)kind);
+		return failure_reply(s, stage, (enum sink_failure)kind);
 	}
 	return REPLY_OK;
 }
 
-static bool is_delayed(struct sink *s, enum sink_stage stage)
+static uint64_t delay_us(struct sink *s, enum sink_stage stage)
 {
-	double share = s->conf.delay_share[stage];
+	uint64_t rolls = 1;
 
-	return s->conf.delay_us[stage] && (share <= 0 || chance(s) < share);
+	while (rolls < ROLLS_MAX && chance(s) < s->conf.delay_odds[stage])
+		rolls++;
+	return rolls * s->conf.delay_us[stage];
 }
 
 /* ... and waits before it is told. */
@@ -70,11 +79,11 @@ static enum reply_id decide(struct sink_conn *c, enum sink_stage stage)
 	struct sink *s = sink_of(c);
 	enum reply_id v = failure(c, stage);
 
-	if (!is_delayed(s, stage))
+	if (!s->conf.delay_us[stage])
 		return v;
 	c->verdict = v;
 	c->verdict_due = true;
-	conn_timer(&c->conn, s->conf.delay_us[stage]);
+	conn_timer(&c->conn, delay_us(s, stage));
 	return REPLY_PENDING;
 }
 
@@ -96,12 +105,23 @@ static enum reply_id on_starttls(void *ctx)
 	return tls_has_room(sink_of(c)->conns.tls) ? REPLY_OK : REPLY_TLS_BUSY;
 }
 
+static enum reply_id on_auth(void *ctx, struct bytes user, struct bytes password)
+{
+	struct sink_conn *c = ctx;
+
+	(void)user;
+	(void)password;
+	smtp_session_authenticated(&c->session, SOMEBODY);
+	return REPLY_OK;
+}
+
 static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 {
 	struct sink_conn *c = ctx;
 
-	(void)mail;
 	c->rcpts_n = 0;
+	if (!sink_dump_begin(c, mail->sender))
+		return REPLY_LOCAL_ERROR;
 	return decide(c, SINK_MAIL);
 }
 
@@ -111,6 +131,7 @@ static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 	enum reply_id v = decide(c, SINK_RCPT);
 	bool refused = v == REPLY_PENDING ? c->verdict != REPLY_OK : v != REPLY_OK;
 
+	sink_dump_rcpt(c, rcpt->address);
 	if (refused)
 		return v;
 	if (c->rcpts_n == c->rcpts_max) {
@@ -124,13 +145,28 @@ static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 	return v;
 }
 
+/* Content comes next. */
+static void go_on_with_data(struct sink_conn *c)
+{
+	struct sink *s = sink_of(c);
+
+	c->read_at_us = now_us(s) + s->conf.read_delay_us;
+	if (!s->conf.aborts)
+		return;
+	c->reading_late = true;
+	conn_timer(&c->conn, s->conf.read_delay_us);
+}
+
 static enum reply_id on_data_verdict(void *ctx)
 {
 	struct sink_conn *c = ctx;
+	enum reply_id v = decide(c, SINK_DATA);
 
 	letter_begin(&c->reader);
-	c->read_at_us = now_us(sink_of(c)) + sink_of(c)->conf.read_delay_us;
-	return decide(c, SINK_DATA);
+	c->at_data = v == REPLY_PENDING;
+	if (v == REPLY_OK)
+		go_on_with_data(c);
+	return v;
 }
 
 static size_t on_room(void *ctx, size_t want)
@@ -138,6 +174,8 @@ static size_t on_room(void *ctx, size_t want)
 	struct sink_conn *c = ctx;
 	uint64_t now = now_us(sink_of(c));
 
+	if (sink_of(c)->conf.aborts)
+		return 0;
 	if (now >= c->read_at_us)
 		return want + 1;
 	c->reading_late = true;
@@ -150,6 +188,16 @@ static void on_content(void *ctx, struct bytes run)
 	struct sink_conn *c = ctx;
 
 	letter_feed(&c->reader, run);
+	sink_dump_content(c, run);
+}
+
+void sink_read_late(struct sink_conn *c)
+{
+	c->reading_late = false;
+	if (!sink_of(c)->conf.aborts)
+		return;
+	figure_add(&sink_of(c)->figures.failures[SINK_DATA][SINK_5XX], 1);
+	smtp_session_end(&c->session, REPLY_REFUSED);
 }
 
 /* ---- the end of data ---- */
@@ -199,6 +247,8 @@ static void take(struct sink_conn *c)
 /* The verdict on it is about to be told. */
 static enum reply_id settle(struct sink_conn *c, enum reply_id verdict)
 {
+	if (verdict == REPLY_OK && !sink_dump_end(c))
+		return REPLY_LOCAL_ERROR;
 	if (verdict == REPLY_OK)
 		take(c);
 	else if (!c->drop && reply_code(verdict) >= 500 && c->read != LETTER_FOREIGN)
@@ -222,6 +272,7 @@ static void on_reset(void *ctx)
 	struct sink_conn *c = ctx;
 
 	c->rcpts_n = 0;
+	sink_dump_drop(c);
 }
 
 /* One line at a time is all that a session asks for. */
@@ -240,6 +291,7 @@ const struct smtp_session_ops sink_session_ops = {
 	.connect = on_connect,
 	.helo = on_helo,
 	.starttls = on_starttls,
+	.auth = on_auth,
 	.mail = on_mail,
 	.rcpt = on_rcpt,
 	.data = on_data_verdict,
@@ -258,6 +310,8 @@ void sink_tell_late(struct sink_conn *c)
 	c->verdict_due = false;
 	if (c->at_end)
 		verdict = settle(c, verdict);
-	c->at_end = false;
+	if (c->at_data && verdict == REPLY_OK)
+		go_on_with_data(c);
+	c->at_end = c->at_data = false;
 	smtp_session_verdict(&c->session, verdict);
 }

@@ -41,14 +41,18 @@ static unsigned work(struct source *s)
 	return 1;
 }
 
-/* At the end: who has not come so far as to have a message need not come any more.  A server that
- * is full may leave them waiting for long. */
+/* At the end: who has not come so far as to have a message need not come any more, for a server
+ * that is full may leave them waiting for long; and there is nothing to pause for. */
 static void give_up_waiting(struct source *s)
 {
 	for (uint32_t i = 0; i < s->conns.n; i++) {
 		struct session *t = conns_at(&s->conns, i);
-		if (t->conn.life != CONN_FREE && t->sent == 0 && !t->quitting)
+		if (t->conn.life == CONN_FREE)
+			continue;
+		if (t->sent == 0 && !t->quitting)
 			source_session_abort(t);
+		else if (t->pausing)
+			source_pause_end(t);
 	}
 }
 

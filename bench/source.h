@@ -7,6 +7,7 @@
 #include "bench/corpus.h"
 #include "bench/hist.h"
 #include "bench/ledger.h"
+#include "bench/letter.h"
 #include "smtp/client.h"
 
 #define SOURCE_SIZES_MAX   64
@@ -39,8 +40,12 @@ struct source_conf {
 	bool number_rcpts;       /* -N */
 	double rate;             /* messages/s, open loop; 0: closed */
 	double ramp;             /* seconds to come to that rate */
+	uint64_t pause_us;       /* of a session between two messages */
+	bool pause_varies;       /* ... from 0 to that */
+	uint32_t tries;          /* connections that fail in a row end it; 0: none does */
 	char sender[SOURCE_ADDRESS_MAX], to_local[SOURCE_ADDRESS_MAX];
 	char hello[256];
+	char subject[LETTER_SUBJECT_MAX]; /* empty: the message's number */
 	struct {
 		char name[SOURCE_ADDRESS_MAX];
 		uint32_t weight;

@@ -48,6 +48,13 @@ static unsigned domain_of(const struct source *s, uint64_t seq)
 	return i;
 }
 
+uint64_t source_pause_us(const struct source *s, uint64_t seq)
+{
+	uint64_t us = s->conf.pause_us;
+
+	return us && s->conf.pause_varies ? choice(s, seq, 4) % (us + 1) : us;
+}
+
 /* smtp-source's way: a number before the address when there are several, or with -N. */
 struct bytes source_rcpt(struct session *t, uint32_t i)
 {
@@ -85,7 +92,7 @@ void source_message_begin(struct session *t, uint64_t intended_us)
 		m.body = c->corpus->mails[i].wide ? BODY_8BITMIME : BODY_7BIT;
 	} else {
 		id.size = size_of(s, seq);
-		letter_make(&t->letter, &id, m.sender, source_rcpt(t, 0));
+		letter_make(&t->letter, &id, m.sender, source_rcpt(t, 0), bytes_str(c->subject));
 	}
 	m.size = letter_octets(&t->letter);
 	t->sent++;

@@ -27,6 +27,7 @@ struct session {
 	uint32_t sent;        /* messages in this connection */
 	uint32_t accepted;    /* recipients of the message */
 	bool quitting, ready;
+	bool pausing; /* the timer is for the end of that */
 	unsigned domain;
 	char address[SOURCE_ADDRESS_MAX];
 	struct source_out *out;
@@ -44,6 +45,7 @@ struct source {
 	struct sasl_salted salted;
 	uint64_t created_us, began_us, retry_at_us, ending_at_us;
 	uint64_t rcpts_named, connects;
+	uint32_t failed_in_row; /* connections */
 	struct siphash_key key; /* choices by number of message, the same in each run */
 	atomic_bool ending;
 	struct source_figures figures;
@@ -85,6 +87,8 @@ bool source_connect(struct source *s);
 /* Send what is ready, make more, until the stream is full or nothing is due.  t may be gone. */
 void source_pump(struct session *t);
 void source_quit(struct session *t);
+/* The pause between two messages is over. */
+void source_pause_end(struct session *t);
 void source_session_abort(struct session *t);
 /* For the answer that is awaited now. */
 void source_restart_timer(struct session *t);
@@ -94,6 +98,8 @@ void source_on_timer(struct timer *timer, uint64_t now);
 
 /* Begin the next message in this session. */
 void source_message_begin(struct session *t, uint64_t intended_us);
+/* How long its session does nothing behind message seq. */
+uint64_t source_pause_us(const struct source *s, uint64_t seq);
 /* Recipient i of its message, valid until the next call. */
 struct bytes source_rcpt(struct session *t, uint32_t i);
 

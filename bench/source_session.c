@@ -28,9 +28,8 @@ void source_quit(struct session *t)
 
 /* ---- the engine's upcalls ---- */
 
-static void on_ready(void *ctx)
+static void go_on(struct session *t)
 {
-	struct session *t = ctx;
 	struct source *s = source_of(t);
 	uint64_t at;
 
@@ -40,6 +39,27 @@ static void on_ready(void *ctx)
 		source_message_begin(t, at);
 	else
 		source_wait(t);
+}
+
+static void on_ready(void *ctx)
+{
+	struct session *t = ctx;
+	struct source *s = source_of(t);
+	uint64_t pause = t->sent && !source_no_more(s) ? source_pause_us(s, t->letter.id.seq) : 0;
+
+	t->pausing = pause > 0;
+	if (t->pausing)
+		conn_timer(&t->conn, pause);
+	else
+		go_on(t);
+}
+
+void source_pause_end(struct session *t)
+{
+	t->pausing = false;
+	go_on(t);
+	source_restart_timer(t);
+	source_pump(t);
 }
 
 static void on_rcpt(
@@ -204,6 +224,7 @@ static void on_open(struct stream *st)
 	struct session *t = session_of(st);
 
 	t->conn.life = CONN_OPEN;
+	source_of(t)->failed_in_row = 0;
 	source_note_connected(t);
 	if (source_of(t)->conf.tls)
 		begin_tls(t);
@@ -221,7 +242,8 @@ static void on_secure(struct stream *st)
 
 void source_restart_timer(struct session *t)
 {
-	conn_timer(&t->conn, smtp_client_timeout_us(&t->client));
+	if (!t->pausing)
+		conn_timer(&t->conn, smtp_client_timeout_us(&t->client));
 }
 
 static size_t on_data(struct stream *st, struct bytes data)
@@ -249,17 +271,22 @@ static void on_eof(struct stream *st)
 	session_close(t);
 }
 
+static void connect_failed(struct source *s, const char *why)
+{
+	source_note_refusal(s, SOURCE_CONNECT, 0, why);
+	s->retry_at_us = source_now_us(s) + RETRY_US;
+	if (s->conf.tries && ++s->failed_in_row >= s->conf.tries)
+		source_end(s);
+}
+
 static void on_close(struct stream *st, enum stream_reason reason)
 {
 	struct session *t = session_of(st);
-	struct source *s = source_of(t);
 
-	if (t->conn.life == CONN_FRESH) {
-		source_note_refusal(s, SOURCE_CONNECT, 0, stream_reason_text(reason));
-		s->retry_at_us = source_now_us(s) + RETRY_US;
-	} else {
+	if (t->conn.life == CONN_FRESH)
+		connect_failed(source_of(t), stream_reason_text(reason));
+	else
 		smtp_client_disconnected(&t->client, stream_reason_text(reason));
-	}
 	session_free(t);
 }
 
@@ -277,6 +304,10 @@ void source_on_timer(struct timer *timer, uint64_t now)
 	struct session *t = container_of(timer, struct session, conn.timer);
 
 	(void)now;
+	if (t->pausing) {
+		source_pause_end(t);
+		return;
+	}
 	if (smtp_client_state(&t->client) == SMTP_CLIENT_READY) {
 		source_restart_timer(t);
 		return;
@@ -318,18 +349,19 @@ bool source_connect(struct source *s)
 	t->conn.stream.local.ip = own_address(&s->conf, n / s->conf.to_count);
 	t->began_us = source_now_us(s);
 	t->sent = 0;
-	t->quitting = false;
+	t->quitting = t->pausing = false;
 	start_smtp(t);
 	int rc = engine_connect(s->conns.engine, &t->conn.stream, to, CONNECT_US);
 	if (rc == 0) {
 		source_restart_timer(t);
 		return true;
 	}
-	s->retry_at_us = source_now_us(s) + RETRY_US;
 	session_free(t);
-	if (is_claiming(s, rc))
+	if (is_claiming(s, rc)) {
 		s->began_us = source_now_us(s);
-	else
-		source_note_refusal(s, SOURCE_CONNECT, 0, strerror(-rc));
+		s->retry_at_us = s->began_us + RETRY_US;
+	} else {
+		connect_failed(s, strerror(-rc));
+	}
 	return false;
 }

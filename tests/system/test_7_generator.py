@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """bypost-bench: what it sends and from where, how its sink fails, its reader of mailboxes, its engines."""
 
+import contextlib
 import json
 import os
 import poplib
@@ -49,21 +50,27 @@ class Alone:
 
     def pair(self, source_args, sink_args=(), check=True, at="127.0.0.1:25"):
         """What source and sink say, what match found, and its status."""
+        with self.sink(*sink_args, at=at) as bench:
+            sent = bench.sent(at, *source_args, check=check)
+        status, found = bench.match()
+        print(source_args, sink_args, sent["refusals"], bench.got["failures"], found)
+        return sent, bench.got, found, status
+
+    @contextlib.contextmanager
+    def sink(self, *args, at="127.0.0.1:25"):
+        """A sink that listens; when left, what it says is .got."""
         self.n += 1
         bench = Bench(f"{self.work}/{self.n}", self.namespace)
-        bench.start_sink(at, *sink_args)
+        bench.start_sink(at, *args)
 
         def listening():
             done = proc.run(["ip", "netns", "exec", self.namespace, "ss", "-Hltn", "sport", "25"])
             return done.stdout.strip() != ""
         proc.wait_for("the sink", listening, 15)
         try:
-            sent = bench.sent(at, *source_args, check=check)
+            yield bench
         finally:
-            got = bench.stop_sink()
-        status, found = bench.match()
-        print(source_args, sink_args, sent["refusals"], got["failures"], found)
-        return sent, got, found, status
+            bench.got = bench.stop_sink()
 
 
 @test("bypost-bench: a folder of mail, through the relay, by DATA and by BDAT", seconds=180)
@@ -123,7 +130,8 @@ def failing(work):
         expect(got["failures"]["end_421"] > 0 and got["failures"]["rcpt_drop"] > 0, f"{got}")
         equal(status, 0, "status")
         sent, got, found, status = alone.pair(["-m", "20", "-s", "1", "-d"], ["-W", "rcpt:0.05:50"])
-        expect(sent["accept_us"]["p99"] > 50000 > sent["accept_us"]["p50"] / 50, f"{sent}")
+        # once at least, and some of them more often
+        expect(50000 <= sent["accept_us"]["p50"] and sent["accept_us"]["max"] >= 100000, f"{sent['accept_us']}")
         sent, got, found, status = alone.pair(
             ["-m", "2", "-s", "1", "-l", "2000000", "-d"], ["-T", "3000", "-H", "0.5"])
         expect(sent["accept_us"]["p50"] > 500000, f"content was read too early: {sent['accept_us']}")

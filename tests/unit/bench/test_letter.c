@@ -15,7 +15,7 @@ static struct letter_id make(uint64_t seq, uint64_t size, size_t piece, const ch
 	struct letter l;
 	bool end = false;
 
-	letter_make(&l, &id, BYTES_LIT("a@example.org"), BYTES_LIT("b@example.net"));
+	letter_make(&l, &id, BYTES_LIT("a@example.org"), BYTES_LIT("b@example.net"), BYTES_NONE);
 	octets_n = strlen(trace);
 	memcpy(octets, trace, octets_n);
 	for (uint64_t n = 0; !end; n++) {
