@@ -23,6 +23,7 @@ SOURCE_IP, SERVER_IP = "198.18.0.1", "198.18.0.2"
 SINK_IP, TLS_SINK_IP = "198.18.0.10", "198.18.0.11"
 BENCH = "bench/bypost-bench"
 STORE_BENCH = "bench/bench_store"
+KERNEL, FRAMES, TAP = "kernel", "frames", "tap"  # what is at the server's end of the wire
 MTU = 9000  # chosen: docs/benchmark.md says why
 SAMPLE_SECONDS = 1.0  # between looks at the server's memory
 BUFFERS = ["net.core.somaxconn=4096", "net.ipv4.ip_local_port_range=1024 65535",
@@ -125,9 +126,10 @@ class Sink:
         self.field = field
         self.ledger = field.path("sink.ledger")
         self.address = at or (TLS_SINK_IP if tls else SINK_IP)
+        self.namespace = namespace or field.load_ns
         options = ["--starttls", "--cert", field.cert, "--key", field.key] if tls else []
         self.process = subprocess.Popen(
-            field.inside(namespace or field.load_ns,
+            field.inside(self.namespace,
                          [field.program(BENCH), "sink", "-c", "--json", "--ledger", self.ledger,
                           *options, f"{self.address}:25", "4096"]),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -137,7 +139,9 @@ class Sink:
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
         self.result = None
-        field.wait_port(self.address, 25, namespace or field.load_ns, self.alive)
+
+    def wait(self):
+        self.field.wait_port(self.address, 25, self.namespace, self.alive)
 
     def alive(self):
         if self.process.poll() is not None:
@@ -195,7 +199,7 @@ class Field:
         self.sink_ip = SERVER_IP  # where bed.mailservers expects a server that it has started
         self.processes, self.sinks = {}, []
         self.group = None
-        self.bypass = None
+        self.wired = None
 
     # ---- life ----
 
@@ -215,7 +219,7 @@ class Field:
                 net.address(self.load_ns, "lo", SINK_IP + "/32", TLS_SINK_IP + "/32")
             self.cert, self.key = certs.Issuer(self.path("issuer")).issue("mail.example.org")
             os.chmod(self.key, 0o644)  # of the run alone: servers read it as different users
-            self.wire(bypass=False)
+            self.wire(KERNEL)
         except BaseException:
             self.__exit__()
             raise
@@ -238,21 +242,31 @@ class Field:
 
     # ---- the wire ----
 
-    def wire(self, bypass):
-        """The server's end: an address of the kernel with all offloads of a veth, which is what the
-        kernel's servers get; or nothing of both, for a stack that takes frames from it."""
-        if self.bypass == bypass:
+    def wire(self, kind):
+        """KERNEL: the server's end has an address of the kernel, with all offloads of a veth, which is
+        what the kernel's servers get.  FRAMES: nothing of both, for a stack that takes frames from it.
+        TAP: the server makes an interface where the load is, and the veth has no addresses."""
+        if self.wired == kind:
             return
-        state = "off" if bypass else "on"
-        for namespace, name in ((self.load_ns, "up0"), (self.server_ns, "server0")):
+        state = "on" if kind == KERNEL else "off"
+        for namespace, name, address in ((self.load_ns, "up0", SOURCE_IP), (self.server_ns, "server0", SERVER_IP)):
             proc.run(["ip", "netns", "exec", namespace, "ethtool", "-K", name, "tx", state, "rx",
                       state, "sg", state, "tso", state, "gso", state, "gro", state], check=False)
-        net.ip(self.server_ns, "addr", "flush", "dev", "server0")
-        net.ip(self.server_ns, "link", "set", "server0", "arp", "off" if bypass else "on")
-        if not bypass:
-            net.address(self.server_ns, "server0", SERVER_IP + "/24")
+            net.ip(namespace, "addr", "flush", "dev", name)
+            if kind == KERNEL or (kind == FRAMES and name == "up0"):
+                net.address(namespace, name, address + "/24")
+        net.ip(self.server_ns, "link", "set", "server0", "arp", "on" if kind == KERNEL else "off")
         net.ip(self.load_ns, "neigh", "flush", "dev", "up0", check=False)
-        self.bypass = bypass
+        self.wired = kind
+
+    def tap(self, name, alive):
+        """The load's end of a tap that the server has made."""
+        def there():
+            alive()
+            return net.ip(self.load_ns, "link", "show", name, check=False).returncode == 0
+        proc.wait_for(f"interface {name}", there, 30)
+        net.address(self.load_ns, name, SOURCE_IP + "/24")
+        net.ip(self.load_ns, "link", "set", name, "up")
 
     def inside(self, namespace, command):
         return ["ip", "netns", "exec", namespace, *command]
@@ -273,18 +287,18 @@ class Field:
         self.end_server()
         with proc.uninterrupted():
             self.group = Group(f"{self.name}-{name}")
-            record = proc.start(self.group.enter(self.inside(self.server_ns, args)),
-                                self.path(name + ".log"))
+            where = self.load_ns if self.wired == TAP else self.server_ns
+            record = proc.start(self.group.enter(self.inside(where, args)), self.path(name + ".log"))
             self.processes[name] = record
         return record
 
-    def wait_listening(self, name, address, port, process):
-        record = self.processes[process]
+    def lives(self, name, process):
+        """Says so when it does not."""
+        if not proc.alive(self.processes[process]):
+            raise Failure(f"{name} did not start:\n{proc.tail(self.path(process + '.log'))}")
 
-        def alive():
-            if not proc.alive(record):
-                raise Failure(f"{name} did not start:\n{proc.tail(self.path(process + '.log'))}")
-        self.wait_port(address, port, self.load_ns, alive)
+    def wait_listening(self, name, address, port, process):
+        self.wait_port(address, port, self.load_ns, lambda: self.lives(name, process))
 
     def enter(self, *command, **kwargs):
         """Run a command where the server sees its files."""
@@ -306,6 +320,20 @@ class Field:
             self.group.remove()
             self.group = None
 
+    def run_script(self, command, seconds):
+        """Status and output of a script that starts things of its own, which it ends when it is told
+        to, as it is when we are."""
+        with proc.uninterrupted():
+            record = proc.start(self.inside(self.server_ns, command), self.path("script.log"))
+        try:
+            if not proc.wait_end(record, seconds):
+                raise Failure(f"no end after {seconds} s: {' '.join(command)}")
+        finally:
+            with proc.uninterrupted():
+                proc.stop(record, 30)
+        with open(self.path("script.log")) as f:
+            return proc.exit_status(record), f.read()
+
     # ---- load ----
 
     def source(self, args, to, seconds, namespace=None):
@@ -319,7 +347,10 @@ class Field:
 
     def open_sink(self, **kwargs):
         with proc.uninterrupted():
+            for sink in self.sinks:  # of a measurement that failed
+                sink.end()
             self.sinks = [Sink(self, **kwargs)]
+        self.sinks[0].wait()
         return self.sinks[0]
 
     def match(self):

@@ -15,7 +15,7 @@ import json
 import os
 
 from bed import build, config, mailservers, peers, proc
-from contest import SERVER_IP, SINK_IP, TLS_SINK_IP
+from contest import FRAMES, KERNEL, SERVER_IP, SINK_IP, TAP, TLS_SINK_IP
 
 HOSTNAME = "mail.example.org"
 MAILBOX_DOMAINS = [f"d{i}.example.org" for i in range(8)]  # a mailbox in each
@@ -26,9 +26,10 @@ class Server:
     """What they have in common."""
 
     version_of = ()
-    bypass = False   # takes frames from the wire itself
+    wire = KERNEL    # what it wants to have at its end
     mailbox = False  # cells that accept put mail into mailboxes
     tls = relays = True
+    optional = False  # only where it is asked for
     port, source_options = 25, ()
 
     def __init__(self, field):
@@ -43,7 +44,7 @@ class Server:
     def start(self):
         self.field.end_server()
         proc.remove_tree(self.own)
-        self.field.wire(self.bypass)
+        self.field.wire(self.wire)
         self.start_fresh()
 
     def stop(self):
@@ -272,13 +273,14 @@ class Bypost(Server):
     """bypostd by af_packet: the kernel's end of the wire is the generator's."""
 
     name, title = "bypost", "bypost (af_packet)"
-    bypass = mailbox = True
+    wire, port_kind, device, mtu_most = FRAMES, "af_packet", "server0", 9000
+    mailbox = True
 
     def config(self):
         return {
             "node": {"hostname": HOSTNAME, "user": config.user(self.own)},
-            "ports": [{"name": "p0", "kind": "af_packet", "device": "server0",
-                       "mtu": self.field.mtu, "addresses": [SERVER_IP + "/24"], "duplicate_check": False}],
+            "ports": [{"name": "p0", "kind": self.port_kind, "device": self.device,
+                       "mtu": min(self.field.mtu, self.mtu_most), "addresses": [SERVER_IP + "/24"], "duplicate_check": False}],
             "cores": {"layout": [{"roles": ["dataplane", "delivery", "control"],
                                   "cpus": ",".join(str(c) for c in config.cpus())}],
                       "file_prefix": self.field.name},
@@ -307,9 +309,13 @@ class Bypost(Server):
             f.write(config.dump(self.config()))
         self.field.start_process(self.name, [self.field.program(build.DAEMON), "--config",
                                              os.path.join(self.own, "bypost.yaml")])
+        self.attach()
         self.field.wait_listening(self.name, SERVER_IP, 25, self.name)
         for domain in MAILBOX_DOMAINS:
             self.ctl("user", "add", "user@" + domain, input="secret-7Qm2\n")
+
+    def attach(self):
+        pass
 
     def ctl(self, *args, **kwargs):
         return proc.run([self.field.program(build.CTL), "--socket",
@@ -328,7 +334,18 @@ class Bypost(Server):
         self.ctl("queue", "retry", "--all", check=False)
 
 
-ALL = {s.name: s for s in (Postfix, Exim, OpenSMTPD, Dovecot, Bypost)}
+class BypostTap(Bypost):
+    """The same by a tap, whose other end is an interface of the generator's kernel."""
+
+    name, title = "bypost-tap", "bypost (TAP)"
+    wire, port_kind, device, mtu_most = TAP, "tap", "dtap0", 1500  # more its driver does not take
+    optional = True
+
+    def attach(self):
+        self.field.tap(self.device, lambda: self.field.lives(self.name, self.name))
+
+
+ALL = {s.name: s for s in (Postfix, Exim, OpenSMTPD, Dovecot, Bypost, BypostTap)}
 
 
 def versions():

@@ -11,7 +11,7 @@ from bed import proc
 
 MARKS = ("<!-- what bench/compare found -->", "<!-- end of what bench/compare found -->")
 COLOURS = {"postfix": "#d1571b", "exim": "#8a3ea8", "opensmtpd": "#2c8a3d", "dovecot": "#b08900",
-           "bypost": "#1f6fb4", "raw": "#999999"}
+           "bypost": "#1f6fb4", "bypost-tap": "#5fb0e6", "raw": "#999999"}
 FIGURES = ("accepted_per_s", "relayed_per_s", "cpu_user_us", "cpu_system_us", "p50", "p99", "p999",
            "group", "core_us")
 MB = 1 << 20
