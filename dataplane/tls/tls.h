@@ -20,6 +20,10 @@ struct tls_config;
 #define TLS_IDENTITIES_MAX 64 /* certificates of one configuration; chosen */
 #define TLS_TLSA_MAX       16 /* TLSA records of one peer; chosen */
 
+/* Before anything else of OpenSSL is used in this process: from now on its memory comes from lists
+ * of each thread.  False: too late; malloc goes on. */
+bool tls_memory_init(void);
+
 /* A certificate chain and its key, PEM. */
 struct tls_identity_pem {
 	const char *name; /* for messages: the key in the configuration */

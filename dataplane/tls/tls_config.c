@@ -239,6 +239,8 @@ static SSL_CTX *server_context(const struct tls_conf *conf, unsigned i, struct t
 		snprintf(error, error_n, "%s: the list of ciphers names none", id->name);
 		return NULL;
 	}
+	/* The chain is what was given: else one would be looked for in each handshake. */
+	SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
 	if (use_identity(ctx, id, error, error_n)) {
 		if (conf->ask_client_cert) {
 			use_bundle(SSL_CTX_get_cert_store(ctx), conf->ca_bundle);

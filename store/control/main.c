@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "dataplane/base/log.h"
+#include "dataplane/tls/tls.h"
 #include "store/control/daemon.h"
 #include "store/control/offline.h"
 #include "store/control/version.h"
@@ -185,6 +186,7 @@ static int run(const struct daemon_options *o)
 	static struct daemon d;
 	char error[512];
 
+	(void)tls_memory_init(); /* before anything of OpenSSL */
 	d.options = *o;
 	d.log_file = -1;
 	if (config_load(o->config_path, &d.config, error, sizeof(error)) < 0) {
