@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "bench/store_user.h"
 #include "dataplane/base/rt/eal.h"
 #include "store/reader.h"
 
@@ -27,42 +28,10 @@
 #define SELECTS     20
 
 static const char *const domains[] = {"example.org"};
-static struct store *store;
-static struct channel writer, reader;
-static struct waker waker;
-static uint64_t next_id = 1, errors;
-static uint32_t pending, uids[BODIES];
-
-static void settle(struct op *op)
-{
-	errors += op->status != 0;
-	pending--;
-}
-
-static void wait_below(struct channel *c, uint32_t n)
-{
-	while (pending >= n) {
-		if (channel_poll(c) == 0)
-			sched_yield();
-	}
-}
-
-static void submit(struct channel *c, struct op *op, unsigned kind)
-{
-	op->kind = (uint16_t)kind;
-	op->done = settle;
-	pending++;
-	if (channel_submit(c, op) < 0) {
-		fprintf(stderr, "bench_mailbox: no credit\n");
-		exit(1);
-	}
-}
-
-static void run(struct channel *c, struct op *op, unsigned kind)
-{
-	submit(c, op, kind);
-	wait_below(c, 1);
-}
+static const struct store_conf conf = {.local_domains = domains, .local_domain_count = 1};
+static struct store_user user = {.name = "bench_mailbox"};
+static uint64_t next_id = 1;
+static uint32_t uids[BODIES];
 
 static double seconds_since(uint64_t us)
 {
@@ -86,8 +55,8 @@ static double directory_measure(uint64_t addresses, double *per_s_r)
 	char text[64];
 
 	for (uint64_t i = 0; d && i < addresses; i++)
-		errors += directory_set(d, address_make(text, sizeof(text), i), (uint32_t)i + 1, 0,
-				  DIRECTORY_STATE_OK) != 0;
+		user.errors += directory_set(d, address_make(text, sizeof(text), i),
+				       (uint32_t)i + 1, 0, DIRECTORY_STATE_OK) != 0;
 	if (!d)
 		exit(1);
 	const struct directory *public = directory_public(d);
@@ -97,7 +66,7 @@ static double directory_measure(uint64_t addresses, double *per_s_r)
 		found += public->lookup(public, a, &entry) == DIRECTORY_OK;
 	}
 	*per_s_r = LOOKUPS / seconds_since(start);
-	errors += found != LOOKUPS;
+	user.errors += found != LOOKUPS;
 	double bytes = (double)directory_bytes(d) / (double)addresses;
 	directory_destroy(&d);
 	return bytes;
@@ -129,7 +98,7 @@ static void queue_fill(void)
 {
 	for (int i = 0; i < QUEUED; i++) {
 		struct accept_op op = {.message = message_make(true)};
-		run(&writer, &op.op, HANDOFF_ACCEPT);
+		store_user_run(&user, &user.writer, &op.op, HANDOFF_ACCEPT);
 		message_unref(op.message);
 	}
 }
@@ -140,7 +109,7 @@ static uint32_t account_make(void)
 		.address = BYTES_LIT("user@example.org"),
 		.hash = BYTES_LIT("$y$j9T$none")};
 
-	run(&writer, &op.op, STORE_ACCOUNT);
+	store_user_run(&user, &user.writer, &op.op, STORE_ACCOUNT);
 	return op.account;
 }
 
@@ -150,7 +119,7 @@ static void bodies_append(uint32_t account)
 		struct append_op op = {.account = account,
 			.target = BYTES_LIT("INBOX"),
 			.message = message_make(false)};
-		run(&writer, &op.op, STORE_APPEND);
+		store_user_run(&user, &user.writer, &op.op, STORE_APPEND);
 		uids[i] = op.uid;
 		message_unref(op.message);
 	}
@@ -161,14 +130,14 @@ static void mailbox_fill(uint32_t account, uint32_t inbox, struct bytes name, ui
 {
 	struct mbox_name_op make = {.account = account, .name = name};
 
-	run(&writer, &make.op, STORE_MBOX_CREATE);
+	store_user_run(&user, &user.writer, &make.op, STORE_MBOX_CREATE);
 	while (rows) {
 		struct mbox_op op = {.account = account,
 			.box = inbox,
 			.uids = uids,
 			.uid_count = MIN(rows, (uint32_t)BODIES),
 			.target = name};
-		run(&writer, &op.op, STORE_COPY);
+		store_user_run(&user, &user.writer, &op.op, STORE_COPY);
 		rows -= op.uid_count;
 	}
 }
@@ -181,12 +150,12 @@ static double open_mailbox(uint32_t account, struct bytes name, uint64_t *rows_r
 	uint64_t start = clock_mono_us();
 	struct mbox_read_op op = {.account = account, .name = name};
 
-	run(&reader, &op.op, STORE_READ_MBOX_OPEN);
+	store_user_run(&user, &user.reader, &op.op, STORE_READ_MBOX_OPEN);
 	chain_free(&op.out);
 	uint32_t box = op.box;
 	op = (struct mbox_read_op){.account = account, .box = box, .from_uid = 1, .max_rows = ROWS};
-	for (*rows_r = 0; !op.end && !errors;) {
-		run(&reader, &op.op, STORE_READ_MBOX_ROWS);
+	for (*rows_r = 0; !op.end && !user.errors;) {
+		store_user_run(&user, &user.reader, &op.op, STORE_READ_MBOX_ROWS);
 		*rows_r += op.out.bytes / sizeof(struct mbox_row);
 		chain_free(&op.out);
 	}
@@ -198,7 +167,7 @@ static double reader_cpu(void)
 	struct timespec ts;
 	clockid_t clock;
 
-	if (pthread_getcpuclockid(store->readers[0]->thread, &clock) != 0 ||
+	if (pthread_getcpuclockid(user.store->readers[0]->thread, &clock) != 0 ||
 		clock_gettime(clock, &ts) != 0)
 		return 0;
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
@@ -212,7 +181,7 @@ static double selects(uint32_t account)
 
 	for (int i = 0; i < SELECTS; i++) {
 		open_mailbox(account, BYTES_LIT("short"), &rows);
-		errors += rows != SHORT;
+		user.errors += rows != SHORT;
 	}
 	return SELECTS / (reader_cpu() - cpu);
 }
@@ -226,9 +195,9 @@ static double headers(uint64_t first)
 		for (uint32_t k = 0; k < OUTSTANDING; k++) {
 			ops[k] = (struct body_read_op){
 				.blob = first + (i * 7919u + k * 131u) % BODIES, .max = HEADER};
-			submit(&reader, &ops[k].op, STORE_READ_BODY);
+			store_user_submit(&user, &user.reader, &ops[k].op, STORE_READ_BODY, NULL);
 		}
-		wait_below(&reader, 1);
+		store_user_wait(&user, &user.reader, 1);
 		for (uint32_t k = 0; k < OUTSTANDING; k++)
 			chain_free(&ops[k].out);
 	}
@@ -244,9 +213,9 @@ static double queue_looks(uint64_t first)
 		for (uint32_t k = 0; k < OUTSTANDING; k++) {
 			ops[k] = (struct queue_read_op){
 				.id = first + (i * 7919u + k * 131u) % QUEUED};
-			submit(&reader, &ops[k].op, STORE_READ_QUEUE);
+			store_user_submit(&user, &user.reader, &ops[k].op, STORE_READ_QUEUE, NULL);
 		}
-		wait_below(&reader, 1);
+		store_user_wait(&user, &user.reader, 1);
 		for (uint32_t k = 0; k < OUTSTANDING; k++) {
 			chain_free(&ops[k].rows);
 			if (ops[k].message)
@@ -257,37 +226,6 @@ static double queue_looks(uint64_t first)
 }
 
 /* ---- life ---- */
-
-static void open_all(const char *directory)
-{
-	static char path[512];
-	char error[512];
-
-	snprintf(path, sizeof(path), "%s/store", directory);
-	struct store_conf conf = {.path = path,
-		.shards = 1,
-		.readers = 1,
-		.local_domains = domains,
-		.local_domain_count = 1};
-	if (store_open(&conf, &store, error, sizeof(error)) < 0) {
-		fprintf(stderr, "bench_mailbox: %s\n", error);
-		exit(1);
-	}
-	struct service *w = store_writer(store), *r = store_reader(store, 0);
-	if (channel_init(&writer, "mw", OUTSTANDING, &waker, &w->waker, -1) < 0 ||
-		channel_init(&reader, "mr", OUTSTANDING, &waker, &r->waker, -1) < 0 ||
-		service_add(w, &writer) < 0 || service_add(r, &reader) < 0 ||
-		store_start(store) < 0)
-		exit(1);
-}
-
-static void close_all(void)
-{
-	store_stop(store);
-	store_close(&store);
-	channel_fini(&writer);
-	channel_fini(&reader);
-}
 
 /* Nothing of the store is in memory afterwards. */
 static void forget(const char *directory)
@@ -313,27 +251,25 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	eal_start_for_tests(64);
-	if (chunk_pool_init(8192, -1) < 0 || message_pool_init(512, -1) < 0 ||
-		waker_init(&waker) < 0)
-		return 1;
+	store_user_init(&user, 8192, 512);
 	double bytes = directory_measure(addresses, &lookups);
-	open_all(argv[1]);
+	store_user_open(&user, argv[1], conf, OUTSTANDING, OUTSTANDING);
 	uint32_t account = account_make();
 	uint64_t first_body = next_id;
 	bodies_append(account);
 	uint64_t first_queued = next_id;
 	queue_fill();
 	struct mbox_read_op inbox = {.account = account, .name = BYTES_LIT("INBOX")};
-	run(&reader, &inbox.op, STORE_READ_MBOX_OPEN);
+	store_user_run(&user, &user.reader, &inbox.op, STORE_READ_MBOX_OPEN);
 	chain_free(&inbox.out);
 	mailbox_fill(account, inbox.box, BYTES_LIT("short"), SHORT);
 	mailbox_fill(account, inbox.box, BYTES_LIT("long"), rows);
-	close_all();
+	store_user_close(&user);
 	forget(argv[1]);
-	open_all(argv[1]);
+	store_user_open(&user, argv[1], conf, OUTSTANDING, OUTSTANDING);
 	double cold = open_mailbox(account, BYTES_LIT("long"), &seen);
 	double warm = open_mailbox(account, BYTES_LIT("long"), &found);
-	errors += seen != rows || found != rows;
+	user.errors += seen != rows || found != rows;
 	double select = selects(account), envelope = headers(first_body),
 	       look = queue_looks(first_queued);
 	printf("{\"bench\":\"mailbox\",\"addresses\":%llu,\"directory_bytes_per_address\":%.1f,"
@@ -341,7 +277,7 @@ int main(int argc, char **argv)
 	       "\"open_warm_ms\":%.0f,\"select_10k_per_core_s\":%.0f,"
 	       "\"header_per_core_s\":%.0f,\"queue_by_id_per_core_s\":%.0f,\"errors\":%llu}\n",
 		(unsigned long long)addresses, bytes, lookups, rows, cold * 1e3, warm * 1e3, select,
-		envelope, look, (unsigned long long)errors);
-	close_all();
-	return errors ? 1 : 0;
+		envelope, look, (unsigned long long)user.errors);
+	store_user_close(&user);
+	return user.errors ? 1 : 0;
 }

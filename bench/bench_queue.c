@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "bench/store_user.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/rt/eal.h"
 #include "delivery/schedule.h"
-#include "store/store.h"
 
 #define OUTSTANDING       256
 #define RCPTS_MAX         100
@@ -32,12 +32,10 @@ static struct slot {
 	struct rcpt_result rows[RCPTS_MAX];
 } slots[OUTSTANDING];
 
-static struct store *store;
-static struct channel writer, reader;
-static struct waker waker;
-static uint64_t messages = 100000, next_id = 1, errors;
+static struct store_user user = {.name = "bench_queue", .nap_us = 20};
+static uint64_t messages = 100000, next_id = 1;
 static uint64_t taken; /* id of the oldest message */
-static uint32_t rcpts = 10, octets = 2048, pending;
+static uint32_t rcpts = 10, octets = 2048;
 static uint8_t *content;
 
 static double seconds_since(uint64_t us)
@@ -59,41 +57,10 @@ static uint64_t resident(void)
 	return (uint64_t)kib << 10;
 }
 
-static void settle(struct op *op)
-{
-	errors += op->status != 0;
-	pending--;
-}
-
 static void accept_done(struct op *op)
 {
 	message_unref(container_of(op, struct accept_op, op)->message);
-	settle(op);
-}
-
-static void wait_below(struct channel *c, uint32_t n)
-{
-	while (pending >= n) {
-		if (channel_poll(c) == 0)
-			usleep(20);
-	}
-}
-
-static void submit(struct channel *c, struct op *op, unsigned kind, op_done_fn done)
-{
-	op->kind = (uint16_t)kind;
-	op->done = done;
-	pending++;
-	if (channel_submit(c, op) < 0) {
-		fprintf(stderr, "bench_queue: no credit\n");
-		exit(1);
-	}
-}
-
-static void run(struct channel *c, struct op *op, unsigned kind)
-{
-	submit(c, op, kind, settle);
-	wait_below(c, 1);
+	store_user_settle(op);
 }
 
 static void accept_one(struct slot *s)
@@ -118,7 +85,7 @@ static void accept_one(struct slot *s)
 		exit(1);
 	}
 	s->accept = (struct accept_op){.message = m};
-	submit(&writer, &s->accept.op, HANDOFF_ACCEPT, accept_done);
+	store_user_submit(&user, &user.writer, &s->accept.op, HANDOFF_ACCEPT, accept_done);
 }
 
 /* Messages/s; slots are used in turn, which is right because the writer answers in order. */
@@ -127,10 +94,10 @@ static double fill(uint64_t n)
 	uint64_t start = clock_mono_us();
 
 	for (uint64_t i = 0; i < n; i++) {
-		wait_below(&writer, OUTSTANDING);
+		store_user_wait(&user, &user.writer, OUTSTANDING);
 		accept_one(&slots[i % OUTSTANDING]);
 	}
-	wait_below(&writer, 1);
+	store_user_wait(&user, &user.writer, 1);
 	return (double)n / seconds_since(start);
 }
 
@@ -140,14 +107,14 @@ static double take(uint64_t n, uint64_t (*which)(uint64_t i))
 
 	for (uint64_t i = 0; i < n; i++) {
 		struct slot *s = &slots[i % OUTSTANDING];
-		wait_below(&writer, OUTSTANDING);
+		store_user_wait(&user, &user.writer, OUTSTANDING);
 		for (uint32_t r = 0; r < rcpts; r++)
 			s->rows[r] = (struct rcpt_result){.rcpt = r, .outcome = ATTEMPT_DELIVERED};
 		s->results =
 			(struct results_op){.id = which(i), .count = rcpts, .results = s->rows};
-		submit(&writer, &s->results.op, STORE_RESULT, settle);
+		store_user_submit(&user, &user.writer, &s->results.op, STORE_RESULT, NULL);
 	}
-	wait_below(&writer, 1);
+	store_user_wait(&user, &user.writer, 1);
 	return (double)n / seconds_since(start);
 }
 
@@ -164,33 +131,6 @@ static uint64_t at_random(uint64_t i)
 	return taken + messages / 4 + i * 7919 % part;
 }
 
-static void open_all(const char *directory)
-{
-	static char path[512];
-	char error[512];
-
-	snprintf(path, sizeof(path), "%s/store", directory);
-	struct store_conf conf = {.path = path, .shards = 1, .readers = 1};
-	if (store_open(&conf, &store, error, sizeof(error)) < 0) {
-		fprintf(stderr, "bench_queue: %s\n", error);
-		exit(1);
-	}
-	struct service *w = store_writer(store), *r = store_reader(store, 0);
-	if (channel_init(&writer, "bw", OUTSTANDING, &waker, &w->waker, -1) < 0 ||
-		channel_init(&reader, "br", 1, &waker, &r->waker, -1) < 0 ||
-		service_add(w, &writer) < 0 || service_add(r, &reader) < 0 ||
-		store_start(store) < 0)
-		exit(1);
-}
-
-static void close_all(void)
-{
-	store_stop(store);
-	store_close(&store);
-	channel_fini(&writer);
-	channel_fini(&reader);
-}
-
 /* Rows of a slice go into a schedule in memory, as a delivery worker has it. */
 static uint64_t slice_take(struct schedule *memory, const struct chain *out)
 {
@@ -204,7 +144,7 @@ static uint64_t slice_take(struct schedule *memory, const struct chain *out)
 			uint32_t i = schedule_add(
 				memory, row.id, row.rcpt, (uint32_t)(row.id % DOMAINS), 0);
 			if (i == SCHEDULE_NONE)
-				errors++;
+				user.errors++;
 			else
 				schedule_wait(memory, i, row.next_ms);
 		}
@@ -224,7 +164,7 @@ static void accept_now(struct loaded *l)
 	uint64_t start = clock_mono_us();
 
 	accept_one(&slots[0]);
-	wait_below(&writer, 1);
+	store_user_wait(&user, &user.writer, 1);
 	l->accepted++;
 	l->slowest_accept = MAX(l->slowest_accept, seconds_since(start));
 }
@@ -238,7 +178,7 @@ static void load(struct schedule *memory, struct loaded *l)
 	*l = (struct loaded){0};
 	for (uint64_t slices = 0; !op.end; slices++) {
 		op.out = (struct chain){0};
-		run(&reader, &op.op, STORE_READ_SCHEDULE);
+		store_user_run(&user, &user.reader, &op.op, STORE_READ_SCHEDULE);
 		l->rows += slice_take(memory, &op.out);
 		chain_free(&op.out);
 		if (slices % LOAD_ACCEPT_EVERY == 0)
@@ -253,7 +193,7 @@ static double look_up(void)
 	struct queue_list_op op = {.filter = &f, .max_messages = 16};
 	uint64_t start = clock_mono_us();
 
-	run(&reader, &op.op, STORE_READ_QUEUE_LIST);
+	store_user_run(&user, &user.reader, &op.op, STORE_READ_QUEUE_LIST);
 	chain_free(&op.out);
 	return (double)(clock_mono_us() - start);
 }
@@ -265,8 +205,8 @@ static double hold(uint64_t *rows_r)
 	struct queue_slice_op op = {.action = QUEUE_HOLD, .filter = &f};
 	uint64_t start = clock_mono_us();
 
-	for (*rows_r = 0; !op.end && !errors; *rows_r += op.recipients)
-		run(&writer, &op.op, STORE_QUEUE_SLICE);
+	for (*rows_r = 0; !op.end && !user.errors; *rows_r += op.recipients)
+		store_user_run(&user, &user.writer, &op.op, STORE_QUEUE_SLICE);
 	return (double)*rows_r / seconds_since(start);
 }
 
@@ -294,15 +234,15 @@ static void long_queue(struct figures *f, const char *directory)
 	f->fill = fill(messages - f->sample);
 	f->fill_last = fill(f->sample);
 	fprintf(stderr, "bench_queue: filled, %.0f messages/s\n", f->fill);
-	close_all();
+	store_user_close(&user);
 	if (schedule_init(&memory, (uint32_t)(messages * rcpts + SCHEDULE_SPARE)) < 0)
 		exit(1);
 	before = resident();
 	start = clock_mono_us();
-	open_all(directory);
+	store_user_open(&user, directory, (struct store_conf){0}, OUTSTANDING, 1);
 	f->open_s = seconds_since(start);
 	accept_one(&slots[0]);
-	wait_below(&writer, 1);
+	store_user_wait(&user, &user.writer, 1);
 	f->serve_s = seconds_since(start);
 	load(&memory, &f->loaded);
 	f->resident = resident() - before;
@@ -319,7 +259,7 @@ static void print(const struct figures *f)
 	struct store_info info;
 	const struct loaded *l = &f->loaded;
 
-	store_get_info(store, &info);
+	store_get_info(user.store, &info);
 	printf("{\"bench\":\"queue\",\"messages\":%llu,\"recipients\":%llu,"
 	       "\"empty_fill_per_s\":%.0f,\"fill_per_s\":%.0f,\"fill_last_per_s\":%.0f,"
 	       "\"fill_share\":%.2f,",
@@ -336,7 +276,7 @@ static void print(const struct figures *f)
 	       "\"held\":%llu,\"file_bytes\":%llu,\"errors\":%llu}\n",
 		f->empty_take, f->take_ordered, f->take_ordered / f->empty_take, f->take_random,
 		f->look_up_us, f->hold, (unsigned long long)f->held,
-		(unsigned long long)info.file_bytes, (unsigned long long)errors);
+		(unsigned long long)info.file_bytes, (unsigned long long)user.errors);
 }
 
 int main(int argc, char **argv)
@@ -354,14 +294,14 @@ int main(int argc, char **argv)
 	}
 	content = calloc(1, octets + 1u);
 	eal_start_for_tests(256);
-	if (!content || chunk_pool_init(32768, -1) < 0 || message_pool_init(2048, -1) < 0 ||
-		waker_init(&waker) < 0)
+	if (!content)
 		return 1;
+	store_user_init(&user, 32768, 2048);
 	f.sample = MIN(messages / 4, (uint64_t)SAMPLE_MAX);
-	open_all(argv[1]);
+	store_user_open(&user, argv[1], (struct store_conf){0}, OUTSTANDING, 1);
 	empty_queue(&f);
 	long_queue(&f, argv[1]);
 	print(&f);
-	close_all();
-	return errors ? 1 : 0;
+	store_user_close(&user);
+	return user.errors ? 1 : 0;
 }
