@@ -34,7 +34,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	lone_app_init(&app, &ops, 255);
+	lone_app_init(&app, &ops, 1023, 255);
 	return 0;
 }
 

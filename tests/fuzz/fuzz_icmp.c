@@ -27,7 +27,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	lone_app_init(&app, &ops, 1023);
+	lone_app_init(&app, &ops, 1023, 1023);
 	return 0;
 }
 

@@ -1,19 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Fuzz: what bypost-bench's sink makes of a message.  The first two octets say where it is split:
  * the verdict is the same as of the whole, and a good one is as long as it says. */
-#include "bench/letter.h"
+#include "tests/unit/bench/letters.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static enum letter_verdict read_split(
-	struct letter_reader *r, struct bytes in, size_t at, size_t piece, struct letter_id *id_r)
-{
-	letter_begin(r);
-	letter_feed(r, bytes_first(in, at));
-	for (in = bytes_skip(in, at); in.n; in = bytes_skip(in, MIN(piece, in.n)))
-		letter_feed(r, bytes_first(in, piece));
-	return letter_end(r, id_r);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -23,9 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 2)
 		return 0;
 	struct bytes in = bytes_make(data + 2, size - 2);
-	enum letter_verdict v = read_split(&whole, in, in.n, 1, &a);
+	enum letter_verdict v = letter_read(&whole, in, in.n, 1, &a);
 	size_t at = in.n ? data[0] % in.n : 0, piece = data[1] % 64 + 1u;
-	BUG_ON(read_split(&cut, in, at, piece, &b) != v);
+	BUG_ON(letter_read(&cut, in, at, piece, &b) != v);
 	if (v == LETTER_FOREIGN)
 		return 0;
 	BUG_ON(memcmp(&a, &b, sizeof(a)) != 0);

@@ -6,8 +6,7 @@
  * what one block covers is marked; the counters of octets are those of the map, and the pipe what
  * they leave; lost is only what may be; each octet leaves with its contents, inside the window, and
  * not again when the peer has it. */
-#include "dataplane/base/rt/eal.h"
-#include "tests/sim/lone.h"
+#include "tests/sim/lone_app.h"
 
 #define OPS_MAX     300
 #define CELLS       (128 * 1024)
@@ -28,10 +27,7 @@ enum cell {
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static struct host_pools pools;
-static struct lone lone;
-static struct stream stream;
-static struct listener listener;
+static struct lone_app app;
 static bool dead, sack, timestamps;
 static uint8_t cells[CELLS + 1]; /* and FIN */
 /* By cell.  right: edge of what the peer ever offered. */
@@ -49,7 +45,7 @@ static uint8_t octet(uint32_t cell)
 
 static struct tcp_conn *conn(void)
 {
-	return &lone.host.stack->conns[stream.id.index];
+	return &app.lone.host.stack->conns[app.stream.id.index];
 }
 
 static uint32_t cell_of(const struct tcp_txseg *seg)
@@ -73,23 +69,11 @@ static void on_close(struct stream *s, enum stream_reason reason)
 
 static const struct stream_ops ops = {.on_data = on_data, .on_close = on_close};
 
-static struct stream *on_accept(
-	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
-{
-	(void)l;
-	(void)peer;
-	(void)local;
-	stream = (struct stream){.ops = &ops};
-	return &stream;
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	eal_start_for_tests(64);
-	host_pools_init(&pools, "f", 63, TX_MBUFS);
-	listener.accept = on_accept;
+	lone_app_init(&app, &ops, 63, TX_MBUFS);
 	return 0;
 }
 
@@ -173,7 +157,7 @@ static void check(void)
 	board_read(c);
 	counters_check(c);
 	segments_check(c);
-	host_check(&lone.host);
+	host_check(&app.lone.host);
 }
 
 /* What the stack sends.  timeout: there was one since board_read. */
@@ -182,7 +166,7 @@ static void hear(bool timeout)
 	struct tcp_options opt;
 	struct seg s;
 
-	while (lone_next(&lone, &s)) {
+	while (lone_next(&app.lone, &s)) {
 		if (s.flags & RST)
 			continue; /* it gives up */
 		uint32_t at = s.seq - first, end = at + (uint32_t)s.payload_n;
@@ -211,8 +195,8 @@ static void pass(uint64_t us)
 	const struct tcp_conn *c = conn();
 	bool taken_back = c->sendq && (tcp_txseg_of(c->sendq)->flags & TXS_SACKED);
 
-	lone_arp(&lone);
-	host_lap(&lone.host, lone.host.now_us + us);
+	lone_arp(&app.lone);
+	host_lap(&app.lone.host, app.lone.host.now_us + us);
 	bool timeout = timeouts() != before;
 	hear(timeout);
 	excused |= timeout;
@@ -232,7 +216,7 @@ static void transmit(uint32_t n)
 	n = MIN(n % SEND_MAX, CELLS - total);
 	for (uint32_t i = 0; i < n; i++)
 		octets[i] = octet(total + i);
-	total += (uint32_t)stream_send(&stream, bytes_make(octets, n));
+	total += (uint32_t)stream_send(&app.stream, bytes_make(octets, n));
 }
 
 /* Where a segment of the queue begins: the index'th, or the end of what was sent. */
@@ -257,14 +241,14 @@ static void split(unsigned index, uint16_t len)
 		return;
 	len = (uint16_t)(1 + len % (tcp_txseg_of(m)->len - 1));
 	if (tcp_sendq_split(c, m, len) < 0)
-		BUG_ON(rte_mempool_avail_count(pools.tx));
+		BUG_ON(rte_mempool_avail_count(app.pools.tx));
 }
 
 static void narrow(uint16_t mtu)
 {
 	struct tcp_conn *c = conn();
 
-	if (tcp_packet_too_big(lone.host.stack, &c->key, c->snd_una, mtu))
+	if (tcp_packet_too_big(app.lone.host.stack, &c->key, c->snd_una, mtu))
 		excused = true;
 }
 
@@ -327,8 +311,9 @@ static void acknowledge(const uint8_t *op, const uint8_t *more, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		blocks[i] = block_of(more + 4 * (size_t)i, op[3] & 0x10 << i);
 	if (timestamps)
-		s.options_n = tcp_options_ts(s.options, (uint32_t)(lone.host.now_us / US_PER_MS),
-			echo - (op[0] & 0x20 ? op[1] : 0));
+		s.options_n =
+			tcp_options_ts(s.options, (uint32_t)(app.lone.host.now_us / US_PER_MS),
+				echo - (op[0] & 0x20 ? op[1] : 0));
 	if (n)
 		s.options_n += tcp_options_sack(s.options + s.options_n, blocks, n);
 	uint8_t frame[200];
@@ -337,7 +322,7 @@ static void acknowledge(const uint8_t *op, const uint8_t *more, unsigned n)
 	if ((int32_t)(ack + s.window) >
 		(int32_t)right) /* an old ACK may be before the first octet */
 		right = ack + s.window;
-	host_input(&lone.host, bytes_make(frame, lone_build(frame, &s)));
+	host_input(&app.lone.host, bytes_make(frame, lone_build(frame, &s)));
 	if (dead)
 		return;
 	told(&s, blocks, n, oldest);
@@ -368,7 +353,7 @@ static size_t operate(const uint8_t *op, size_t n)
 		break;
 	case 3:
 		if (op[1] == 0xff && !fin) {
-			stream_shutdown(&stream);
+			stream_shutdown(&app.stream);
 			fin = true;
 		}
 		break;
@@ -394,14 +379,14 @@ static void handshake(uint8_t what)
 		.wscale = -1,
 		.sack = what & 1,
 		.ts = what & 2,
-		.ts_val = (uint32_t)(lone.host.now_us / US_PER_MS)};
+		.ts_val = (uint32_t)(app.lone.host.now_us / US_PER_MS)};
 	struct seg s = {
 		.sport = 40000, .dport = 25, .seq = seq, .flags = SYN, .window = WINDOW_MOST};
 	struct tcp_options opt;
 
 	s.options_n = tcp_options_syn(s.options, &offer);
-	lone_send(&lone, &s);
-	BUG_ON(!lone_next(&lone, &s) || s.ack != ++seq);
+	lone_send(&app.lone, &s);
+	BUG_ON(!lone_next(&app.lone, &s) || s.ack != ++seq);
 	tcp_options_parse(bytes_make(s.options, s.options_n), &opt);
 	sack = opt.sack_permitted;
 	timestamps = opt.has_ts;
@@ -416,7 +401,7 @@ static void handshake(uint8_t what)
 		.window = WINDOW_MOST};
 	if (timestamps)
 		s.options_n = tcp_options_ts(s.options, offer.ts_val, echo);
-	lone_send(&lone, &s);
+	lone_send(&app.lone, &s);
 	right = WINDOW_MOST;
 }
 
@@ -436,9 +421,7 @@ static void begin(uint8_t what)
 	dead = fin = excused = false;
 	duplicates = 0;
 	seq = 5000;
-	lone_init(&lone, &pools, &conf);
-	lone_arp(&lone);
-	BUG_ON(stack_listen(lone.host.stack, 25, &listener) < 0);
+	lone_app_begin(&app, &conf, 25);
 	handshake(what);
 	check();
 }
@@ -456,6 +439,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			break;
 		used += step;
 	}
-	lone_fini(&lone);
+	lone_app_end(&app);
 	return 0;
 }

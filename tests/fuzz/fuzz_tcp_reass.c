@@ -6,8 +6,7 @@
  * order, and none from beyond the window or the FIN; acknowledgments, SACK and D-SACK blocks tell
  * what is true; the window stays within the buffer and its edge never moves left; memory is charged
  * as it is pinned, and bounded.  At the end all of it is back in its pools. */
-#include "dataplane/base/rt/eal.h"
-#include "tests/sim/lone.h"
+#include "tests/sim/lone_app.h"
 
 #define OPS_MAX      300
 #define SEGMENTS_MAX 2000 /* of an input */
@@ -28,11 +27,8 @@ enum appetite { ALL, NOTHING, HALF, ONE, ALL_BUT_ONE, CLOSE, APPETITE_N };
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static struct host_pools pools;
+static struct lone_app app;
 static struct rte_mempool *roomy; /* with room to merge, as receive pools have */
-static struct lone lone;
-static struct stream stream;
-static struct listener listener;
 static enum appetite appetite;
 static bool greedy; /* asks for more inside the upcall */
 static bool dead, closed;
@@ -62,7 +58,7 @@ static bool at_end(void)
 
 static struct tcp_conn *conn(void)
 {
-	return &lone.host.stack->conns[stream.id.index];
+	return &app.lone.host.stack->conns[app.stream.id.index];
 }
 
 /* Are these octets as a segment brought them? */
@@ -119,26 +115,14 @@ static void on_close(struct stream *s, enum stream_reason reason)
 
 static const struct stream_ops ops = {.on_data = on_data, .on_eof = on_eof, .on_close = on_close};
 
-static struct stream *on_accept(
-	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
-{
-	(void)l;
-	(void)peer;
-	(void)local;
-	stream = (struct stream){.ops = &ops};
-	return &stream;
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	eal_start_for_tests(64);
-	host_pools_init(&pools, "f", 2047, 63);
+	lone_app_init(&app, &ops, 2047, 63);
 	roomy = rte_pktmbuf_pool_create(
 		"roomy", 1023, 0, 0, RTE_PKTMBUF_HEADROOM + 2048, SOCKET_ID_ANY);
 	BUG_ON(!roomy);
-	listener.accept = on_accept;
 	return 0;
 }
 
@@ -250,7 +234,7 @@ static void queues_check(const struct tcp_conn *c, bool contents)
 	BUG_ON(n != c->ooo_count || n > TCP_OOO_BUFFERS_MAX);
 	BUG_ON(cost != c->charged);
 	/* one goes beyond the limit, and one that the application left a part of */
-	BUG_ON(cost > 2 * (lone.host.conf.rcv_buffer + COST_MOST));
+	BUG_ON(cost > 2 * (app.lone.host.conf.rcv_buffer + COST_MOST));
 }
 
 static void blocks_check(const struct tcp_options *opt, uint32_t ack)
@@ -270,13 +254,13 @@ static void blocks_check(const struct tcp_options *opt, uint32_t ack)
 /* What the stack says. */
 static void hear(void)
 {
-	uint32_t size = lone.host.conf.rcv_buffer;
+	uint32_t size = app.lone.host.conf.rcv_buffer;
 	/* a window that is scaled rounds up */
 	uint32_t slack = scale ? size / 4 + (1u << scale) : 0;
 	struct tcp_options opt;
 	struct seg s;
 
-	while (lone_next(&lone, &s)) {
+	while (lone_next(&app.lone, &s)) {
 		if (s.flags & RST) { /* nobody has acknowledged its FIN for too long */
 			BUG_ON(!closed);
 			dead = true;
@@ -321,9 +305,9 @@ static void give(const struct seg *s, bool merging)
 		struct rte_mbuf *m = rte_pktmbuf_alloc(roomy);
 		BUG_ON(!m);
 		memcpy(rte_pktmbuf_append(m, (uint16_t)n), frame, n);
-		stack_input(lone.host.stack, 0, &m, 1, lone.host.now_us);
+		stack_input(app.lone.host.stack, 0, &m, 1, app.lone.host.now_us);
 	} else {
-		host_input(&lone.host, bytes_make(frame, n));
+		host_input(&app.lone.host, bytes_make(frame, n));
 	}
 }
 
@@ -357,10 +341,10 @@ static void segment(uint32_t start, uint32_t n, bool has_fin, const uint8_t *op)
 	map_take(start, n, has_fin, version);
 	last_end = start + n;
 	give(&s, op[5] & 0x80);
-	host_lap(&lone.host, lone.host.now_us);
+	host_lap(&app.lone.host, app.lone.host.now_us);
 	if (drops() != before) /* only for want of room */
 		BUG_ON(ooo_n != TCP_OOO_BUFFERS_MAX &&
-			charged + COST_MOST < 2 * lone.host.conf.rcv_buffer);
+			charged + COST_MOST < 2 * app.lone.host.conf.rcv_buffer);
 	if (drops() != before || closed != was_closed)
 		map_drop();
 	hear();
@@ -383,8 +367,8 @@ static void segments(const uint8_t *op)
 
 static void pass(uint64_t us)
 {
-	lone_arp(&lone);
-	host_lap(&lone.host, lone.host.now_us + us);
+	lone_arp(&app.lone);
+	host_lap(&app.lone.host, app.lone.host.now_us + us);
 }
 
 static void operate(const uint8_t *op)
@@ -403,11 +387,11 @@ static void operate(const uint8_t *op)
 	case 3:
 	case 4:
 		if (!closed)
-			stream_resume(&stream);
+			stream_resume(&app.stream);
 		break;
 	case 5:
 		if (!closed && (op[1] & 7) == 7)
-			close_it(&stream);
+			close_it(&app.stream);
 		break;
 	case 6: /* as when memory is short */
 		if (op[1] & 4)
@@ -437,8 +421,8 @@ static void handshake(uint8_t what)
 	struct tcp_options opt;
 
 	s.options_n = tcp_options_syn(s.options, &offer);
-	lone_send(&lone, &s);
-	BUG_ON(!lone_next(&lone, &s) || s.ack != first);
+	lone_send(&app.lone, &s);
+	BUG_ON(!lone_next(&app.lone, &s) || s.ack != first);
 	tcp_options_parse(bytes_make(s.options, s.options_n), &opt);
 	peer_ack = s.seq + 1;
 	edge = BEFORE + s.window;
@@ -449,7 +433,7 @@ static void handshake(uint8_t what)
 		.ack = peer_ack,
 		.flags = ACK,
 		.window = 60000};
-	lone_send(&lone, &s);
+	lone_send(&app.lone, &s);
 }
 
 static void begin(const uint8_t *data)
@@ -469,9 +453,7 @@ static void begin(const uint8_t *data)
 	nxt = got = last_end = used = BEFORE;
 	first = (uint32_t)get16(data + 2) << 16;
 	appetite = data[1] % APPETITE_N;
-	lone_init(&lone, &pools, &conf);
-	lone_arp(&lone);
-	BUG_ON(stack_listen(lone.host.stack, 25, &listener) < 0);
+	lone_app_begin(&app, &conf, 25);
 	handshake(data[0]);
 	hear();
 }
@@ -483,7 +465,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	begin(data);
 	for (size_t i = 8, ops_n = 0; i + 8 <= n && ops_n < OPS_MAX && !dead; i += 8, ops_n++)
 		operate(data + i);
-	lone_fini(&lone);
+	lone_app_end(&app);
 	BUG_ON(rte_mempool_in_use_count(roomy));
 	return 0;
 }

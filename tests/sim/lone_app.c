@@ -2,8 +2,7 @@
 #include "tests/sim/lone_app.h"
 #include "dataplane/base/rt/eal.h"
 
-#define EAL_MB     64
-#define RCV_FRAMES 1023
+#define EAL_MB 64
 
 static struct stream *on_accept(
 	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
@@ -20,10 +19,11 @@ static struct stream *on_accept(
 	return &a->stream;
 }
 
-void lone_app_init(struct lone_app *a, const struct stream_ops *ops, unsigned send_frames)
+void lone_app_init(struct lone_app *a, const struct stream_ops *ops, unsigned receive_frames,
+	unsigned send_frames)
 {
 	eal_start_for_tests(EAL_MB);
-	host_pools_init(&a->pools, "f", RCV_FRAMES, send_frames);
+	host_pools_init(&a->pools, "f", receive_frames, send_frames);
 	a->listener = (struct listener){.accept = on_accept, .ctx = a};
 	a->ops = ops;
 }

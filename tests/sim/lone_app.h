@@ -14,9 +14,10 @@ struct lone_app {
 	unsigned accepted; /* streams, since lone_app_begin */
 };
 
-/* Once, before the first input: EAL, pools with so many frames to send, and the upcalls of streams
- * that are accepted. */
-void lone_app_init(struct lone_app *a, const struct stream_ops *ops, unsigned send_frames);
+/* Once, before the first input: EAL, pools with so many frames to receive into and to send from,
+ * and the upcalls of streams that are accepted. */
+void lone_app_init(struct lone_app *a, const struct stream_ops *ops, unsigned receive_frames,
+	unsigned send_frames);
 /* A stack that listens on port; while a stream is open another one is refused. */
 void lone_app_begin(struct lone_app *a, const struct host_conf *conf, uint16_t port);
 void lone_app_end(struct lone_app *a);

@@ -5,12 +5,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "bench/letter.h"
+#include "tests/unit/bench/letters.h"
 
-#define OCTETS_MAX 20000
-
-static uint8_t octets[OCTETS_MAX];
-static size_t octets_n;
+static struct drawn drawn;
 
 static void check_content(const char *file, size_t n, const char *content, uint64_t body_n)
 {
@@ -53,15 +50,9 @@ static struct letter_id draw(const struct corpus *c, uint32_t i, uint64_t seq, s
 	struct letter_id id = {.run = 7, .seq = seq, .sent_us = 5};
 	struct letter l;
 
-	octets_n = 0;
+	drawn.n = 0;
 	letter_make_of(&l, &id, c, i);
-	for (bool end = false; !end;) {
-		struct bytes b = letter_next(&l, piece, &end);
-		assert_true(b.n > 0 && b.n <= piece && octets_n + b.n <= sizeof(octets));
-		memcpy(octets + octets_n, b.p, b.n);
-		octets_n += b.n;
-	}
-	assert_int_equal(octets_n, letter_octets(&l));
+	letter_draw(&l, piece, &drawn);
 	return l.id;
 }
 
@@ -69,11 +60,7 @@ static enum letter_verdict read_all(size_t split, size_t piece, struct letter_id
 {
 	static struct letter_reader r;
 
-	letter_begin(&r);
-	letter_feed(&r, bytes_make(octets, split));
-	for (size_t at = split; at < octets_n; at += piece)
-		letter_feed(&r, bytes_make(octets + at, MIN(piece, octets_n - at)));
-	return letter_end(&r, id_r);
+	return letter_read(&r, bytes_make(drawn.octets, drawn.n), split, piece, id_r);
 }
 
 static void check_id(const struct letter_id *a, const struct letter_id *b)
@@ -97,13 +84,13 @@ static void test_numbered_and_read_back_at_every_split(void **state)
 		assert_int_equal(corpus_add(&c, bytes_str(files[i])), 0);
 	for (uint32_t i = 0; i < ARRAY_LEN(files); i++) {
 		struct letter_id sent = draw(&c, i, i + 1, i ? 1000 : 1);
-		for (size_t split = 0; split <= octets_n; split++) {
-			assert_int_equal(read_all(split, octets_n, &got), LETTER_GOOD);
+		for (size_t split = 0; split <= drawn.n; split++) {
+			assert_int_equal(read_all(split, drawn.n, &got), LETTER_GOOD);
 			check_id(&got, &sent);
 		}
 		assert_int_equal(read_all(0, 1, &got), LETTER_GOOD);
-		octets[octets_n++] = 'x';
-		assert_int_equal(read_all(0, octets_n, &got), LETTER_ALTERED);
+		drawn.octets[drawn.n++] = 'x';
+		assert_int_equal(read_all(0, drawn.n, &got), LETTER_ALTERED);
 	}
 	corpus_free(&c);
 }
@@ -122,12 +109,12 @@ static void test_a_long_header(void **state)
 	assert_int_equal(corpus_add(&c, bytes_make(file, sizeof(file))), 0);
 	assert_int_equal(c.mails[0].body_n, 7);
 	sent = draw(&c, 0, 9, 999);
-	for (size_t piece = 1; piece < octets_n; piece = piece * 3 + 1) {
+	for (size_t piece = 1; piece < drawn.n; piece = piece * 3 + 1) {
 		assert_int_equal(read_all(0, piece, &got), LETTER_GOOD);
 		check_id(&got, &sent);
 	}
-	octets[octets_n - 3] ^= 1;
-	assert_int_equal(read_all(0, octets_n, &got), LETTER_ALTERED);
+	drawn.octets[drawn.n - 3] ^= 1;
+	assert_int_equal(read_all(0, drawn.n, &got), LETTER_ALTERED);
 	corpus_free(&c);
 }
 
