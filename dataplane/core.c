@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/core.h"
 #include <errno.h>
+#include <sched.h>
 #include <rte_cycles.h>
 #include <rte_lcore.h>
 #include <rte_pause.h>
@@ -200,6 +201,16 @@ static void core_threads_init(const struct core *c)
 	log_thread_init(name);
 }
 
+/* A lap without work.  Who shares the CPU, the store's writer above all, gets it at once and not at
+ * the end of our time slice, which is longer than a commit. */
+static void core_pause(const struct core *c)
+{
+	if (c->shares_cpu)
+		sched_yield();
+	else
+		rte_pause();
+}
+
 int core_run(void *arg)
 {
 	struct core *c = arg;
@@ -214,7 +225,7 @@ int core_run(void *arg)
 		if (!work && c->idle == CORE_IDLE_ADAPTIVE && c->now_us - worked_us >= spin_us)
 			work = core_sleep(c);
 		else if (!work)
-			rte_pause();
+			core_pause(c);
 		if (work) {
 			worked_us = c->now_us;
 			if (c->io)
