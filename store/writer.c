@@ -80,7 +80,7 @@ static void run(struct writer *w, struct op **ops, unsigned n)
 		unsigned to = from + 1;
 		while (to < n && bytes + op_bytes(ops[to]) <= w->group_bytes)
 			bytes += op_bytes(ops[to++]);
-		writer_group(w, ops + from, to - from, to < n);
+		writer_group(w, ops + from, to - from, n - to);
 		from = to;
 	}
 }

@@ -102,8 +102,8 @@ int writer_start(struct writer *w) WARN_UNUSED;
 void writer_stop(struct writer *w);
 
 /* ---- writer_group.c: transactions ---- */
-/* more: another group follows at once. */
-void writer_group(struct writer *w, struct op **ops, unsigned n, bool more);
+/* more: ops that have been taken already and come in the groups that follow. */
+void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more);
 /* One transaction that only frees.  Returns false when it could not. */
 bool writer_collect(struct writer *w);
 /* References of expunged messages whose time has come are garbage. */

@@ -264,13 +264,14 @@ static uint32_t gc_share(struct writer *w)
 	return w->garbage && clock_mono_us() >= w->garbage_retry_us ? WRITER_FREED_PAGES : 0;
 }
 
-/* Something is waiting whose commit will do for this one's meta page. */
-static bool another_follows(const struct writer *w, bool more)
+/* As many wait as have been committed: their commit will do for this one's meta page.  Were they
+ * fewer, more would wait longer for the next commit than are spared a sync. */
+static bool enough_follow(const struct writer *w, unsigned more)
 {
-	return w->kept && !w->settle_now && (more || service_has_requests(&w->service));
+	return w->kept && !w->settle_now && more + service_waiting(&w->service) >= w->pending.n;
 }
 
-void writer_group(struct writer *w, struct op **ops, unsigned n, bool more)
+void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more)
 {
 	w->kept = w->settle_now = false;
 	n = drop_unknown(ops, n);
@@ -283,7 +284,7 @@ void writer_group(struct writer *w, struct op **ops, unsigned n, bool more)
 	}
 	if (n)
 		commit(w, ops, n, gc_share(w));
-	if (!another_follows(w, more))
+	if (!enough_follow(w, more))
 		writer_settle(w);
 }
 

@@ -133,6 +133,15 @@ bool service_has_requests(const struct service *s)
 	return false;
 }
 
+unsigned service_waiting(const struct service *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->channel_count; i++)
+		n += rte_ring_count(s->channels[i]->requests);
+	return n;
+}
+
 void service_sleep(struct service *s, uint64_t timeout_us)
 {
 	waker_begin(&s->waker);

@@ -82,6 +82,8 @@ int service_add(struct service *s, struct channel *c) WARN_UNUSED;
 unsigned service_take(struct service *s, struct op **ops, unsigned max);
 /* Server thread: is anything waiting to be taken? */
 bool service_has_requests(const struct service *s);
+/* Server thread: how many are waiting. */
+unsigned service_waiting(const struct service *s);
 /* Server thread: sleep until there are requests, a kick, stop, or the timeout. */
 void service_sleep(struct service *s, uint64_t timeout_us);
 /* Any thread: make the server's loop end. */
