@@ -83,12 +83,35 @@ static void fail(struct transfer *t, const char *what, int status)
 
 /* ---- envelope and body ---- */
 
+/* The scan that named them may have been under way while they were brought: whoever has left is not
+ * brought again, even if the message is still here for others.  Both lists are in order. */
+static void still_moving(struct transfer *t, const struct chain *rows)
+{
+	uint32_t from = 0, kept = 0;
+
+	for (const struct chunk *c = rows->head; c; c = c->next) {
+		for (size_t at = 0; at + sizeof(struct queue_rcpt_row) <= c->n;
+			at += sizeof(struct queue_rcpt_row)) {
+			struct queue_rcpt_row row;
+			memcpy(&row, c->data + at, sizeof(row));
+			while (from < t->count && t->rcpts[from].rcpt < row.rcpt)
+				from++;
+			if (from < t->count && t->rcpts[from].rcpt == row.rcpt &&
+				row.state == QUEUE_MOVING)
+				t->rcpts[kept++] = t->rcpts[from++];
+		}
+	}
+	t->count = kept;
+}
+
 static void envelope_done(struct op *op)
 {
 	struct transfer *t = container_of(op, struct transfer, u.op);
 	struct queue_read_op *q = &t->u.envelope;
 	struct message *m = op->status == 0 ? q->message : NULL;
 
+	if (m)
+		still_moving(t, &q->rows);
 	chain_free(&q->rows);
 	if (op->status == -ENOENT) {
 		next(t, out_submit); /* an operator's decision; nobody is left to be asked */
@@ -99,6 +122,10 @@ static void envelope_done(struct op *op)
 		return;
 	}
 	t->message = m;
+	if (t->count == 0) {
+		end(t);
+		return;
+	}
 	m->id = ids_next(&t->courier->ids, clock_wall_ms());
 	t->prefix_bytes = m->prefix.bytes;
 	t->body_bytes = m->streamed;

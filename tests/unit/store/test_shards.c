@@ -11,7 +11,7 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/rt/eal.h"
 #include "store/check.h"
-#include "store/courier.h"
+#include "store/courier_priv.h"
 #include "store/shards.h"
 #include "store/store_priv.h"
 
@@ -30,6 +30,7 @@ static struct bed {
 	unsigned count;
 	struct shards *shards;             /* with the courier */
 	struct directory_table *directory; /* without */
+	struct courier *courier;           /* without, but one that the test drives */
 	struct store *store[SHARDS_MAX];
 	struct waker waker;
 	struct channel writers[SHARDS_MAX], readers[SHARDS_MAX];
@@ -170,6 +171,8 @@ static void bed_open_still(void)
 		join_shard(i);
 	}
 	ids_init(&bed.ids, 1, last);
+	bed.courier = courier_create(bed.store, bed.count);
+	assert_non_null(bed.courier);
 	for (unsigned i = 0; i < bed.count; i++)
 		assert_int_equal(store_start(bed.store[i]), 0);
 }
@@ -178,6 +181,7 @@ static void bed_close_still(void)
 {
 	for (unsigned i = 0; i < bed.count; i++)
 		store_stop(bed.store[i]);
+	courier_destroy(&bed.courier);
 	for (unsigned i = 0; i < bed.count; i++)
 		store_close(&bed.store[i]);
 	directory_destroy(&bed.directory);
@@ -749,6 +753,50 @@ static void test_it_goes_on_from_every_step(void **state)
 	}
 }
 
+/* What the courier would do with these rows of `move`, whenever they were read. */
+static void bring(uint64_t id, uint32_t rcpt, uint32_t account)
+{
+	struct lane *l = &bed.courier->lanes[0][1];
+	const struct move_row row = {.id = id, .rcpt = rcpt, .account = account};
+	uint64_t end = clock_mono_us() + WAIT_US;
+
+	assert_true(transfer_begin(l, id, &row, 1, false));
+	while (transfer_has(l, id)) {
+		assert_true(clock_mono_us() < end);
+		transfers_poll(bed.courier);
+		for (unsigned i = 0; i < bed.count; i++) {
+			channel_poll(&bed.courier->writers[i]);
+			channel_poll(&bed.courier->readers[i]);
+		}
+	}
+}
+
+/* A slice of `move` that was read before the recipient left and comes after it was forgotten, while
+ * the message waits for somebody else. */
+static void test_an_old_scan_brings_nothing_twice(void **state)
+{
+	(void)state;
+	bed_init(2);
+	bed_open_still();
+	accounts_add();
+	uint32_t account = bed.account[someone_in(1)];
+	uint64_t id = id_in(0);
+	struct message *m = message_make(id, 5000);
+	rcpt_add(m, "far@example.com", 0);
+	rcpt_add(m, user(someone_in(1)), 0);
+	assert_int_equal(accept_message(m), HANDOFF_OK);
+	for (unsigned times = 0; times < 2; times++) {
+		bring(id, 1, account);
+		assert_int_equal(inbox(account), 1);
+		assert_int_equal(rows_all(DB_MOVE), 0);
+		assert_int_equal(rows_all(DB_DEDUP), 0);
+		assert_int_equal(rows_all(DB_QR), 1);
+	}
+	bed_close_still();
+	check_all();
+	bed_fini();
+}
+
 /* What an operator does to mail on its way. */
 static void test_operators(void **state)
 {
@@ -792,6 +840,7 @@ int main(void)
 		cmocka_unit_test(test_a_full_mailbox_bounces),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_it_goes_on_from_every_step),
+		cmocka_unit_test(test_an_old_scan_brings_nothing_twice),
 		cmocka_unit_test(test_operators),
 	};
 
