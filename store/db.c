@@ -107,6 +107,38 @@ static int to_errno(int rc)
 	}
 }
 
+static int file_fill(const char *name)
+{
+	MDB_env *env;
+	int rc = mdb_env_create(&env);
+
+	if (rc)
+		return rc;
+	rc = mdb_env_open(env, name, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+	if (!rc)
+		rc = mdb_env_sync(env, 1);
+	mdb_env_close(env);
+	return rc;
+}
+
+/* LMDB does not sync the first pages of a new file, and refuses one that a power cut has left
+ * without them.  So a file is made under another name, and has its own when it is on disk. */
+static int file_make(const struct db *db)
+{
+	char part[DB_PATH_MAX + 16], name[DB_PATH_MAX + 16];
+
+	snprintf(part, sizeof(part), "%s/" DATA_NAME ".new", db->path);
+	snprintf(name, sizeof(name), "%s/" DATA_NAME, db->path);
+	if (unlink(part) < 0 && errno != ENOENT)
+		return errno;
+	int rc = file_fill(part);
+	if (!rc && rename(part, name) < 0)
+		rc = errno;
+	if (rc)
+		unlink(part);
+	return rc;
+}
+
 static int env_open(struct db *db)
 {
 	/* The meta page is synced by the next commit or by db_sync: db_commit_early. */
@@ -323,8 +355,10 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 {
 	uint64_t format = 0;
 	bool missing = false;
-	int rc = env_open(db);
+	int rc = db_exists(db->path) ? 0 : file_make(db);
 
+	if (!rc)
+		rc = env_open(db);
 	if (!rc)
 		rc = dbis_load(db, &format, &missing);
 	if (!rc && missing)
