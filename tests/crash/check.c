@@ -110,7 +110,8 @@ static bool writer_works(struct store *s)
 
 static void directory_empty(void)
 {
-	static const char *const names[] = {"data.mdb", "lock.mdb", "lock", "ballast"};
+	static const char *const names[] = {
+		"data.mdb", "data.mdb.new", "lock.mdb", "lock", "ballast"};
 	char path[600];
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -206,7 +207,8 @@ int main(int argc, char **argv)
 			lane_go_on(mark);
 		for (; made < images && made * records < n * images; made++) {
 			enum image_fate fate = (enum image_fate)(made % IMAGE_FATES);
-			int err = image_write(image, directory, fate, seed * 1000003 + made);
+			const enum image_fate fates[2] = {fate, fate};
+			int err = image_write(image, directory, fates, seed * 1000003 + made);
 			if (err < 0) {
 				fprintf(stderr, "crash_check: %s: %s\n", directory, strerror(-err));
 				return 3;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * disklog.so: stands between a process and libc and logs what happens to one directory's files
- * (disklog.h).  Each call is logged when it begins and when it ends: a crash may fall between.  The
- * lock files are left out, for nothing in them outlives a process. */
+ * disklog.so: stands between a process and libc and logs what happens to the files of one directory
+ * and of those below it (disklog.h).  Each call is logged when it begins and when it ends: a crash
+ * may fall between.  The lock files are left out, for nothing in them outlives a process. */
 /* Callers use the plain names as well as those with 64: both are below. */
 #undef _FILE_OFFSET_BITS
 #include "tests/crash/disklog.h"
@@ -109,7 +109,8 @@ static const char *name_of(const char *path)
 	if (log_fd < 0 || n == 0 || strncmp(path, directory, n) != 0 || path[n] != '/')
 		return NULL;
 	path += n + 1;
-	return strcmp(path, "lock") == 0 || strcmp(path, "lock.mdb") == 0 ? NULL : path;
+	const char *last = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	return strcmp(last, "lock") == 0 || strcmp(last, "lock.mdb") == 0 ? NULL : path;
 }
 
 static uint32_t file_of(const char *name)
@@ -127,14 +128,14 @@ static uint32_t file_of(const char *name)
 static void opened(int fd, const char *path, int flags, bool was_there)
 {
 	const char *name = name_of(path);
-	bool is_directory = log_fd >= 0 && strcmp(path, directory) == 0;
+	bool top = log_fd >= 0 && strcmp(path, directory) == 0;
 
-	if (fd < 0 || fd >= FDS_MAX || (!name && !is_directory))
+	if (fd < 0 || fd >= FDS_MAX || (!name && !top))
 		return;
-	fds[fd].file = is_directory ? UINT32_MAX : file_of(name);
-	fds[fd].is_directory = is_directory;
+	fds[fd].file = file_of(top ? "." : name);
+	fds[fd].is_directory = top || flags & O_DIRECTORY;
 	fds[fd].dsync = (flags & O_DSYNC) != 0;
-	if (name)
+	if (!fds[fd].is_directory)
 		put_name(was_there ? DISKLOG_OPEN : DISKLOG_CREATE, fds[fd].file, (uint64_t)flags,
 			name);
 }
@@ -249,6 +250,13 @@ ssize_t write(int fd, const void *p, size_t n)
 	return r;
 }
 
+static void directory_synced(int fd)
+{
+	pthread_mutex_lock(&lock);
+	put_name(DISKLOG_DIRSYNC_END, fds[fd].file, 0, files[fds[fd].file - 1]);
+	pthread_mutex_unlock(&lock);
+}
+
 static int sync_any(int fd, int (*real)(int))
 {
 	bool directory_itself = log_fd >= 0 && fd >= 0 && fd < FDS_MAX && fds[fd].is_directory;
@@ -261,7 +269,10 @@ static int sync_any(int fd, int (*real)(int))
 		pthread_mutex_unlock(&lock);
 	}
 	int r = real(fd);
-	ended(directory_itself ? DISKLOG_DIRSYNC_END : DISKLOG_SYNC_END, fd, r);
+	if (!directory_itself)
+		ended(DISKLOG_SYNC_END, fd, r);
+	else if (r == 0)
+		directory_synced(fd);
 	return r;
 }
 
@@ -300,6 +311,13 @@ int rename(const char *from, const char *to)
 	pthread_mutex_lock(&lock);
 	int r = real(from, to), err = errno;
 	if (r == 0 && a && b) {
+		/* It keeps its number under the new name; who had that name is nobody any more. */
+		uint32_t number = file_of(a);
+		for (uint32_t i = 0; i < file_count; i++) {
+			if (strcmp(files[i], b) == 0)
+				files[i][0] = '\0';
+		}
+		snprintf(files[number - 1], sizeof(files[0]), "%s", b);
 		struct iovec v[] = {
 			{(void *)(uintptr_t)a, strlen(a) + 1},
 			{(void *)(uintptr_t)b, strlen(b) + 1}

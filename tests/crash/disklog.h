@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The log of a disk: what a process did to the files of one directory and, between these, what it
- * promised to others, in one order.  Written by disklog.so (preloaded; BYPOST_DISKLOG names the
- * log, BYPOST_DISKLOG_DIR the directory), read by image.c. */
+ * The log of a disk: what a process did to the files of one directory (and below it) and, between
+ * these, what it promised to others, in one order.  Written by disklog.so (preloaded;
+ * BYPOST_DISKLOG names the log, BYPOST_DISKLOG_DIR the directory), read by image.c. */
 #pragma once
 #include <stdint.h>
 
@@ -15,7 +15,7 @@ enum disklog_type {
 	DISKLOG_TRUNCATE,    /* value: new size */
 	DISKLOG_RENAME,      /* octets: two names, each with its NUL */
 	DISKLOG_UNLINK,      /* octets: name */
-	DISKLOG_DIRSYNC_END, /* the directory itself */
+	DISKLOG_DIRSYNC_END, /* a directory itself; octets: its name, "." the one that is logged */
 	DISKLOG_MARK,        /* value: what was promised */
 };
 

@@ -191,10 +191,20 @@ static void renamed(struct image *i, const char *names)
 		snprintf(from->name, sizeof(from->name), "%s", names + strlen(names) + 1);
 }
 
-static void directory_synced(struct image *i)
+/* Is the file in that directory, itself and not below it? */
+static bool is_in(const struct file *f, const uint8_t *directory, uint64_t n)
+{
+	const char *slash = strrchr(f->name, '/');
+
+	if (n == 1 && directory[0] == '.')
+		return !slash;
+	return slash && (uint64_t)(slash - f->name) == n && memcmp(f->name, directory, n) == 0;
+}
+
+static void directory_synced(struct image *i, const uint8_t *directory, uint64_t n)
 {
 	for (int f = 1; f <= FILES_MAX; f++)
-		i->files[f].durable_name |= i->files[f].exists;
+		i->files[f].durable_name |= i->files[f].exists && is_in(&i->files[f], directory, n);
 }
 
 bool image_step(struct image *i, uint64_t *mark_r)
@@ -235,7 +245,7 @@ bool image_step(struct image *i, uint64_t *mark_r)
 		f->exists = false;
 		break;
 	case DISKLOG_DIRSYNC_END:
-		directory_synced(i);
+		directory_synced(i, octets, r.n);
 		break;
 	case DISKLOG_MARK:
 		*mark_r = r.value;
@@ -334,7 +344,8 @@ static int file_write(
 	return err;
 }
 
-int image_write(struct image *i, const char *directory, enum image_fate fate, uint64_t seed)
+int image_write(
+	struct image *i, const char *directory, const enum image_fate fates[2], uint64_t seed)
 {
 	uint64_t random = (seed + 1) * 0x9e3779b97f4a7c15ull;
 	int err = 0;
@@ -343,7 +354,8 @@ int image_write(struct image *i, const char *directory, enum image_fate fate, ui
 		const struct file *file = &i->files[f];
 		/* A name that no sync of the directory has covered: as chance has it. */
 		if (file->exists && (file->durable_name || rnd(&random) & 1))
-			err = file_write(file, directory, fate, &random);
+			err = file_write(
+				file, directory, fates[strchr(file->name, '/') != NULL], &random);
 	}
 	return err;
 }

@@ -2,7 +2,10 @@
  * A disk after a power cut.  The log (disklog.h) is played up to some record; then an image is made
  * of what must be there (synced, or written through O_DSYNC) and, as chance has it, of what need
  * not: each write that no sync has covered may be there, be absent, or have reached the disk in
- * part, in sectors of 512 octets. */
+ * part, in sectors of 512 octets.
+ *
+ * The directory that is logged is a disk; each one below it (shard1/) is another, whose writes go
+ * their own way: a fate for each disk. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,5 +25,7 @@ unsigned image_pending(const struct image *i);
 enum image_fate { IMAGE_NONE, IMAGE_ALL, IMAGE_SOME, IMAGE_TORN, IMAGE_LAST, IMAGE_FATES };
 extern const char *const image_fate_names[IMAGE_FATES];
 
-/* Writes the files as a crash now could leave them into a directory.  0 or -errno. */
-int image_write(struct image *i, const char *directory, enum image_fate fate, uint64_t seed);
+/* Writes the files as a crash now could leave them into a directory; those below it exist.  fates:
+ * one for the files of the directory itself, one for those below it.  0 or -errno. */
+int image_write(
+	struct image *i, const char *directory, const enum image_fate fates[2], uint64_t seed);
