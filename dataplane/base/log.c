@@ -36,6 +36,9 @@ void log_thread_init(const char *thread)
 {
 	struct log_ring *r = aligned_alloc(CACHE_LINE, sizeof(*r));
 
+	/* for top -H; the main thread's name is the program's, for ps */
+	if (gettid() != getpid())
+		pthread_setname_np(pthread_self(), thread);
 	if (!r)
 		return;
 	memset(r, 0, sizeof(*r));

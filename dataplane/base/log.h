@@ -10,8 +10,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 #define LOG_LINE_MAX 1024 /* octets, chosen; longer lines are cut */
 
-/* Give the calling thread a ring named `thread` (kept for the life of the process).  A thread
- * without one writes straight to the descriptor: start-up, tests and tools. */
+/* Give the calling thread a name (up to 15 octets; top -H shows it) and a ring (kept for the life
+ * of the process).  A thread without one writes straight to the descriptor: start-up, tests and
+ * tools. */
 void log_thread_init(const char *thread);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);

@@ -363,7 +363,6 @@ int dns_service_start(struct dns_service *d)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
 		return -err;
-	pthread_setname_np(d->thread, "dns");
 	d->started = true;
 	return 0;
 }

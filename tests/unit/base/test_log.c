@@ -70,8 +70,12 @@ static void test_a_long_line_is_cut(void **state)
 
 static void *write_too_many(void *arg)
 {
+	char name[16] = "";
+
 	(void)arg;
 	log_thread_init("flood");
+	pthread_getname_np(pthread_self(), name, sizeof(name));
+	assert_string_equal(name, "flood");
 	for (unsigned i = 0; i < FLOOD_LINES; i++)
 		log_info("t", "n=%u", i);
 	return NULL;
