@@ -51,6 +51,7 @@ static const char usage_text[] =
 	"sink, of its own:\n"
 	"  --fail STAGE:4xx|5xx|421|drop:PERCENT  --delay STAGE:MS   (may be repeated)\n"
 	"        STAGE: connect helo mail rcpt data end\n"
+	"  --mutant lose|twice|alter:N  one message in N, to test the proof\n"
 	"  --starttls, --tls with --cert FILE --key FILE\n"
 	"reader:\n"
 	"  --imap | --pop3   -t A  mailbox   -r N  1A 2A ..   --password P   -s N  sessions (-r)\n"

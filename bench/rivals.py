@@ -245,7 +245,8 @@ class Bypost(Server):
         return {
             "node": {"hostname": HOSTNAME, "user": config.user(self.own)},
             "ports": [{"name": "p0", "kind": self.port_kind, "device": self.device,
-                       "mtu": min(self.field.mtu, self.mtu_most), "addresses": [SERVER_IP + "/24"], "duplicate_check": False}],
+                       "mtu": min(self.field.mtu, self.mtu_most), "addresses": [SERVER_IP + "/24"],
+                       "duplicate_check": False}],
             "cores": {"layout": [{"roles": ["dataplane", "delivery", "control"],
                                   "cpus": ",".join(str(c) for c in config.cpus())}],
                       "file_prefix": self.field.name},

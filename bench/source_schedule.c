@@ -95,12 +95,12 @@ void source_note_behind(struct source *s)
 	uint64_t behind = 0, begun = figure_get(&s->figures.begun);
 
 	s->conns.engine->wake_us = 0;
-	if (s->conf.rate > 0 && !source_no_more(s)) {
-		double at = intended(s, begun);
-		if (at < passed(s))
-			behind = (uint64_t)((passed(s) - at) * s->conf.rate);
-		else
-			s->conns.engine->wake_us = s->began_us + (uint64_t)(at * 1e6);
-	}
+	if (s->conf.rate <= 0 || source_no_more(s))
+		return; /* those that were late at the end stay so */
+	double at = intended(s, begun);
+	if (at < passed(s))
+		behind = (uint64_t)((passed(s) - at) * s->conf.rate);
+	else
+		s->conns.engine->wake_us = s->began_us + (uint64_t)(at * 1e6);
 	atomic_store_explicit(&s->figures.behind, behind, memory_order_relaxed);
 }

@@ -5,7 +5,7 @@
 #include "bench/source_priv.h"
 
 #define CONNECT_US (30 * US_PER_SEC)
-#define RETRY_US   (10 * US_PER_MS)  /* chosen: after a connection failed */
+#define RETRY_US   (10 * US_PER_MS)  /* chosen: after a connection failed, or nothing came of it */
 #define CLAIM_US   (10 * US_PER_SEC) /* chosen: addresses are claimed in about two seconds */
 
 static struct session *session_of(struct stream *s)
@@ -77,9 +77,11 @@ static void on_end(void *ctx, const struct smtp_reply_info *reply)
 {
 	struct session *t = ctx;
 
-	/* a session that never came so far as to have a message */
-	if (!t->sent && !t->quitting)
-		source_note_refusal(source_of(t), source_stage(t), reply->code, reply->text);
+	if (t->sent || t->quitting)
+		return;
+	/* it never came so far as to have a message, and the next one will hardly, at once */
+	source_note_refusal(source_of(t), source_stage(t), reply->code, reply->text);
+	source_of(t)->retry_at_us = source_now_us(source_of(t)) + RETRY_US;
 }
 
 static struct smtp_client_rcpt on_rcpt_name(void *ctx, uint32_t i)

@@ -138,6 +138,18 @@ def failing(work):
         equal((sent["accepted"], status), (2, 0), "through a tiny window")
 
 
+@test("bypost-bench: an open loop says what is late, and counts from when it was meant", seconds=60)
+def open_loop(work):
+    with Alone(work) as alone:
+        sent, *_ = alone.pair(["--rate", "50", "--seconds", "2", "-s", "20", "-d"], ["--delay", "rcpt:100"])
+        expect(90 <= sent["accepted"] <= 100 and sent["behind"] < 10, f"at its rate: {sent['behind']}")
+        expect(100000 <= sent["accept_us"]["p50"] < 200000, f"{sent['accept_us']}")
+        # one session can have ten a second
+        sent, *_ = alone.pair(["--rate", "200", "--seconds", "2", "-s", "1", "-d"], ["--delay", "rcpt:100"])
+        expect(sent["accepted"] <= 21 and 370 <= sent["behind"] <= 400, f"beyond: {sent['behind']}")
+        expect(sent["accept_us"]["p50"] > 700000, f"not from when it was meant: {sent['accept_us']}")
+
+
 @test("bypost-bench: LMTP, and without pipelining", seconds=60)
 def lmtp(work):
     with Alone(work) as alone:
@@ -250,6 +262,24 @@ def af_packet(work):
 def af_xdp(work):
     need_af_xdp()
     dpdk_source(work, "af_xdp")
+
+
+@test("bypost-bench: bypost's own stack on a tap", seconds=60)
+def tap(work):
+    with Alone(work) as alone:
+        bench = Bench(work + "/b", alone.namespace)
+        source = proc.start(bench.command(
+            "source", "--json", "--ledger", bench.path("source.ledger"), "--engine", "dpdk", "--port", "tap,dtap1",
+            "--address", "198.18.0.2/24", "--idle", "adaptive", "-m", "500", "-s", "10", "-d", "-l", "5000",
+            "198.18.0.1:25"), work + "/source.out")
+        proc.wait_for("the tap", lambda: net.ip(alone.namespace, "link", "show", "dtap1", check=False)
+                      .returncode == 0, 20)
+        net.address(alone.namespace, "dtap1", "198.18.0.1/24")
+        net.ip(alone.namespace, "link", "set", "dtap1", "up")
+        bench.start_sink("198.18.0.1:25")
+        expect(proc.wait_end(source, 40), "no end")
+        bench.stop_sink()
+        equal((proc.exit_status(source), bench.match()[0]), (0, 0), "status, of match")
 
 
 @test("bypost-bench: over IPv6, by both engines", seconds=120)
