@@ -29,7 +29,8 @@
 #include "store/writer.h"
 
 #define OUTSTANDING_MAX 4096
-#define GROUP           1024 /* operations: results are some, too */
+#define GROUP           1024          /* operations: results are some, too */
+#define MAP_BYTES       (32ull << 30) /* valgrind has no room for the usual one */
 #define READS_MAX       64
 #define FILL_BYTES      (8u << 20)
 #define SLICES          6 /* store and raw take turns */
@@ -398,6 +399,7 @@ static struct store *start(const char *directory, unsigned outstanding, struct w
 	struct store_conf conf = {.path = path,
 		.shards = 1,
 		.readers = 1,
+		.map_bytes = MAP_BYTES,
 		.group_messages = GROUP,
 		.hostname = "bench"};
 	if (chunk_pool_init(chunks, -1) < 0 || message_pool_init(outstanding * 2 + 64, -1) < 0 ||

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include "dataplane/base/clock.h"
+#include "store/db_queue_index.h"
 
 #define STEPS_PER_LOOK 16
 #define RUN_SLICE_US   (50 * US_PER_MS) /* alone with the store */
@@ -12,6 +13,7 @@
 enum stage {
 	STAGE_NAMES,
 	STAGE_BOXNAMES,
+	STAGE_INDEX_NUMBERS,
 	STAGE_BLOBS, /* from here to STAGE_REFS once for each range of bodies */
 	STAGE_QUEUE,
 	STAGE_BOXES,
@@ -27,8 +29,7 @@ enum stage {
 	STAGE_MOVES,
 	STAGE_MODSEQS,
 	STAGE_GONE,
-	STAGE_BY_SENDER,
-	STAGE_BY_RECIPIENT,
+	STAGE_INDEX,
 	STAGE_ALIASES,
 	STAGE_ACCOUNTS,
 	STAGE_META,
@@ -42,6 +43,7 @@ static const struct {
 } stages[STAGE_N] = {
 	[STAGE_NAMES] = {"addresses",  check_step_name          },
 	[STAGE_BOXNAMES] = {"names",      check_step_boxname       },
+	[STAGE_INDEX_NUMBERS] = {"index",      check_step_index_numbers },
 	[STAGE_CHUNKS] = {"chunks",     check_step_chunk         },
 	[STAGE_CRCS] = {"checksums",  check_step_crc           },
 	[STAGE_SHAPES] = {"shapes",     check_step_shape         },
@@ -52,8 +54,7 @@ static const struct {
 	[STAGE_ORPHANS] = {"orphans",    check_step_orphan_message},
 	[STAGE_HELD] = {"expunged",   check_step_held_ref      },
 	[STAGE_GONE] = {"vanished",   check_step_gone          },
-	[STAGE_BY_SENDER] = {"senders",    check_step_by_sender     },
-	[STAGE_BY_RECIPIENT] = {"recipients", check_step_by_recipient  },
+	[STAGE_INDEX] = {"index",      check_step_index         },
 	[STAGE_ALIASES] = {"aliases",    check_step_alias         },
 	[STAGE_REFS] = {"references", check_step_refs          },
 	[STAGE_RECIPIENTS] = {"envelopes",  check_step_recipient     },
@@ -214,6 +215,9 @@ int check_slice(struct check *c, MDB_txn *txn, uint64_t deadline_us, bool *end_r
 {
 	c->txn = txn;
 	c->fixes = 0;
+	int err = queue_index_get(txn, c->db, &c->index);
+	if (err)
+		return err;
 	for (unsigned n = 1; c->stage < STAGE_N && c->fixes < CHECK_FIXES_MAX; n++) {
 		c->quiet = c->counting && c->stage >= STAGE_QUEUE && c->stage < STAGE_REFS;
 		int rc = stages[c->stage].step(c);

@@ -28,7 +28,9 @@ struct check_conf {
 struct check_totals {
 	uint64_t blobs, body_bytes, chunks, queued, recipients, accounts, mailboxes, messages;
 	uint64_t problems, repaired, lost;
-	uint64_t busy; /* live: objects that changed whenever they were looked at */
+	uint64_t index_young,
+		index_stale; /* rows: not in the queue's index yet; of it, without use */
+	uint64_t busy;       /* live: objects that changed whenever they were looked at */
 };
 
 #define CHECK_FIXES_MAX 200 /* chosen: repairs in one transaction, each some pages */

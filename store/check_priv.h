@@ -26,6 +26,7 @@ struct check {
 	const struct db *db;
 	MDB_txn *txn; /* of the slice */
 	struct check_totals totals;
+	struct queue_index_rec index; /* as this slice sees it */
 	unsigned stage;
 	struct key at; /* where the stage goes on */
 	unsigned fixes;
@@ -76,8 +77,8 @@ int check_step_box(struct check *c);
 int check_step_orphan_message(struct check *c);
 int check_step_held_ref(struct check *c);
 int check_step_gone(struct check *c);
-int check_step_by_sender(struct check *c);
-int check_step_by_recipient(struct check *c);
+int check_step_index(struct check *c);
+int check_step_index_numbers(struct check *c);
 int check_step_alias(struct check *c);
 int check_step_modseq(struct check *c);
 int check_step_account(struct check *c);

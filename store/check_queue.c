@@ -2,7 +2,7 @@
  * The queue: envelope, recipients and schedule agree. */
 #include <errno.h>
 #include "store/check_priv.h"
-#include "store/queue_index.h"
+#include "store/db_queue_index.h"
 #include "store/queue_row.h"
 
 static const char *queue_name(uint64_t id, char out[64])
@@ -26,35 +26,42 @@ static struct bytes schedule_row(
 	return bytes_make(out, sizeof(t) + domain.n);
 }
 
-/* v is copied by the caller: this may write. */
-static int recipient_index_look(struct check *c, const struct qr_view *q, uint64_t id)
+/* What is below `from` is in the index, in the run that its id says. */
+static int index_look(
+	struct check *c, const char *what, const struct queue_index_key *q, const char *who)
 {
 	char name[64];
 	struct key k;
-	int rc = 0;
+	uint64_t run;
 
-	queue_index_recipient(&k, q->address, q->r.domain_at, id, q->rcpt);
-	if (check_has(c, DB_QD, key_view(&k), &rc) || rc)
-		return rc;
-	if (!check_problem(c, "recipient-index", true, false, queue_name(id, name),
-		    "recipient %u is not in the index", q->rcpt))
+	if (q->id >= c->index.from) {
+		c->totals.index_young += !c->quiet;
 		return 0;
-	return db_put(c->txn, c->db, DB_QD, key_view(&k), BYTES_NONE);
+	}
+	int rc = queue_index_run(c->txn, c->db, &c->index, q->id, &run);
+	if (rc || check_has(c, DB_QI, queue_index_row(&k, run, q), &rc) || rc)
+		return rc;
+	if (!check_problem(c, what, true, false, queue_name(q->id, name),
+		    "%s is not in the queue's index", who))
+		return 0;
+	return db_put(c->txn, c->db, DB_QI, key_view(&k), BYTES_NONE);
+}
+
+/* v is copied by the caller: this may write. */
+static int recipient_index_look(struct check *c, const struct qr_view *q, uint64_t id)
+{
+	struct queue_index_key key = queue_index_recipient(q->address, q->r.domain_at, id, q->rcpt);
+	char who[32];
+
+	snprintf(who, sizeof(who), "recipient %u", q->rcpt);
+	return index_look(c, "recipient-index", &key, who);
 }
 
 static int sender_index_look(struct check *c, uint64_t id, struct bytes sender)
 {
-	char name[64];
-	struct key k;
-	int rc = 0;
+	struct queue_index_key key = queue_index_sender(sender, id);
 
-	queue_index_sender(&k, sender, id);
-	if (check_has(c, DB_QS, key_view(&k), &rc) || rc)
-		return rc;
-	if (!check_problem(c, "sender-index", true, false, queue_name(id, name),
-		    "it is not in the index of senders"))
-		return 0;
-	return db_put(c->txn, c->db, DB_QS, key_view(&k), BYTES_NONE);
+	return index_look(c, "sender-index", &key, "it");
 }
 
 /* What is on its way to another shard is found by its row in `move`, not by the schedule. */
@@ -328,57 +335,87 @@ int check_step_move(struct check *c)
 	return db_del(c->txn, c->db, DB_MOVE, key_view(&k));
 }
 
-/* ---- rows of the indices that lead nowhere ---- */
+/* ---- the queue's index ---- */
 
-static int index_row_remove(struct check *c, enum db_id id, const struct key *k, uint64_t message)
+static int index_row_remove(struct check *c, const struct key *k, uint64_t message)
 {
 	char name[64];
 
 	if (!check_problem(c, "index-orphan", true, false, queue_name(message, name),
-		    "an index has what the queue has not"))
+		    "the index has what the queue has not"))
 		return 0;
-	return db_del(c->txn, c->db, id, key_view(k));
+	return db_del(c->txn, c->db, DB_QI, key_view(k));
 }
 
-int check_step_by_sender(struct check *c)
+/* What the queue has in the place of a row of the index.  MDB_NOTFOUND: nothing any more. */
+static int index_want(
+	struct check *c, const struct queue_index_key *have, struct queue_index_key *want_r)
 {
-	struct q_view q;
-	struct bytes v;
-	struct key k, m;
-	int rc = check_next(c, DB_QS, &k, &v);
-
-	if (rc)
-		return rc;
-	if (k.n != 16)
-		return EIO;
-	uint64_t id = key_get_u64(key_view(&k), 8);
-	rc = db_get(c->txn, c->db, DB_Q, key_id(&m, id), &v);
-	if (rc && rc != MDB_NOTFOUND)
-		return rc;
-	if (!rc && !q_parse(v, &q) && queue_index_hash(q.sender) == key_get_u64(key_view(&k), 0))
-		return 0;
-	return index_row_remove(c, DB_QS, &k, id);
-}
-
-int check_step_by_recipient(struct check *c)
-{
+	struct q_view m;
 	struct qr_view q;
 	struct bytes v;
-	struct key k, m, want;
-	int rc = check_next(c, DB_QD, &k, &v);
+	struct key k;
+	bool sender = have->rcpt == QI_SENDER;
+	int rc = db_get(c->txn, c->db, sender ? DB_Q : DB_QR,
+		sender ? key_id(&k, have->id) : key_id_n(&k, have->id, have->rcpt), &v);
+
+	*want_r = (struct queue_index_key){0};
+	if (rc)
+		return rc;
+	if (sender && !q_parse(v, &m))
+		*want_r = queue_index_sender(m.sender, have->id);
+	else if (!sender && !qr_parse(key_view(&k), v, &q))
+		*want_r = queue_index_recipient(q.address, q.r.domain_at, have->id, have->rcpt);
+	return 0;
+}
+
+static bool keys_equal(const struct queue_index_key *a, const struct queue_index_key *b)
+{
+	return a->hash == b->hash && a->id == b->id && a->address == b->address &&
+	       a->rcpt == b->rcpt;
+}
+
+int check_step_index(struct check *c)
+{
+	struct queue_index_key have, want;
+	uint64_t run, its_run;
+	struct bytes v;
+	struct key k;
+	int rc = check_next(c, DB_QI, &k, &v);
 
 	if (rc)
 		return rc;
-	if (k.n != 24)
+	if (!queue_index_parse(key_view(&k), &run, &have))
 		return EIO;
-	uint64_t id = key_get_u64(key_view(&k), 12);
-	uint32_t rcpt = key_get_u32(key_view(&k), 20);
-	rc = db_get(c->txn, c->db, DB_QR, key_id_n(&m, id, rcpt), &v);
-	if (rc && rc != MDB_NOTFOUND)
-		return rc;
-	if (!rc && !qr_parse(key_view(&m), v, &q) &&
-		bytes_eq(queue_index_recipient(&want, q.address, q.r.domain_at, id, rcpt),
-			key_view(&k)))
+	/* Behind what the index has: a run that is being written, or a mistake. */
+	if (have.id >= c->index.until)
+		return index_row_remove(c, &k, have.id);
+	rc = index_want(c, &have, &want);
+	if (rc == MDB_NOTFOUND) {
+		c->totals.index_stale++;
 		return 0;
-	return index_row_remove(c, DB_QD, &k, id);
+	}
+	if (!rc)
+		rc = queue_index_run(c->txn, c->db, &c->index, have.id, &its_run);
+	if (rc)
+		return rc;
+	return keys_equal(&have, &want) && run == its_run ? 0 : index_row_remove(c, &k, have.id);
+}
+
+/* Which say what the index has: wrong ones leave nothing but to make it anew. */
+int check_step_index_numbers(struct check *c)
+{
+	const struct queue_index_rec *r = &c->index;
+
+	if (r->run <= r->from && r->from <= r->until)
+		return MDB_NOTFOUND;
+	if (!check_problem(c, "index-numbers", true, false, "queue", "run %llx, from %llx to %llx",
+		    (unsigned long long)r->run, (unsigned long long)r->from,
+		    (unsigned long long)r->until))
+		return MDB_NOTFOUND;
+	int rc = db_clear(c->txn, c->db, DB_QI);
+	c->index = (struct queue_index_rec){0};
+	if (!rc)
+		rc = queue_index_put(c->txn, c->db, &c->index);
+	return rc ? rc : MDB_NOTFOUND;
 }

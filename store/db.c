@@ -153,7 +153,7 @@ static int env_open(struct db *db)
 	if (!rc)
 		rc = mdb_env_set_mapsize(db->env, db->map_bytes);
 	if (!rc)
-		rc = mdb_env_set_maxdbs(db->env, DB_N);
+		rc = mdb_env_set_maxdbs(db->env, DB_N + DB_UPGRADE_TABLES);
 	if (!rc)
 		rc = mdb_env_set_maxreaders(db->env, MAX_READERS);
 	if (!rc)
@@ -712,6 +712,11 @@ int db_del(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key)
 	return mdb_del(txn, db->dbi[id], &k, NULL);
 }
 
+int db_clear(MDB_txn *txn, const struct db *db, enum db_id id)
+{
+	return mdb_drop(txn, db->dbi[id], 0);
+}
+
 int db_cursor_open(MDB_txn *txn, const struct db *db, enum db_id id, struct db_cursor *c)
 {
 	*c = (struct db_cursor){0};
@@ -755,6 +760,11 @@ int db_cursor_prev(struct db_cursor *c)
 int db_cursor_last(struct db_cursor *c)
 {
 	return cursor_get(c, BYTES_NONE, MDB_LAST);
+}
+
+int db_cursor_del(struct db_cursor *c)
+{
+	return mdb_cursor_del(c->cursor, 0);
 }
 
 int db_meta_get(MDB_txn *txn, const struct db *db, const char *name, uint64_t *value_r)

@@ -114,6 +114,8 @@ int db_put(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key,
 int db_reserve(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key, size_t n,
 	bool append, void **room_r) WARN_UNUSED;
 int db_del(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key) WARN_UNUSED;
+/* All rows of a table. */
+int db_clear(MDB_txn *txn, const struct db *db, enum db_id id) WARN_UNUSED;
 
 struct db_cursor {
 	MDB_cursor *cursor;
@@ -128,6 +130,8 @@ int db_cursor_seek(struct db_cursor *c, struct bytes key) WARN_UNUSED;
 int db_cursor_next(struct db_cursor *c) WARN_UNUSED;
 int db_cursor_prev(struct db_cursor *c) WARN_UNUSED;
 int db_cursor_last(struct db_cursor *c) WARN_UNUSED;
+/* Deletes the row; db_cursor_next then gives the one behind it. */
+int db_cursor_del(struct db_cursor *c) WARN_UNUSED;
 
 /* A fixed record at the start of a value; false: too short (corrupt). */
 static inline bool rec_read(struct bytes value, void *rec, size_t n)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Format 3: longer rows of accounts and mailboxes, and the queue's two indices.  Where the work
- * stands is a row of meta, written in the same transaction as the rows.  Format 4 has new tables
- * and new meanings of octets that were zero: no row is rewritten. */
+ * Format 3: longer rows of accounts and mailboxes.  Where the work stands is a row of meta, written
+ * in the same transaction as the rows.  Format 4 has new tables and new meanings of octets that
+ * were zero: no row is rewritten.  Format 5 has another index of the queue: the old trees go, and
+ * everything queued is young, so the writer makes the new one while it works. */
 #include "store/db_upgrade.h"
 #include <errno.h>
 #include "dataplane/base/log.h"
-#include "store/queue_index.h"
-#include "store/queue_row.h"
 
 #define ROWS_PER_TXN 2000 /* chosen: some MiB of dirty pages */
 
@@ -79,37 +78,12 @@ static int box_row(MDB_txn *txn, const struct db *db, struct bytes key, struct b
 	return row_lengthen(txn, db, DB_BOX, key, &r, sizeof(r), bytes_skip(v, sizeof(old)));
 }
 
-static int sender_row(MDB_txn *txn, const struct db *db, struct bytes key, struct bytes v)
-{
-	struct q_view q;
-	struct key k;
-
-	if (key.n != 8 || q_parse(v, &q))
-		return MDB_CORRUPTED;
-	return db_put(
-		txn, db, DB_QS, queue_index_sender(&k, q.sender, key_get_u64(key, 0)), BYTES_NONE);
-}
-
-static int recipient_row(MDB_txn *txn, const struct db *db, struct bytes key, struct bytes v)
-{
-	struct qr_view q;
-	struct key k;
-
-	if (qr_parse(key, v, &q))
-		return MDB_CORRUPTED;
-	return db_put(txn, db, DB_QD,
-		queue_index_recipient(&k, q.address, q.r.domain_at, key_get_u64(key, 0), q.rcpt),
-		BYTES_NONE);
-}
-
 static const struct {
 	enum db_id table;
 	int (*row)(MDB_txn *txn, const struct db *db, struct bytes key, struct bytes value);
 } stages[] = {
-	{DB_ACCT, acct_row     },
-	{DB_BOX,  box_row      },
-	{DB_Q,    sender_row   },
-	{DB_QR,   recipient_row},
+	{DB_ACCT, acct_row},
+	{DB_BOX,  box_row },
 };
 
 /* Where the work stands. */
@@ -183,8 +157,25 @@ static int step(const struct db *db, MDB_txn *txn, bool *end_r)
 		rc = rows_convert(txn, db, &p);
 	if (rc)
 		return rc;
-	*end_r = p.stage == ARRAY_LEN(stages);
+	/* Programs of format 4 had stages behind these, which made indices that are no more. */
+	*end_r = p.stage >= ARRAY_LEN(stages);
 	return *end_r ? db_del(txn, db, DB_META, BYTES_LIT("upgrade")) : progress_put(txn, db, &p);
+}
+
+/* Tables that were the queue's index up to format 4; not every store has them. */
+static const char *const dropped[DB_UPGRADE_TABLES] = {"qs", "qd"};
+
+static int tables_drop(MDB_txn *txn)
+{
+	for (size_t i = 0; i < ARRAY_LEN(dropped); i++) {
+		MDB_dbi dbi;
+		int rc = mdb_dbi_open(txn, dropped[i], 0, &dbi);
+		if (!rc)
+			rc = mdb_drop(txn, dbi, 1);
+		if (rc && rc != MDB_NOTFOUND)
+			return rc;
+	}
+	return 0;
 }
 
 /* One to format 3 that was interrupted goes on where it stands. */
@@ -195,6 +186,8 @@ int db_upgrade_begin(MDB_txn *txn, const struct db *db, uint64_t from)
 
 	if (rc == MDB_NOTFOUND)
 		rc = progress_put(txn, db, &p);
+	if (!rc)
+		rc = tables_drop(txn);
 
 	log_info("store", "upgrade path=%s to=%d", db->path, STORE_FORMAT);
 	return rc;

@@ -2,6 +2,7 @@
  * The check and the figures of the store, on read transactions.  Reader threads. */
 #include <errno.h>
 #include "store/check.h"
+#include "store/db_queue_index.h"
 #include "store/reader.h"
 
 #define PROBLEMS_BYTES_MAX (64 * 1024) /* of one slice's answer; the rest is counted only */
@@ -103,6 +104,23 @@ static int file_json(struct reader *r, struct chain *out)
 	return j.err;
 }
 
+/* The queue's index: rows of the queue that are not in it, and its rows that lead nowhere. */
+static int index_json(struct reader *r, struct chain *out)
+{
+	struct json_line j = {.out = out};
+	uint64_t young, stale;
+	int rc = queue_index_figures(r->txn, &r->store->db, &young, &stale);
+
+	if (rc)
+		return rc;
+	json_raw(&j, "{");
+	json_u64(&j, "index_young", young);
+	json_raw(&j, ",");
+	json_u64(&j, "index_stale", stale);
+	json_raw(&j, "}\n");
+	return j.err;
+}
+
 static int table_json(struct reader *r, struct chain *out, enum db_id id)
 {
 	struct json_line j = {.out = out};
@@ -131,6 +149,8 @@ int reader_stat(struct reader *r, struct op *o)
 	int rc = file_json(r, &op->out);
 	for (int id = 0; !rc && id < DB_N; id++)
 		rc = table_json(r, &op->out, (enum db_id)id);
+	if (!rc)
+		rc = index_json(r, &op->out);
 	if (rc)
 		chain_free(&op->out);
 	return rc;

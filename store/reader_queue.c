@@ -2,6 +2,7 @@
  * The queue as readers see it: schedule, one message, the operators' list.  Reader threads. */
 #include <errno.h>
 #include "dataplane/base/codec.h"
+#include "store/db_queue_index.h"
 #include "store/reader_queue.h"
 
 #define SCHEDULE_RECORD_MAX (sizeof(struct schedule_row) + 256 + 8)
@@ -244,32 +245,39 @@ int reader_list_message(struct reader *r, uint64_t id, const struct q_view *q, s
 	return rc ? rc : l.j.err;
 }
 
-/* What the filter does not mean is passed over; the index has led to those of an address. */
-static int list_one(struct reader *r, struct queue_list_op *op, uint64_t id, const struct q_view *q)
+/* What the filter does not mean is passed over. */
+static int list_one(struct reader *r, struct queue_list_op *op, uint64_t id, const struct q_view *q,
+	bool *listed_r)
 {
-	if (op->filter && !queue_filter_message(op->filter, q))
-		return 0;
-	return reader_list_message(r, id, q, &op->out);
+	const struct queue_filter *f = op->filter;
+	int rc = 0;
+
+	*listed_r = !f || queue_filter_message(f, q);
+	if (*listed_r && f && (f->recipient[0] || f->domain[0]))
+		rc = reader_has_recipient(r, f, id, listed_r);
+	return rc || !*listed_r ? rc : reader_list_message(r, id, q, &op->out);
 }
 
 /* Whole messages only: a line that did not fit is left for the next slice. */
-static int list_rows(struct reader *r, struct queue_list_op *op, struct db_cursor *c)
+static int list_rows(struct reader *r, struct queue_list_op *op, struct db_cursor *c, uint32_t n)
 {
 	struct key k;
-	int rc = db_cursor_seek(c, key_id(&k, op->from_id));
+	int rc = db_cursor_seek(c, key_id(&k, op->at.id));
 
-	for (uint32_t n = 0; !rc && n < op->max_messages; n++) {
+	while (!rc && n < op->max_messages) {
 		uint64_t id = key_get_u64(c->key, 0);
 		struct chain_mark mark = chain_mark_get(&op->out);
 		struct q_view q;
+		bool listed = false;
 		rc = q_parse(c->value, &q);
 		if (!rc)
-			rc = list_one(r, op, id, &q);
+			rc = list_one(r, op, id, &q, &listed);
 		if (rc) {
 			chain_rollback(&op->out, &mark);
 			return rc == ENOBUFS && n > 0 ? 0 : rc;
 		}
-		op->from_id = id + 1;
+		op->at.id = id + 1;
+		n += listed;
 		if (reader_slice_over(r, op->out.bytes))
 			return 0;
 		rc = db_cursor_next(c);
@@ -278,21 +286,26 @@ static int list_rows(struct reader *r, struct queue_list_op *op, struct db_curso
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+int reader_list_queue(struct reader *r, struct queue_list_op *op, uint32_t n)
+{
+	struct db_cursor c;
+	int rc = db_cursor_open(r->txn, &r->store->db, DB_Q, &c);
+
+	if (rc)
+		return rc;
+	rc = list_rows(r, op, &c, n);
+	db_cursor_close(&c);
+	return rc;
+}
+
 int reader_queue_list(struct reader *r, struct op *o)
 {
 	struct queue_list_op *op = container_of(o, struct queue_list_op, op);
-	struct db_cursor c;
 
 	op->out = (struct chain){0};
 	op->end = false;
-	const struct queue_filter *f = op->filter;
-	if (f && (f->recipient[0] || f->domain[0] || f->sender[0]))
-		return reader_queue_find(r, op);
-	int rc = db_cursor_open(r->txn, &r->store->db, DB_Q, &c);
-	if (rc)
-		return rc;
-	rc = list_rows(r, op, &c);
-	db_cursor_close(&c);
+	int rc = op->filter && queue_index_leads(op->filter) ? reader_queue_find(r, op)
+							     : reader_list_queue(r, op, 0);
 	if (rc)
 		chain_free(&op->out);
 	return rc;

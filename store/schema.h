@@ -14,8 +14,9 @@
  * and ORCPT, accounts with SCRAM records, whose lengths are 0 in rows of format 1.  3: quotas, the
  * log of vanished messages, aliases and domains, the queue by sender and by recipient (upgrade:
  * db_upgrade.c).  4: priorities in the queue's rows, where rows of format 3 have zeros, which is
- * the priority of mail that has none; shapes, which are made when they are first wanted. */
-#define STORE_FORMAT     4
+ * the priority of mail that has none; shapes, which are made when they are first wanted.  5: one
+ * index of the queue, made of runs (db_queue_index.h), in the place of two trees. */
+#define STORE_FORMAT     5
 #define STORE_FORMAT_MIN 1 /* what is brought up to date when it is opened */
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");
@@ -40,11 +41,10 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-end
 	DB(GONE, "gone", "account u32, box u32, modseq u64, first uid u32 -> last uid u32")        \
 	DB(ALIAS, "alias", "alias u32 -> address, targets, each with its NUL")                     \
 	DB(DOMAIN, "domain", "name -> nothing: domains beside those of the configuration")         \
-	DB(QS, "qs", "hash of the sender u64, id u64 -> nothing")                                  \
 	DB(SHAPE, "shape",                                                                         \
 		"blob u64, number u32 -> number 0: shape_rec; <= 4080 octets of a shape")          \
-	DB(QD, "qd",                                                                               \
-		"hash of the domain u64, of the address u32, id u64, recipient u32 -> nothing")    \
+	DB(QI, "qi",                                                                               \
+		"run u64, hash u64, hash of the address u32, id u64, recipient u32 -> nothing")    \
 	DB(MOVE, "move", "shard u32, id u64, recipient u32 -> nothing: on the way to that shard")  \
 	DB(DEDUP, "dedup", "id u64, recipient u32 -> dedup_rec: has come from another shard")
 
@@ -184,19 +184,13 @@ static inline struct bytes key_mod(
 	return key_view(k);
 }
 
-static inline struct bytes key_qs(struct key *k, uint64_t sender, uint64_t id)
+/* hash: of a recipient's domain; or of the sender, then address is 0 and rcpt QI_SENDER. */
+static inline struct bytes key_qi(
+	struct key *k, uint64_t run, uint64_t hash, uint32_t address, uint64_t id, uint32_t rcpt)
 {
 	k->n = 0;
-	key_u64(k, sender);
-	key_u64(k, id);
-	return key_view(k);
-}
-
-static inline struct bytes key_qd(
-	struct key *k, uint64_t domain, uint32_t address, uint64_t id, uint32_t rcpt)
-{
-	k->n = 0;
-	key_u64(k, domain);
+	key_u64(k, run);
+	key_u64(k, hash);
 	key_u32(k, address);
 	key_u64(k, id);
 	key_u32(k, rcpt);
@@ -293,6 +287,18 @@ struct qr_rec {
 	/* address_n octets, orcpt_n octets, reason_n octets */
 };
 static_assert(sizeof(struct qr_rec) == 24, "stored record");
+
+/* Meta "queue_index": what the index of the queue has (db_queue_index.h). */
+struct queue_index_rec {
+	uint64_t run;   /* the newest run: its first id */
+	uint64_t from;  /* what is queued below it is in the index */
+	uint64_t until; /* the newest run has what is queued from `run` on and below it */
+};
+static_assert(sizeof(struct queue_index_rec) == 24, "stored record");
+#define QI_SENDER    UINT32_MAX
+#define QI_NONE      (UINT32_MAX - 1)
+#define QI_KEY       32     /* octets */
+#define QI_YOUNG_MAX 100000 /* counted; chosen: some 3 ms */
 
 /* A recipient that another shard has brought: what has been done about it. */
 struct dedup_rec {

@@ -28,6 +28,7 @@ struct store_conf {
 	uint64_t queue_lifetime_ms; /* expiry given to new queue rows */
 	uint64_t quota_bytes;       /* of an account without a quota of its own; 0: none */
 	uint32_t quota_messages;
+	uint32_t index_rows;              /* queue rows in a run of its index; 0: 32,768 */
 	uint64_t expunged_read_ms;        /* how long expunged bodies can be read; 0: a minute */
 	char extension;                   /* "user+anything" is user: '+'; 0: no such addresses */
 	const char *const *local_domains; /* lower case */
@@ -38,6 +39,7 @@ struct store_conf {
 	bool mutant_no_sync;      /* commits are not synced */
 	bool mutant_early_ack;    /* accepts are answered 20 ms before their commit */
 	bool mutant_unsynced_ack; /* groups are answered before their meta page is synced */
+	bool mutant_early_index;  /* the index says it has what is not in it yet */
 };
 
 /* ---- op kinds of the writer, after the handoff kinds (smtp/handoff.h) ---- */
@@ -146,6 +148,15 @@ struct queue_filter {
 	uint64_t received_before_ms; /* 0: any */
 };
 
+/* Where a walk of the queue stands: along its index first, when that leads, and then through what
+ * is not in it yet (db_queue_index.h).  Of a walk without an index only id counts. */
+struct queue_at {
+	uint64_t id;
+	uint64_t run, young;
+	uint32_t hash, rcpt;
+	uint8_t phase; /* 0: at its beginning */
+};
+
 /* Administrative change by filter, a bounded slice of it in one transaction: submit again until
  * end.  With a sender, recipient or domain the index leads; else all messages are walked. */
 struct queue_slice_op {
@@ -154,11 +165,12 @@ struct queue_slice_op {
 	int8_t priority;                   /* QUEUE_PRIORITY */
 	uint32_t max_rows;                 /* recipients looked at, at most; 0: 256 */
 	const struct queue_filter *filter; /* requester's memory */
-	uint64_t at_id;                    /* in: 0; out: where to go on */
-	uint32_t at_rcpt, at_hash;
-	bool end;                      /* out */
-	uint64_t counted_id;           /* the writer's: message counted last */
-	uint64_t messages, recipients; /* out: changed in this slice */
+	struct queue_at at;                /* in: zeros; out: where to go on */
+	bool end;                          /* out */
+	uint64_t messages, recipients;     /* out: changed in this slice */
+	uint64_t counted_id;               /* in: 0; the writer's: message counted last */
+	uint64_t next_counted_id;          /* the writer's, as the next */
+	struct queue_at next;
 };
 
 /* Ready hint, writer -> delivery core, as the void * of a hints ring (rank: the queue id).  Either
@@ -231,12 +243,12 @@ struct queue_rcpt_row {
 
 /* For `queue list`: the same records message by message, from an id on. */
 struct queue_list_op {
-	struct op op;     /* STORE_READ_QUEUE_LIST */
-	uint64_t from_id; /* in: first id; out: where to go on */
-	/* NULL: all; requester's memory.  With a sender, recipient or domain an index leads, and
+	struct op op; /* STORE_READ_QUEUE_LIST */
+	/* in: the first id (with a recipient or domain 0), else zeros; out: where to go on */
+	struct queue_at at;
+	/* NULL: all; requester's memory.  With a sender, recipient or domain the index leads, and
 	 * messages come in its order. */
 	const struct queue_filter *filter;
-	uint32_t at_hash, at_rcpt; /* in: 0; out: where to go on */
 	uint32_t max_messages;
 	bool end;
 	struct chain out; /* JSON text: one object per line, ready for the admin socket */

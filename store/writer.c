@@ -25,6 +25,7 @@ static void memory_free(struct writer *w)
 	effects_free(w->effects);
 	effects_free(w->pending.effects);
 	free(w->expansion);
+	writer_index_fini(w);
 	free(w);
 }
 
@@ -44,9 +45,11 @@ struct writer *writer_create(struct store *s)
 	w->last_id = w->last_id_stored = w->sweep_below = s->last_id;
 	w->garbage = true; /* unknown: the first step finds out */
 	w->expansion = calloc(1, sizeof(*w->expansion));
+	int err = writer_index_init(w);
 	w->effects = calloc(1, sizeof(*w->effects));
 	w->pending.effects = calloc(1, sizeof(*w->pending.effects));
-	if (w->expansion && w->effects && w->pending.effects && service_init(&w->service) == 0)
+	if (!err && w->expansion && w->effects && w->pending.effects &&
+		service_init(&w->service) == 0)
 		return w;
 	memory_free(w);
 	return NULL;
@@ -87,12 +90,14 @@ static void run(struct writer *w, struct op **ops, unsigned n)
 
 static bool collect_due(struct writer *w)
 {
+	unsigned health = atomic_load_explicit(&w->store->health, memory_order_relaxed);
+
 	writer_refs_look(w);
-	return w->garbage && clock_mono_us() >= w->garbage_retry_us &&
-	       atomic_load_explicit(&w->store->health, memory_order_relaxed) != STORE_FAILED;
+	return (w->garbage || (writer_index_due(w) && health != STORE_FULL)) &&
+	       clock_mono_us() >= w->garbage_retry_us && health != STORE_FAILED;
 }
 
-/* One turn without requests: garbage, recovery, sleep. */
+/* One turn without requests: garbage, the index, recovery, sleep. */
 static void idle(struct writer *w)
 {
 	uint64_t now = clock_mono_us(), sleep_us = IDLE_US;

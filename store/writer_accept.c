@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "store/body.h"
-#include "store/queue_index.h"
 #include "store/writer.h"
 
 int writer_apply_part(struct writer *w, struct op *op)
@@ -271,8 +270,7 @@ static int queue_row_put(struct writer *w, const struct message *m, const struct
 	rc = queue_turn_put(w, m, r);
 	if (rc)
 		return rc;
-	return db_put(w->txn, w->db, DB_QD,
-		queue_index_recipient(&k, r->address, r->domain_at, m->id, r->number), BYTES_NONE);
+	return writer_index_recipient(w, r->address, r->domain_at, m->id, r->number);
 }
 
 /* What is asked of one behind an alias: of success among several the sender was told already. */
@@ -372,8 +370,7 @@ static int queue_put(struct writer *w, struct message *m, const struct plan *p)
 	int rc = db_put(w->txn, w->db, DB_Q, key_id(&k, m->id),
 		bytes_make(row, sizeof(q) + sender.n + envid.n));
 	if (!rc)
-		rc = db_put(
-			w->txn, w->db, DB_QS, queue_index_sender(&k, sender, m->id), BYTES_NONE);
+		rc = writer_index_sender(w, sender, m->id);
 	if (!rc)
 		rc = queue_rows_put(w, m, p);
 	if (rc)

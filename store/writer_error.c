@@ -134,6 +134,7 @@ void writer_recover(struct writer *w)
 	w->reopens++;
 	store_backup_end(w->store);
 	store_readers_pause(w->store);
+	writer_index_forget(w);
 	int rc = -db_reopen(w->db);
 	store_readers_resume(w->store);
 	if (!rc)

@@ -68,10 +68,6 @@ static int chunk_last_find(struct writer *w)
 
 static int txn_begin(struct writer *w)
 {
-	int rc = db_begin(w->db, true, &w->txn);
-
-	if (rc)
-		return rc;
 	w->effects->count = w->effects->quota_count = 0;
 	w->effects->moves = false;
 	w->ops_done = w->messages_done = w->bytes_done = 0;
@@ -80,7 +76,11 @@ static int txn_begin(struct writer *w)
 	w->before.garbage = w->garbage;
 	w->before.sweep_below = w->sweep_below;
 	w->before.last_id = w->last_id;
-	return chunk_last_find(w);
+	writer_index_begin(w);
+	int rc = db_begin(w->db, true, &w->txn);
+	if (!rc)
+		rc = writer_index_load(w);
+	return rc ? rc : chunk_last_find(w);
 }
 
 static void txn_undo(struct writer *w)
@@ -89,6 +89,7 @@ static void txn_undo(struct writer *w)
 	w->garbage = w->before.garbage;
 	w->sweep_below = w->before.sweep_below;
 	w->last_id = w->before.last_id;
+	writer_index_undo(w);
 	w->effects->count = w->effects->quota_count = 0;
 	w->effects->moves = false;
 }
@@ -141,9 +142,16 @@ static uint32_t gc_owed(const struct writer *w, uint32_t pages)
 	return MAX(pages, (uint32_t)debt);
 }
 
-/* gc_pages 0: leave the garbage alone.  *bad_r: index of the op whose put failed, or NOT_ONE. */
-static int txn_run(
-	struct writer *w, struct op **ops, unsigned n, uint32_t gc_pages, unsigned *bad_r)
+/* What is done beside the ops: garbage goes, the queue's index follows. */
+static int tend(struct writer *w)
+{
+	int rc = w->garbage ? gc_step(w, gc_owed(w, WRITER_FREED_PAGES)) : 0;
+
+	return rc || health(w) == STORE_FULL ? rc : writer_index_step(w);
+}
+
+/* *bad_r: index of the op whose put failed, or NOT_ONE. */
+static int txn_run(struct writer *w, struct op **ops, unsigned n, bool tending, unsigned *bad_r)
 {
 	*bad_r = NOT_ONE;
 	int rc = txn_begin(w);
@@ -152,8 +160,8 @@ static int txn_run(
 		rc = apply_all(w, ops, n, bad_r);
 	if (!rc)
 		rc = last_id_put(w);
-	if (!rc && gc_pages && w->garbage)
-		rc = gc_step(w, gc_owed(w, gc_pages));
+	if (!rc && tending)
+		rc = tend(w);
 	if (rc && w->txn)
 		db_abort(w->txn);
 	else if (!rc) {
@@ -169,16 +177,16 @@ static int txn_run(
 
 /* ---- the group, and what is left of it after a failure ---- */
 
-static void commit(struct writer *w, struct op **ops, unsigned n, uint32_t gc_pages);
+static void commit(struct writer *w, struct op **ops, unsigned n, bool tending);
 
 static void split(struct writer *w, struct op **ops, unsigned n, unsigned at, unsigned mid)
 {
 	counter_inc(CTR_STORE_BISECTS);
 	if (at)
-		commit(w, ops, at, 0);
-	commit(w, ops + at, mid, 0);
+		commit(w, ops, at, false);
+	commit(w, ops + at, mid, false);
 	if (at + mid < n)
-		commit(w, ops + at + mid, n - at - mid, 0);
+		commit(w, ops + at + mid, n - at - mid, false);
 }
 
 /* Each call commits or refuses every op; each recursion has fewer ops, so depth <= n. */
@@ -198,7 +206,7 @@ static void salvage(struct writer *w, struct op **ops, unsigned n, int rc, unsig
 		unsigned kept = refuse_growing(ops, n);
 		if (kept < n) {
 			if (kept)
-				commit(w, ops, kept, 0);
+				commit(w, ops, kept, false);
 			return;
 		}
 	}
@@ -210,7 +218,7 @@ static void salvage(struct writer *w, struct op **ops, unsigned n, int rc, unsig
 		split(w, ops, n, bad, 1);
 }
 
-static void commit(struct writer *w, struct op **ops, unsigned n, uint32_t gc_pages)
+static void commit(struct writer *w, struct op **ops, unsigned n, bool tending)
 {
 	unsigned bad;
 
@@ -218,11 +226,11 @@ static void commit(struct writer *w, struct op **ops, unsigned n, uint32_t gc_pa
 		refuse_all(ops, n, WRITER_ERROR_FAILED);
 		return;
 	}
-	int rc = txn_run(w, ops, n, gc_pages, &bad);
-	if (rc && gc_pages && bad == NOT_ONE && writer_classify(w, rc) != WRITER_ERROR_FAILED) {
-		/* Perhaps it was the collecting: it must not cost anybody a message. */
+	int rc = txn_run(w, ops, n, tending, &bad);
+	if (rc && tending && bad == NOT_ONE && writer_classify(w, rc) != WRITER_ERROR_FAILED) {
+		/* Perhaps it was the tending: it must not cost anybody a message. */
 		w->garbage_retry_us = clock_mono_us() + COLLECT_RETRY_US;
-		rc = txn_run(w, ops, n, 0, &bad);
+		rc = txn_run(w, ops, n, false, &bad);
 	}
 	if (rc) {
 		salvage(w, ops, n, rc, bad);
@@ -258,10 +266,10 @@ void writer_refs_look(struct writer *w)
 	}
 }
 
-static uint32_t gc_share(struct writer *w)
+static bool may_tend(struct writer *w)
 {
 	writer_refs_look(w);
-	return w->garbage && clock_mono_us() >= w->garbage_retry_us ? WRITER_FREED_PAGES : 0;
+	return clock_mono_us() >= w->garbage_retry_us;
 }
 
 /* As many wait as have been committed: their commit will do for this one's meta page.  Were they
@@ -283,7 +291,7 @@ void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more)
 			n = refuse_growing(ops, n);
 	}
 	if (n)
-		commit(w, ops, n, gc_share(w));
+		commit(w, ops, n, may_tend(w));
 	if (!enough_follow(w, more))
 		writer_settle(w);
 }
@@ -291,7 +299,7 @@ void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more)
 bool writer_collect(struct writer *w)
 {
 	unsigned bad;
-	int rc = txn_run(w, NULL, 0, WRITER_FREED_PAGES, &bad);
+	int rc = txn_run(w, NULL, 0, true, &bad);
 
 	if (!rc) {
 		histogram_add(HIST_STORE_COMMIT, w->commit_us);

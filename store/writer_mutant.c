@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A writer that is wrong on purpose, to prove that the crash tests notice: it answers an accept
- * before the commit, or a group before its meta page is on disk.  Only built with -Dmutants=true.
- */
+ * before the commit, or a group before its meta page is on disk, or its index says that it has what
+ * it has not.  Only built with -Dmutants=true. */
 #include <time.h>
 #include "store/writer.h"
 
@@ -32,4 +32,9 @@ void writer_mutant_ack(struct writer *w, struct op **ops, unsigned n)
 bool writer_mutant_hurries(const struct writer *w)
 {
 	return w->store->conf.mutant_unsynced_ack;
+}
+
+bool writer_mutant_counts_early(const struct writer *w)
+{
+	return w->store->conf.mutant_early_index;
 }

@@ -14,3 +14,9 @@ bool writer_mutant_hurries(const struct writer *w)
 	(void)w;
 	return false;
 }
+
+bool writer_mutant_counts_early(const struct writer *w)
+{
+	(void)w;
+	return false;
+}

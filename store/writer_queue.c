@@ -2,7 +2,6 @@
  * The queue's rows: outcomes of delivery attempts.  Writer thread. */
 #include <errno.h>
 #include "store/body.h"
-#include "store/queue_index.h"
 #include "store/writer_queue.h"
 
 int queue_row_parse(struct bytes v, struct queue_row *q)
@@ -70,11 +69,7 @@ int queue_row_del(struct writer *w, const struct queue_row *q)
 
 	if (rc && rc != MDB_NOTFOUND)
 		return rc;
-	rc = db_del(w->txn, w->db, DB_QD,
-		queue_index_recipient(
-			&k, bytes_make(q->text, q->r.address_n), q->r.domain_at, q->id, q->rcpt));
-	if (rc && rc != MDB_NOTFOUND)
-		return rc;
+	writer_index_gone(w, q->id);
 	return db_del(w->txn, w->db, DB_QR, key_id_n(&k, q->id, q->rcpt));
 }
 
@@ -93,10 +88,8 @@ int queue_message_reduce(struct writer *w, uint64_t id, struct bytes row, uint32
 		memcpy(copy, &q, sizeof(q));
 		return db_put(w->txn, w->db, DB_Q, key_id(&k, id), bytes_make(copy, row.n));
 	}
-	struct bytes sender = bytes_first(bytes_skip(row, sizeof(q)), q.sender_n);
-	int rc = db_del(w->txn, w->db, DB_QS, queue_index_sender(&k, sender, id));
-	if (!rc || rc == MDB_NOTFOUND)
-		rc = db_del(w->txn, w->db, DB_Q, key_id(&k, id));
+	writer_index_gone(w, id);
+	int rc = db_del(w->txn, w->db, DB_Q, key_id(&k, id));
 	return rc ? rc : body_unref(w, id);
 }
 

@@ -26,3 +26,16 @@ int queue_message_get(struct writer *w, uint64_t id, struct bytes *row_r) WARN_U
 /* `done` recipients are finished; the last one takes message and body with it. */
 int queue_message_reduce(
 	struct writer *w, uint64_t id, struct bytes row, uint32_t done) WARN_UNUSED;
+/* First row of a message at or after recipient `from`. */
+int queue_row_next(struct writer *w, uint64_t id, uint32_t from, struct queue_row *q) WARN_UNUSED;
+
+/* ---- writer_queue_admin.c, writer_queue_filter.c: what operators do to a row ---- */
+struct queue_change {
+	uint8_t action; /* enum queue_action */
+	int8_t priority;
+};
+bool queue_change_valid(const struct queue_change *c);
+/* Changes or deletes the row when the action means it; then *changed grows, and the delivery
+ * workers that are to be told are added to *owners. */
+int queue_row_act(struct writer *w, const struct queue_change *c, struct queue_row *q,
+	uint32_t *changed, uint64_t *owners) WARN_UNUSED;

@@ -23,7 +23,7 @@ struct queue_walk {
 	struct queue_admin_op act;
 	struct queue_slice_op slice;
 	struct queue_filter filter;
-	bool filtered, stopped; /* stopped: the limit was reached, list.from_id is next */
+	bool filtered, stopped; /* stopped: the limit was reached, list.at.id is next */
 	int8_t priority;        /* `queue priority` */
 	uint64_t limit, listed, messages, recipients;
 };

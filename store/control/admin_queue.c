@@ -101,8 +101,8 @@ static bool walk_line(struct admin_client *c, json_t *message)
 	const char *id = json_string_value(json_object_get(message, "id"));
 
 	if (w->listed == w->limit) { /* more than asked for: say where to go on */
-		if (!id_parse(id, &w->list.from_id))
-			w->list.from_id = 0;
+		if (!id_parse(id, &w->list.at.id))
+			w->list.at.id = 0;
 		w->stopped = true;
 		return false;
 	}
@@ -121,7 +121,7 @@ static void walk_end(struct admin_client *c)
 
 	/* Along the index of recipients an id is no place to go on. */
 	if (w->stopped && !w->filter.recipient[0] && !w->filter.domain[0])
-		json_object_set_new(last, "next_id", id_json(w->list.from_id));
+		json_object_set_new(last, "next_id", id_json(w->list.at.id));
 	admin_done(c, last);
 }
 
@@ -140,8 +140,7 @@ static void walk_done(struct op *op)
 			walk_end(c);
 			return;
 		}
-		l->from_id = 0;
-		l->at_hash = l->at_rcpt = 0;
+		l->at = (struct queue_at){0};
 	}
 	if (w->stopped || !c->bev)
 		walk_end(c);
@@ -217,8 +216,8 @@ static void slice_shard(struct admin_client *c)
 {
 	struct queue_slice_op *s = &c->work.walk.slice;
 
-	s->at_id = s->counted_id = 0;
-	s->at_rcpt = s->at_hash = 0;
+	s->at = (struct queue_at){0};
+	s->counted_id = 0;
 	slice_step(c);
 }
 
@@ -299,7 +298,7 @@ void admin_queue_priority(struct admin_client *c, const json_t *request)
 static void walk_begin(struct admin_client *c, bool from_given)
 {
 	if (from_given)
-		c->shard = shard_of_id(c->admin->daemon, c->work.walk.list.from_id);
+		c->shard = shard_of_id(c->admin->daemon, c->work.walk.list.at.id);
 	walk_step(c);
 }
 
@@ -312,7 +311,7 @@ void admin_queue_list(struct admin_client *c, const json_t *request)
 	w->limit = admin_number(request, "limit", ADMIN_LIST_LIMIT, UINT32_MAX, &limit_ok);
 	if (!take_filter(c, request))
 		return;
-	if (!from_ok || (from && !id_parse(from, &w->list.from_id)) || !limit_ok)
+	if (!from_ok || (from && !id_parse(from, &w->list.at.id)) || !limit_ok)
 		admin_fail(c, "from_id must be hexadecimal digits and limit a number");
 	else
 		walk_begin(c, from != NULL);

@@ -8,6 +8,7 @@
 #include "store/control/convert.h"
 #include "store/control/privileges.h"
 #include "store/db_copy.h"
+#include "store/db_queue_index.h"
 #include "store/shards.h"
 
 #define KEPT "data.mdb.replaced" /* the store that a restore put aside */
@@ -121,6 +122,7 @@ static int repair(struct offline_work *w, struct db *db)
 
 static int stat_show(struct offline_work *w, struct db *db)
 {
+	uint64_t young = 0, stale = 0;
 	int rc = 0;
 
 	print_line(w,
@@ -137,6 +139,11 @@ static int stat_show(struct offline_work *w, struct db *db)
 					   (json_int_t)t.rows, "bytes", (json_int_t)t.pages * 4096,
 					   "depth", (json_int_t)t.depth));
 	}
+	if (!rc)
+		rc = queue_index_figures_look(db, &young, &stale);
+	if (!rc)
+		print_line(w, json_pack("{s:I, s:I}", "index_young", (json_int_t)young,
+				      "index_stale", (json_int_t)stale));
 	if (rc)
 		snprintf(w->error, sizeof(w->error), "%s: cannot be read", db->path);
 	return rc ? -EIO : 0;

@@ -106,6 +106,13 @@ static void show_stat(const json_t *o, void *ctx)
 		printf("%-10s %12s %9s %6s\n", "table", "rows", "size", "depth");
 		return;
 	}
+	if (json_object_get(o, "index_young")) {
+		printf("queue's index (qi): %llu rows of the queue not in it yet, %llu rows of it "
+		       "stale\n",
+			(unsigned long long)ctl_number(o, "index_young"),
+			(unsigned long long)ctl_number(o, "index_stale"));
+		return;
+	}
 	printf("%-10s %12llu %9s %6llu\n", ctl_text(o, "table"),
 		(unsigned long long)ctl_number(o, "rows"), format_bytes(ctl_number(o, "bytes"), a),
 		(unsigned long long)ctl_number(o, "depth"));

@@ -128,6 +128,7 @@ static bool image_is_right(bool full)
 		.readers = 1,
 		.map_bytes = 1ull << 30,
 		.reserve_bytes = 1,
+		.index_rows = 48,
 		.local_domains = domains,
 		.local_domain_count = 1};
 	struct store *s;

@@ -131,6 +131,7 @@ static bool image_is_right(bool full)
 		.readers = 1,
 		.map_bytes = 1ull << 30,
 		.reserve_bytes = 1,
+		.index_rows = 16,
 		.queue_lifetime_ms = 1ull << 60,
 		.local_domains = domains,
 		.local_domain_count = 1};

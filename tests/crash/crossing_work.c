@@ -206,6 +206,7 @@ static void store_make(const char *path, const char *mutant)
 		.readers = 1,
 		.map_bytes = 1ull << 30,
 		.reserve_bytes = 1,
+		.index_rows = 16,
 		.queue_lifetime_ms = 1ull << 60, /* ids here are those of 1970 */
 		.local_domains = domains,
 		.local_domain_count = 1};

@@ -71,6 +71,11 @@ def no_sync(work):
     must_be_caught(work, "no-sync")
 
 
+@test("power cut: an index that says it has what it has not is caught", seconds=120)
+def index_early(work):
+    must_be_caught(work, "index-early")
+
+
 @test("power cut, two shards: what leaves one disk before it is on the other is missed", seconds=120)
 def out_early(work):
     must_be_caught(work, "out-early", 2)

@@ -308,6 +308,7 @@ static void open_store(const char *path, const char *mutant)
 		.readers = 1,
 		.map_bytes = 1ull << 30,
 		.reserve_bytes = 1,
+		.index_rows = 48, /* runs in several parts, and sweeps, all the time */
 		.local_domains = domains,
 		.local_domain_count = 1};
 	char error[512];
@@ -316,6 +317,7 @@ static void open_store(const char *path, const char *mutant)
 #ifdef BYPOST_MUTANTS
 	conf.mutant_early_ack = strcmp(mutant, "ack-early") == 0;
 	conf.mutant_unsynced_ack = strcmp(mutant, "ack-unsynced") == 0;
+	conf.mutant_early_index = strcmp(mutant, "index-early") == 0;
 	conf.mutant_no_sync = strcmp(mutant, "no-sync") == 0;
 #else
 	if (mutant[0] && !conf.relaxed)

@@ -139,6 +139,7 @@ int __wrap_mdb_txn_commit(MDB_txn *txn)
 	}
 
 WRAP(FAULT_DEL, mdb_del, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v), (txn, dbi, k, v))
+WRAP(FAULT_DEL, mdb_cursor_del, (MDB_cursor * c, unsigned flags), (c, flags))
 WRAP(FAULT_GET, mdb_get, (MDB_txn * txn, MDB_dbi dbi, MDB_val *k, MDB_val *v), (txn, dbi, k, v))
 WRAP(FAULT_CURSOR_OPEN, mdb_cursor_open, (MDB_txn * txn, MDB_dbi dbi, MDB_cursor **c),
 	(txn, dbi, c))

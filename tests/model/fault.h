@@ -12,7 +12,7 @@ enum fault_kind {
 	FAULT_PUT,                  /* mdb_put returns code */
 	FAULT_COMMIT,               /* mdb_txn_commit aborts and returns code */
 	FAULT_COMMON_N,             /* those above are what test_store_model draws from */
-	FAULT_DEL = FAULT_COMMON_N, /* mdb_del, mdb_get ... return code */
+	FAULT_DEL = FAULT_COMMON_N, /* mdb_del, mdb_cursor_del, mdb_get ... return code */
 	FAULT_GET,
 	FAULT_CURSOR_OPEN,
 	FAULT_CURSOR_GET,

@@ -218,6 +218,7 @@ static bool run_once(enum fault_kind kind, int code, unsigned n, unsigned times)
 	char address[40];
 
 	harness_init(&h);
+	h.conf.index_rows = 6;
 	harness_open(&h);
 	lane_init(&lane, SEED, 0);
 	lane_address(&lane, address);

@@ -22,6 +22,7 @@ static int setup(void **state)
 {
 	(void)state;
 	harness_init(&h);
+	h.conf.index_rows = 6;
 	harness_open(&h);
 	return 0;
 }

@@ -19,10 +19,13 @@
 #define RUNS        6
 #define CHECK_EVERY 10
 #define BODY_MAX    60000
+#define LATE_MAX    16
 
 static const char *const box_names[BOX_NAMES] = {"INBOX", "a", "a/b", "c", "d"};
 static const char *const addresses[ACCOUNTS] = {
 	"ann@example.org", "bob@example.org", "eve@example.org"};
+
+static const char *const remotes[] = {"x@one.example.net", "y@two.example.net"};
 
 struct model_row {
 	uint32_t uid, flags;
@@ -41,6 +44,7 @@ struct model_message {
 	uint64_t id;
 	size_t bytes;
 	bool pending[RCPTS_MAX];
+	bool two[RCPTS_MAX]; /* of the second domain */
 };
 
 static struct {
@@ -51,6 +55,8 @@ static struct {
 } model;
 
 static struct harness h;
+static uint64_t late_ids[LATE_MAX]; /* not used yet, but passed by others */
+static unsigned late_n;
 static uint64_t random_state, seed;
 static unsigned step;
 static unsigned ok_ops, failed_ops, restarts;
@@ -157,6 +163,7 @@ static void model_accept(const struct message *m, size_t bytes)
 		const struct rcpt *r = message_rcpt(m, i);
 		if (r->route == RCPT_REMOTE)
 			remote = q.pending[i] = true;
+		q.two[i] = bytes_eq(message_rcpt_address(m, r), bytes_str(remotes[1]));
 		for (int a = 0; r->route == RCPT_LOCAL && a < ACCOUNTS; a++)
 			local[a] |= model.account[a] == r->account;
 	}
@@ -170,14 +177,21 @@ static void model_accept(const struct message *m, size_t bytes)
 
 static struct message *some_message(size_t *bytes_r)
 {
-	static const char *const remote[] = {"x@one.example.net", "y@two.example.net"};
 	const char *rcpts[RCPTS_MAX + 1] = {NULL};
 	uint32_t n = 1 + rnd(RCPTS_MAX);
 
 	for (uint32_t i = 0; i < n; i++)
-		rcpts[i] = rnd(2) ? remote[rnd(2)] : addresses[rnd(ACCOUNTS)];
+		rcpts[i] = rnd(2) ? remotes[rnd(2)] : addresses[rnd(ACCOUNTS)];
 	*bytes_r = rnd(8) ? rnd(9000) : rnd(BODY_MAX);
-	return harness_message(&h, *bytes_r, rcpts);
+	/* Now and then one comes late, behind others with higher ids. */
+	uint64_t next = h.next_id;
+	bool late = late_n && rnd(6) == 0;
+	if (!late && late_n < LATE_MAX && rnd(6) == 0)
+		late_ids[late_n++] = next++;
+	h.next_id = late ? late_ids[--late_n] : next;
+	struct message *m = harness_message(&h, *bytes_r, rcpts);
+	h.next_id = late ? next : next + 1;
+	return m;
 }
 
 static void step_accept(void)
@@ -499,6 +513,72 @@ static unsigned schedule_count(void)
 	return n;
 }
 
+/* Messages that the list by filter has; each must be there once. */
+static unsigned listed(const struct queue_filter *f)
+{
+	struct queue_list_op op = {.filter = f, .max_messages = 1 + rnd(7)};
+	static char text[1 << 18];
+	size_t n = 0;
+	unsigned lines = 0;
+
+	while (!op.end) {
+		EXPECT(harness_read(&h, &op.op, STORE_READ_QUEUE_LIST) == 0);
+		n += chain_read(&op.out, 0, text + n, sizeof(text) - 1 - n);
+		chain_free(&op.out);
+	}
+	text[n] = '\0';
+	for (unsigned i = 0; i < model.queue_n; i++) {
+		char id[32];
+		snprintf(id, sizeof(id), "\"id\":\"%016llx\"",
+			(unsigned long long)model.queue[i].id);
+		const char *at = strstr(text, id);
+		EXPECT(!at || !strstr(at + 1, id));
+		lines += at != NULL;
+	}
+	return lines;
+}
+
+/* The queue by its index, and without. */
+static void check_filters(void)
+{
+	static const struct queue_filter any,
+		sender = {.sender = "from@example.net"}, nobody = {.sender = "nobody@example.net"},
+		domain[] = {{.domain = "one.example.net"}, {.domain = "two.example.net"}},
+		address[] = {
+			{.recipient = "x@one.example.net"}, {.recipient = "y@two.example.net"}};
+	unsigned want[2] = {0};
+
+	for (unsigned i = 0; i < model.queue_n; i++) {
+		const struct model_message *q = &model.queue[i];
+		bool has[2] = {false};
+		for (uint32_t r = 0; r < RCPTS_MAX; r++) {
+			if (q->pending[r])
+				has[q->two[r]] = true;
+		}
+		want[0] += has[0];
+		want[1] += has[1];
+	}
+	EXPECT(listed(&any) == model.queue_n && listed(&sender) == model.queue_n);
+	EXPECT(listed(&nobody) == 0);
+	for (int i = 0; i < 2; i++)
+		EXPECT(listed(&domain[i]) == want[i] && listed(&address[i]) == want[i]);
+}
+
+static void check_store(void)
+{
+	struct store_check_op op = {.check = NULL};
+	char text[2000];
+
+	while (!op.end) {
+		EXPECT(harness_read(&h, &op.op, STORE_READ_CHECK) == 0);
+		text[chain_read(&op.out, 0, text, sizeof(text) - 1)] = '\0';
+		if (op.problems)
+			fprintf(stderr, "%s", text);
+		chain_free(&op.out);
+	}
+	EXPECT(op.problems == 0);
+}
+
 static void check(void)
 {
 	struct store_info info;
@@ -514,6 +594,9 @@ static void check(void)
 	store_get_info(h.store, &info);
 	EXPECT(info.queued_messages == model.queue_n && info.queued_recipients == recipients);
 	EXPECT(harness_nothing_leaked(&h));
+	check_filters();
+	if (rnd(4) == 0)
+		check_store();
 }
 
 static enum store_health health(void)
@@ -542,7 +625,9 @@ static void one_run(unsigned steps)
 {
 	random_state = seed * 0x9e3779b97f4a7c15ull + 1;
 	memset(&model, 0, sizeof(model));
+	late_n = 0;
 	harness_init(&h);
+	h.conf.index_rows = 1 + rnd(64);
 	harness_open(&h);
 	for (int a = 0; a < ACCOUNTS; a++) {
 		model.account[a] = harness_account(&h, addresses[a]);

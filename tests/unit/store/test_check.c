@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include "dataplane/base/clock.h"
 #include "store/check.h"
+#include "store/db_queue_index.h"
 #include "tests/unit/store/store_harness.h"
 
 #define QUEUED ((1ull << 20) + 1) /* the second message: two remote recipients */
@@ -48,6 +49,7 @@ static int setup(void **state)
 
 	(void)state;
 	harness_init(&h);
+	h.conf.index_rows = 4; /* the first messages are in the queue's index, the last is not */
 	harness_open(&h);
 	fill();
 	harness_close(&h);
@@ -237,6 +239,88 @@ static void damage_schedule(void)
 	CHANGE(DB_QR, key_id_n(&k, QUEUED, 1), struct qr_rec, next_ms, 12345);
 }
 
+/* Where the index has the second recipient of the first message, and its sender. */
+static struct queue_index_key index_key(bool sender)
+{
+	return sender ? queue_index_sender(BYTES_LIT("from@example.net"), QUEUED)
+		      : queue_index_recipient(BYTES_LIT("x@one.example.net"), 2, QUEUED, 1);
+}
+
+static struct queue_index_rec index_rec(void)
+{
+	struct queue_index_rec r;
+
+	assert_int_equal(queue_index_get(txn, &db, &r), 0);
+	assert_true(r.from > QUEUED);
+	return r;
+}
+
+static void index_row(bool sender, struct key *k)
+{
+	struct queue_index_key q = index_key(sender);
+	struct queue_index_rec r = index_rec();
+	uint64_t run;
+
+	assert_int_equal(queue_index_run(txn, &db, &r, q.id, &run), 0);
+	queue_index_row(k, run, &q);
+}
+
+static void damage_index(void)
+{
+	struct key k;
+
+	index_row(false, &k);
+	assert_int_equal(db_del(txn, &db, DB_QI, key_view(&k)), 0);
+}
+
+static void damage_index_sender(void)
+{
+	struct key k;
+
+	index_row(true, &k);
+	assert_int_equal(db_del(txn, &db, DB_QI, key_view(&k)), 0);
+}
+
+/* Another hash. */
+static void damage_index_stray(void)
+{
+	struct key k;
+
+	index_row(false, &k);
+	k.p[9] ^= 1;
+	assert_int_equal(db_put(txn, &db, DB_QI, key_view(&k), BYTES_NONE), 0);
+}
+
+/* The right row in another run as well. */
+static void damage_index_twice(void)
+{
+	struct queue_index_key q = index_key(false);
+	struct key k;
+
+	index_rec();
+	queue_index_row(&k, QUEUED - 1, &q);
+	assert_int_equal(db_put(txn, &db, DB_QI, key_view(&k), BYTES_NONE), 0);
+}
+
+/* Of a message that the index cannot have. */
+static void damage_index_ahead(void)
+{
+	struct queue_index_key q = index_key(false);
+	struct key k;
+
+	q.id = index_rec().until + 7;
+	queue_index_row(&k, index_rec().run, &q);
+	assert_int_equal(db_put(txn, &db, DB_QI, key_view(&k), BYTES_NONE), 0);
+}
+
+static void damage_index_numbers(void)
+{
+	struct queue_index_rec r = index_rec();
+
+	r.until = r.from - 1;
+	assert_int_equal(queue_index_put(txn, &db, &r), 0);
+}
+
 static void damage_box_counts(void)
 {
 	struct key k;
@@ -352,6 +436,12 @@ static const struct {
 	{"queue-empty",        damage_recipients_gone, true },
 	{"recipient-schedule", damage_schedule,        true },
 	{"schedule-orphan",    damage_schedule,        true },
+	{"recipient-index",    damage_index,           true },
+	{"sender-index",       damage_index_sender,    true },
+	{"index-orphan",       damage_index_stray,     true },
+	{"index-orphan",       damage_index_twice,     true },
+	{"index-orphan",       damage_index_ahead,     true },
+	{"index-numbers",      damage_index_numbers,   true },
 	{"mailbox-counts",     damage_box_counts,      true },
 	{"mailbox-row",        damage_box_row,         true },
 	{"mailbox-name",       damage_boxname,         true },

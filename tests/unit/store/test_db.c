@@ -98,7 +98,7 @@ static void test_other_format_is_refused(void **state)
 	assert_int_equal(db_commit(txn), 0);
 	db_close(&db);
 	assert_int_equal(open_it(&db, dir), -EPROTONOSUPPORT);
-	assert_non_null(strstr(error, "format 4"));
+	assert_non_null(strstr(error, "format 5"));
 }
 
 static void test_older_format_is_raised(void **state)

@@ -228,13 +228,13 @@ static void test_operators(void **state)
 
 static json_t *list_line(uint64_t from, uint64_t *next_r, bool *end_r)
 {
-	struct queue_list_op op = {.from_id = from, .max_messages = 1};
+	struct queue_list_op op = {.at = {.id = from}, .max_messages = 1};
 	static char text[100000];
 
 	assert_int_equal(harness_read(&h, &op.op, STORE_READ_QUEUE_LIST), 0);
 	size_t n = chain_read(&op.out, 0, text, sizeof(text));
 	chain_free(&op.out);
-	*next_r = op.from_id;
+	*next_r = op.at.id;
 	*end_r = op.end;
 	return n ? json_loadb(text, n, 0, NULL) : NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A store that a program of format 1 has written: two accounts, mailboxes with copies, flags and an
- * expunge, five queued messages with one deferred and two held recipients.  And the same store as a
- * program of format 3 has left it. */
+ * expunge, five queued messages with one deferred and two held recipients.  And the same store as
+ * programs of format 3 and 4 have left it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <unistd.h>
 #include "store/check.h"
+#include "store/db_queue_index.h"
 #include "tests/model/fault.h"
 #include "tests/unit/store/store_harness.h"
 
@@ -115,6 +116,31 @@ static void test_an_upgrade_that_is_interrupted_goes_on(void **state)
 	all_is_there();
 }
 
+/* The trees of format 4 have gone with all their pages; the writer makes the index by itself. */
+static void test_the_index_of_an_old_store_is_made_anew(void **state)
+{
+	struct queue_index_rec r = {0};
+	MDB_txn *txn;
+	MDB_dbi dbi;
+
+	(void)state;
+	h.conf.index_rows = 4;
+	harness_open(&h);
+	for (int i = 0; i < 2000 && (r.from == 0 || r.from < r.until); i++) {
+		usleep(1000);
+		assert_int_equal(db_begin(harness_db(&h), false, &txn), 0);
+		assert_int_equal(queue_index_get(txn, harness_db(&h), &r), 0);
+		assert_int_equal(mdb_dbi_open(txn, "qd", 0, &dbi), MDB_NOTFOUND);
+		assert_int_equal(mdb_dbi_open(txn, "qs", 0, &dbi), MDB_NOTFOUND);
+		assert_true(r.from < r.until || r.from == 0 ||
+			    db_entries(txn, harness_db(&h), DB_QI) == 5 + 10);
+		db_abort(txn);
+	}
+	assert_true(r.from > 0 && r.from == r.until);
+	harness_close(&h);
+	all_is_there();
+}
+
 #define T(f, format) cmocka_unit_test_prestate_setup_teardown(f, setup, teardown, format)
 
 int main(void)
@@ -122,8 +148,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_an_old_store_is_brought_up_to_date, "1"),
 		T(test_an_old_store_is_brought_up_to_date, "3"),
+		T(test_an_old_store_is_brought_up_to_date, "4"),
 		T(test_an_upgrade_that_is_interrupted_goes_on, "1"),
 		T(test_an_upgrade_that_is_interrupted_goes_on, "3"),
+		T(test_an_upgrade_that_is_interrupted_goes_on, "4"),
+		T(test_the_index_of_an_old_store_is_made_anew, "4"),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
