@@ -10,7 +10,7 @@ import time
 from bed import mail, peers, proc
 from bed.harness import equal, expect, test
 from system.test_7_bench import Bench
-from system.test_7_generator import Alone
+from system.test_7_generator import Alone, corpus
 
 EXTENSIONS = {"pipelining", "8bitmime", "binarymime", "smtputf8", "dsn", "enhancedstatuscodes", "auth"}
 WITHOUT = {"-p": {"pipelining"}, "-8": {"8bitmime", "binarymime", "smtputf8"}, "-N": {"dsn"},
@@ -42,6 +42,9 @@ def withheld(work):
                 equal((s.ehlo()[0], s.helo()[0]), (502, 250), "without ESMTP")
             sent = bench.sent("127.0.0.1:25", "-m", "50", "-d", "-r", "2")
         equal((sent["accepted"], bench.match()[0]), (50, 0), "by HELO")
+        # one of three messages has octets beyond ASCII
+        sent, got, found, status = alone.pair(["--corpus", corpus(work + "/mails"), "-m", "30", "-d"], ["-8"])
+        equal((sent["accepted"], sent["refusals"], status), (20, {"mail_5xx": 10}, 0), "8-bit to who takes none")
 
 
 @test("bypost-bench: a sink that takes any password, and one without AUTH", seconds=60)
