@@ -83,9 +83,10 @@ static int parse_mechanism(struct source_conf *c, const char *value)
 		const char *name;
 		enum sasl_client_mechanism mechanism;
 	} known[] = {
-		{"plain",         SASL_CLIENT_PLAIN        },
-		{"login",         SASL_CLIENT_LOGIN        },
-		{"scram-sha-256", SASL_CLIENT_SCRAM_SHA_256},
+		{"plain",              SASL_CLIENT_PLAIN        },
+		{"login",              SASL_CLIENT_LOGIN        },
+		{"scram-sha-256",      SASL_CLIENT_SCRAM_SHA_256},
+		{"scram-sha-256-plus", SASL_CLIENT_SCRAM_PLUS   },
 	};
 
 	for (unsigned i = 0; i < ARRAY_LEN(known); i++) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "bench/source_priv.h"
+#include "smtp/binding.h"
 
 #define CONNECT_US (30 * US_PER_SEC)
 #define RETRY_US   (10 * US_PER_MS)  /* chosen: after a connection failed, or nothing came of it */
@@ -96,6 +97,13 @@ static struct bytes on_content(void *ctx, size_t want, bool *end_r)
 	return letter_next(&t->letter, want, end_r);
 }
 
+static size_t on_channel(void *ctx, enum scram_channel kind, uint8_t out[SCRAM_CHANNEL_MAX])
+{
+	const struct session *t = ctx;
+
+	return binding_of(&t->conn.stream, kind, out);
+}
+
 static const struct smtp_client_ops client_ops = {
 	.on_ready = on_ready,
 	.on_rcpt = on_rcpt,
@@ -103,6 +111,7 @@ static const struct smtp_client_ops client_ops = {
 	.on_end = on_end,
 	.rcpt = on_rcpt_name,
 	.content = on_content,
+	.channel = on_channel,
 };
 
 /* ---- output ---- */

@@ -5,6 +5,7 @@
 #include "dataplane/base/log.h"
 #include "delivery/conn_priv.h"
 #include "delivery/delivery_priv.h"
+#include "smtp/binding.h"
 
 static void conn_advance(struct conn *c);
 
@@ -134,6 +135,13 @@ static struct bytes get_content(void *ctx, size_t want, bool *end_r)
 			     : content_next(&c->content, want, end_r);
 }
 
+static size_t get_channel(void *ctx, enum scram_channel kind, uint8_t out[SCRAM_CHANNEL_MAX])
+{
+	const struct conn *c = ctx;
+
+	return binding_of(&c->stream, kind, out);
+}
+
 static const struct smtp_client_ops client_ops = {
 	.on_ready = on_ready,
 	.on_rcpt = on_rcpt,
@@ -142,6 +150,7 @@ static const struct smtp_client_ops client_ops = {
 	.rcpt = get_rcpt,
 	.content = get_content,
 	.convert = convert,
+	.channel = get_channel,
 };
 
 /* ---- deadline ---- */

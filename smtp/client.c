@@ -332,15 +332,46 @@ static void on_greeting(struct smtp_client *c, const struct smtp_reply_info *r)
 		client_end_session(c, SMTP_RCPT_DEFER, r);
 }
 
+static void bind_to(const struct smtp_client *c, enum scram_channel kind, struct sasl_channel *out)
+{
+	if (out->n)
+		return;
+	out->kind = (uint8_t)kind;
+	out->n = (uint8_t)c->ops->channel(c->ctx, kind, out->octets);
+}
+
+/* The exporter is bound to this very session; the end point to whoever has the certificate. */
+static void find_channel(const struct smtp_client *c, struct sasl_channel *out)
+{
+	bool exporter_first = !c->demand.salted->exporter_failed;
+
+	out->n = 0;
+	if (!c->demand.secured || !c->ops->channel)
+		return;
+	if (exporter_first)
+		bind_to(c, SCRAM_CHANNEL_EXPORTER, out);
+	bind_to(c, SCRAM_CHANNEL_END_POINT, out);
+	bind_to(c, SCRAM_CHANNEL_EXPORTER, out);
+}
+
+static bool auth_begin(struct smtp_client *c)
+{
+	const struct smtp_client_demand *d = &c->demand;
+	unsigned wanted = d->mechanisms ? d->mechanisms : UINT8_MAX;
+	struct sasl_channel channel;
+
+	find_channel(c, &channel);
+	return sasl_client_begin(d->sasl, d->login, d->salted, c->mechanisms & wanted, d->secured,
+		wanted & SASL_CLIENT_SCRAM_PLUS ? &channel : NULL);
+}
+
 static void authenticate(struct smtp_client *c)
 {
 	const struct smtp_client_demand *d = &c->demand;
 
-	unsigned usable = c->mechanisms & (d->mechanisms ? d->mechanisms : UINT8_MAX);
-
 	if (!d->login)
 		become_ready(c);
-	else if (sasl_client_begin(d->sasl, d->login, d->salted, usable, d->secured))
+	else if (auth_begin(c))
 		client_set_state(c, SMTP_CLIENT_AUTH, true);
 	else
 		client_refuse_session(c, 454, "4.7.0",
@@ -523,12 +554,15 @@ static void on_challenge(struct smtp_client *c)
 
 static void on_auth(struct smtp_client *c, const struct smtp_reply_info *r)
 {
-	bool proven = sasl_client_proven(c->demand.sasl);
+	const struct sasl_client *sasl = c->demand.sasl;
+	bool proven = sasl_client_proven(sasl);
 
 	if (r->code == 334) {
 		on_challenge(c);
 		return;
 	}
+	if (r->code / 100 != 2 && sasl->mechanism == SASL_CLIENT_SCRAM_PLUS)
+		c->demand.salted->exporter_failed = sasl->channel.kind == SCRAM_CHANNEL_EXPORTER;
 	sasl_client_end(c->demand.sasl);
 	c->known = r->code / 100 == 2 && proven;
 	if (c->known)

@@ -49,6 +49,9 @@ struct smtp_client_ops {
 	 * call smtp_client_content_ready later.  Content uses CRLF only (the server side made
 	 * sure). */
 	struct bytes (*content)(void *ctx, size_t want, bool *end_r);
+	/* Octets of what SCRAM can be bound to, once there is TLS; 0: none of this kind.  NULL:
+	 * none at all. */
+	size_t (*channel)(void *ctx, enum scram_channel kind, uint8_t out[SCRAM_CHANNEL_MAX]);
 };
 
 enum smtp_client_tls {

@@ -13,9 +13,10 @@ static const struct {
 	const char *name;
 	enum sasl_client_mechanism mechanism; /* best first */
 } mechanisms[] = {
-	{"SCRAM-SHA-256", SASL_CLIENT_SCRAM_SHA_256},
-	{"PLAIN",         SASL_CLIENT_PLAIN        },
-	{"LOGIN",         SASL_CLIENT_LOGIN        },
+	{"SCRAM-SHA-256-PLUS", SASL_CLIENT_SCRAM_PLUS   },
+	{"SCRAM-SHA-256",      SASL_CLIENT_SCRAM_SHA_256},
+	{"PLAIN",              SASL_CLIENT_PLAIN        },
+	{"LOGIN",              SASL_CLIENT_LOGIN        },
 };
 
 enum step { STEP_BEGIN, STEP_FIRST, STEP_WORK, STEP_FINAL, STEP_PROVEN };
@@ -37,9 +38,18 @@ unsigned sasl_client_offered(struct bytes words)
 }
 
 bool sasl_client_begin(struct sasl_client *s, const struct sasl_login *login,
-	struct sasl_salted *salted, unsigned offered, bool secured)
+	struct sasl_salted *salted, unsigned offered, bool secured,
+	const struct sasl_channel *channel)
 {
+	bool can_bind = channel && channel->n;
+
 	*s = (struct sasl_client){.login = login, .salted = salted};
+	/* RFC 5802 6: the server is told, and it knows whether somebody took it out. */
+	s->not_offered = can_bind && !(offered & SASL_CLIENT_SCRAM_PLUS);
+	if (can_bind)
+		s->channel = *channel;
+	else
+		offered &= ~(unsigned)SASL_CLIENT_SCRAM_PLUS;
 	if (!secured)
 		offered &= SASL_CLIENT_SCRAM_SHA_256;
 	for (size_t i = 0; i < ARRAY_LEN(mechanisms) && !s->mechanism; i++)
@@ -132,7 +142,34 @@ static void put_name(struct buf *out, const char *name)
 	}
 }
 
-static bool scram_first(struct sasl_client *s, struct buf *out)
+static bool is_scram(const struct sasl_client *s)
+{
+	return s->mechanism & (SASL_CLIENT_SCRAM_SHA_256 | SASL_CLIENT_SCRAM_PLUS);
+}
+
+/* RFC 5802 7: how it is bound; nobody else is spoken for. */
+static void put_gs2(const struct sasl_client *s, struct buf *out)
+{
+	if (s->mechanism == SASL_CLIENT_SCRAM_PLUS)
+		buf_printf(out, "p=%s,,", scram_channel_name(s->channel.kind));
+	else
+		buf_str(out, s->not_offered ? "y,," : "n,,");
+}
+
+/* ... and, behind "c=", to what. */
+static void put_binding(const struct sasl_client *s, struct buf *out)
+{
+	uint8_t memory[64 + SCRAM_CHANNEL_MAX];
+	struct buf text;
+
+	buf_init(&text, memory, sizeof(memory));
+	put_gs2(s, &text);
+	if (s->mechanism == SASL_CLIENT_SCRAM_PLUS)
+		buf_put(&text, bytes_make(s->channel.octets, s->channel.n));
+	base64_encode(out, buf_view(&text));
+}
+
+static bool first_message(struct sasl_client *s, struct buf *out)
 {
 	uint8_t random[18];
 	struct buf first;
@@ -147,7 +184,7 @@ static bool scram_first(struct sasl_client *s, struct buf *out)
 	base64_encode(&first, bytes_make(random, sizeof(random)));
 	s->nonce_n = (uint16_t)(first.n - before);
 	s->first_n = (uint16_t)first.n;
-	buf_str(out, "n,,");
+	put_gs2(s, out);
 	buf_put(out, buf_view(&first));
 	s->step = STEP_FIRST;
 	return !first.overflow && !out->overflow;
@@ -224,7 +261,7 @@ static bool auth_hmac(
 	return !all.overflow && hmac_once(key, buf_view(&all), out);
 }
 
-static bool scram_final(struct sasl_client *s, struct buf *out)
+static bool final_message(struct sasl_client *s, struct buf *out)
 {
 	uint8_t client_key[HASH], stored[HASH], proof[HASH], server_key[HASH];
 	struct bytes salted = bytes_make(s->salted->key, HASH), nonce, in;
@@ -233,7 +270,9 @@ static bool scram_final(struct sasl_client *s, struct buf *out)
 	in = bytes_make(s->server, s->server_n);
 	if (!take_field(&in, 'r', &nonce))
 		return false;
-	buf_str(out, "c=biws,r="); /* base64 of "n,,": no channel binding */
+	buf_str(out, "c=");
+	put_binding(s, out);
+	buf_str(out, ",r=");
 	buf_put(out, nonce);
 	bool ok = hmac_once(salted, BYTES_LIT("Client Key"), client_key) &&
 		  EVP_Digest(client_key, HASH, stored, &n, EVP_sha256(), NULL) == 1 &&
@@ -264,7 +303,7 @@ static enum sasl_client_next on_server_first(
 		return SASL_CLIENT_BAD;
 	s->making.iterations = (uint32_t)iterations;
 	if (is_known(s))
-		return sent(scram_final(s, out));
+		return sent(final_message(s, out));
 	s->left = s->making.iterations;
 	s->step = STEP_WORK;
 	return SASL_CLIENT_WORK;
@@ -303,8 +342,9 @@ enum sasl_client_next sasl_client_work(struct sasl_client *s, struct buf *out)
 	hmac_end(&h);
 	if (!ok || s->left)
 		return ok ? SASL_CLIENT_WORK : SASL_CLIENT_BAD;
+	s->making.exporter_failed = s->salted->exporter_failed;
 	*s->salted = s->making;
-	return sent(scram_final(s, out));
+	return sent(final_message(s, out));
 }
 
 /* ---- all mechanisms ---- */
@@ -319,8 +359,8 @@ static void put_plain(const struct sasl_client *s, struct buf *out)
 
 bool sasl_client_initial(struct sasl_client *s, struct buf *out)
 {
-	if (s->mechanism == SASL_CLIENT_SCRAM_SHA_256)
-		return scram_first(s, out);
+	if (is_scram(s))
+		return first_message(s, out);
 	if (s->mechanism == SASL_CLIENT_LOGIN)
 		return false;
 	put_plain(s, out);
@@ -344,9 +384,9 @@ enum sasl_client_next sasl_client_challenge(
 {
 	if (s->mechanism == SASL_CLIENT_LOGIN)
 		return on_login(s, out);
-	if (s->mechanism == SASL_CLIENT_SCRAM_SHA_256 && s->step == STEP_FIRST)
+	if (is_scram(s) && s->step == STEP_FIRST)
 		return on_server_first(s, challenge, out);
-	if (s->mechanism == SASL_CLIENT_SCRAM_SHA_256 && s->step == STEP_FINAL)
+	if (is_scram(s) && s->step == STEP_FINAL)
 		return on_server_final(s, challenge);
 	return SASL_CLIENT_BAD;
 }

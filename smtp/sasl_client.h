@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * SASL, the client's side (RFC 4422), towards smarthosts: SCRAM-SHA-256 (RFC 5802, RFC 7677), PLAIN
- * (RFC 4616) and LOGIN (a convention).  The hashing that SCRAM makes a client do is cut into
- * slices, so that a polling core can do it between other work.  OWNER: one core's thread; nothing
- * but OpenSSL's hashes allocates. */
+ * SASL, the client's side (RFC 4422), towards smarthosts: SCRAM-SHA-256 and -PLUS (RFC 5802, RFC
+ * 7677), PLAIN (RFC 4616) and LOGIN (a convention).  The hashing that SCRAM makes a client do is
+ * cut into slices, so that a polling core can do it between other work.  OWNER: one core's thread;
+ * nothing but OpenSSL's hashes allocates. */
 #pragma once
-#include "dataplane/base/buf.h"
+#include "smtp/scram.h"
 
 #define SASL_USER_MAX       96      /* octets; chosen: what is said of it fits a command line */
 #define SASL_PASSWORD_MAX   128     /* octets; chosen: the same */
@@ -19,6 +19,7 @@ enum sasl_client_mechanism {
 	SASL_CLIENT_PLAIN = 1,
 	SASL_CLIENT_LOGIN = 2,
 	SASL_CLIENT_SCRAM_SHA_256 = 4,
+	SASL_CLIENT_SCRAM_PLUS = 8,
 };
 
 /* Constant; NUL-terminated, within the limits above. */
@@ -32,6 +33,15 @@ struct sasl_salted {
 	uint8_t salt_n;
 	uint8_t salt[SASL_SALT_MAX];
 	uint8_t key[32];
+	/* The server did not take a proof that was bound to the exporter: the end point is tried
+	 * next, and so on in turns; never none. */
+	bool exporter_failed;
+};
+
+/* What an exchange can be bound to; n 0: nothing. */
+struct sasl_channel {
+	uint8_t kind, n; /* enum scram_channel, octets */
+	uint8_t octets[SCRAM_CHANNEL_MAX];
 };
 
 /* One exchange; wiped by sasl_client_end. */
@@ -43,6 +53,8 @@ struct sasl_client {
 	uint32_t left; /* iterations still to be done */
 	uint16_t first_n, server_n;
 	uint16_t nonce_n;                 /* of ours */
+	bool not_offered;                 /* we could bind, the server does not offer it */
+	struct sasl_channel channel;      /* bound to, with -PLUS */
 	uint8_t first[SASL_MESSAGE_MAX];  /* the client's first message without the GS2 header */
 	uint8_t server[SASL_MESSAGE_MAX]; /* the server's first message */
 	struct sasl_salted making;
@@ -59,9 +71,11 @@ enum sasl_client_next {
 /* The mechanisms among words ("PLAIN LOGIN X") that are known here: bits. */
 unsigned sasl_client_offered(struct bytes words);
 /* login and salted are borrowed for the exchange.  The best of the offered mechanisms; false: none.
- * Without TLS only one that does not show the password. */
+ * Without TLS only one that does not show the password.  channel: NULL where it is not to be bound.
+ */
 bool sasl_client_begin(struct sasl_client *s, const struct sasl_login *login,
-	struct sasl_salted *salted, unsigned offered, bool secured);
+	struct sasl_salted *salted, unsigned offered, bool secured,
+	const struct sasl_channel *channel);
 const char *sasl_client_name(const struct sasl_client *s);
 /* The initial response; false: this mechanism has none. */
 bool sasl_client_initial(struct sasl_client *s, struct buf *out);

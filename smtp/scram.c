@@ -9,8 +9,18 @@
 #include "dataplane/base/codec.h"
 #include "dataplane/base/siphash.h"
 
-#define BINDING_NAME "p=tls-exporter,"
 #define SERVER_NONCE 18 /* octets; 24 characters of base64 */
+
+static const char *const channel_names[SCRAM_CHANNELS] = {
+	[SCRAM_CHANNEL_NONE] = "",
+	[SCRAM_CHANNEL_EXPORTER] = "tls-exporter",
+	[SCRAM_CHANNEL_END_POINT] = "tls-server-end-point",
+};
+
+const char *scram_channel_name(enum scram_channel channel)
+{
+	return channel_names[channel];
+}
 
 static bool hmac(const void *key, size_t key_n, struct bytes data, uint8_t out[SCRAM_KEY])
 {
@@ -91,6 +101,21 @@ static int name_decode(struct bytes in, char out[ADDRESS_MAX], uint16_t *n_r)
 	return n ? 0 : -EINVAL;
 }
 
+/* "p=NAME" before the comma; SCRAM_CHANNEL_NONE: no p=, or no name that is known. */
+static enum scram_channel channel_find(struct bytes in)
+{
+	ptrdiff_t comma = bytes_find(in, ',', 0);
+
+	if (comma < 2 || !bytes_istarts(in, BYTES_LIT("p=")))
+		return SCRAM_CHANNEL_NONE;
+	struct bytes name = bytes_skip(bytes_first(in, (size_t)comma), 2);
+	for (unsigned i = SCRAM_CHANNEL_NONE + 1; i < SCRAM_CHANNELS; i++) {
+		if (bytes_ieq(name, bytes_str(channel_names[i])))
+			return (enum scram_channel)i;
+	}
+	return SCRAM_CHANNEL_NONE;
+}
+
 /* gs2-header: how the client binds, and whom it wants to be.  *rest_r: what follows. */
 static int gs2_header(struct scram *s, struct bytes message, enum scram_binding binding,
 	struct bytes *authorize_r, struct bytes *rest_r)
@@ -98,13 +123,13 @@ static int gs2_header(struct scram *s, struct bytes message, enum scram_binding 
 	struct bytes in = message;
 	size_t n = 2;
 
-	s->bound = bytes_istarts(in, BYTES_LIT(BINDING_NAME));
-	if (s->bound)
-		n = sizeof(BINDING_NAME) - 1;
+	s->channel = (uint8_t)channel_find(in);
+	if (s->channel)
+		n = strlen("p=,") + strlen(scram_channel_name(s->channel));
 	else if (!bytes_istarts(in, BYTES_LIT("n,")) && !bytes_istarts(in, BYTES_LIT("y,")))
 		return -EINVAL;
 	bool thinks_not_offered = in.p[0] == 'y' || in.p[0] == 'Y';
-	if (s->bound != (binding == SCRAM_BOUND) ||
+	if ((s->channel != SCRAM_CHANNEL_NONE) != (binding == SCRAM_BOUND) ||
 		(thinks_not_offered && binding != SCRAM_UNBOUND))
 		return -EINVAL;
 	in = bytes_skip(in, n);
@@ -193,9 +218,9 @@ int scram_challenge(struct scram *s, const struct scram_record *r, bool known)
 }
 
 /* c=: the header once more, and the channel. */
-static bool binding_is(const struct scram *s, struct bytes base64, const uint8_t *channel)
+static bool binding_is(const struct scram *s, struct bytes base64, struct bytes channel)
 {
-	uint8_t memory[SCRAM_FIRST_MAX + SCRAM_KEY];
+	uint8_t memory[SCRAM_FIRST_MAX + SCRAM_CHANNEL_MAX];
 	struct bytes header = bytes_make(s->text, s->gs2_n);
 	struct buf got;
 
@@ -205,9 +230,9 @@ static bool binding_is(const struct scram *s, struct bytes base64, const uint8_t
 	struct bytes data = bytes_skip(buf_view(&got), header.n);
 	if (!bytes_eq(bytes_first(buf_view(&got), header.n), header))
 		return false;
-	if (!s->bound)
+	if (s->channel == SCRAM_CHANNEL_NONE)
 		return data.n == 0;
-	return channel && bytes_eq(data, bytes_make(channel, SCRAM_KEY));
+	return channel.n && bytes_eq(data, channel);
 }
 
 /* Does the proof fit the record?  On success the server's own is in signature. */
@@ -240,7 +265,7 @@ static int proof_parse(struct bytes base64, uint8_t proof[SCRAM_KEY])
 	return base64_decode(&out, base64) < 0 || out.overflow || out.n != SCRAM_KEY ? -EINVAL : 0;
 }
 
-int scram_final(struct scram *s, struct bytes message, const uint8_t *channel)
+int scram_final(struct scram *s, struct bytes message, struct bytes channel)
 {
 	struct bytes binding, nonce, rest = message;
 	uint8_t proof[SCRAM_KEY], signature[SCRAM_KEY];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * SCRAM-SHA-256 and its -PLUS form, the server's side (RFC 5802, RFC 7677, channel binding
- * tls-exporter of RFC 9266).  The server keeps no password, only what proves that the client knows
- * it.  Records are made of passwords in SASLprep's form (smtp/saslprep.h); the name is looked up in
- * it.
+ * SCRAM-SHA-256 and its -PLUS form, the server's side (RFC 5802, RFC 7677, channel bindings
+ * tls-exporter of RFC 9266 and tls-server-end-point of RFC 5929).  The server keeps no password,
+ * only what proves that the client knows it.  Records are made of passwords in SASLprep's form
+ * (smtp/saslprep.h); the name is looked up in it.
  *
  * Any thread; nothing but OpenSSL's hashes allocates. */
 #pragma once
@@ -16,6 +16,17 @@
 #define SCRAM_FIRST_MAX  800   /* octets of the client's first message, chosen */
 #define SCRAM_TEXT_MAX   1200  /* that, a comma, and the server's first message */
 #define SCRAM_REPLY_MAX  256   /* octets of a server's message */
+
+/* What a client can bind to; the first one that there is is the best. */
+enum scram_channel {
+	SCRAM_CHANNEL_NONE,
+	SCRAM_CHANNEL_EXPORTER,  /* tls-exporter */
+	SCRAM_CHANNEL_END_POINT, /* tls-server-end-point */
+	SCRAM_CHANNELS
+};
+#define SCRAM_CHANNEL_MAX 64 /* octets of one */
+/* "tls-exporter"; "": none. */
+const char *scram_channel_name(enum scram_channel channel);
 
 /* What is kept of a password. */
 struct scram_record {
@@ -38,7 +49,7 @@ struct scram {
 	uint16_t server_at; /* where the server's first message begins */
 	uint16_t text_n, reply_n;
 	uint16_t user_n;
-	bool bound;       /* the client binds to the channel */
+	uint8_t channel;  /* enum scram_channel: what the client binds to */
 	bool known;       /* the record is somebody's */
 	uint8_t step;     /* the caller's */
 	uint32_t account; /* the caller's */
@@ -59,9 +70,9 @@ enum scram_binding {
 int scram_first(struct scram *s, struct bytes message, enum scram_binding binding) WARN_UNUSED;
 /* The server's answer is s->reply.  r is copied.  0, or -EIO: no random numbers. */
 int scram_challenge(struct scram *s, const struct scram_record *r, bool known) WARN_UNUSED;
-/* The client's last message.  channel: 32 octets of tls-exporter, NULL: none.  0: it is he,
- * s->reply is the server's proof; -EACCES: it is not; -EINVAL: malformed. */
-int scram_final(struct scram *s, struct bytes message, const uint8_t *channel) WARN_UNUSED;
+/* The client's last message.  channel: the octets of s->channel; empty: there are none.  0: it is
+ * he, s->reply is the server's proof; -EACCES: it is not; -EINVAL: malformed. */
+int scram_final(struct scram *s, struct bytes message, struct bytes channel) WARN_UNUSED;
 static inline struct bytes scram_user(const struct scram *s)
 {
 	return bytes_make(s->user, s->user_n);

@@ -2,6 +2,7 @@
  * Passwords: asked of the helper, and answers to wrong ones come later and later (smtp/guess.h). */
 #include "smtp/server_priv.h"
 #include "dataplane/base/log.h"
+#include "smtp/binding.h"
 #include "smtp/relay.h"
 
 /* False: too many logins of the peer are under way. */
@@ -137,11 +138,11 @@ enum reply_id auth_scram(void *ctx, struct bytes user)
 	return REPLY_AUTH_BUSY;
 }
 
-bool auth_channel(void *ctx, uint8_t out[32])
+size_t auth_channel(void *ctx, enum scram_channel kind, uint8_t out[SCRAM_CHANNEL_MAX])
 {
 	const struct smtp_conn *c = ctx;
 
-	return tls_is_secure(&c->stream) && tls_channel_binding(&c->stream, out) == 0;
+	return binding_of(&c->stream, kind, out);
 }
 
 enum reply_id auth_starttls(void *ctx)

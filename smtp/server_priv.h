@@ -189,7 +189,7 @@ enum reply_id auth_starttls(void *ctx);
 enum reply_id auth_password(void *ctx, struct bytes user, struct bytes password);
 enum reply_id auth_scram(void *ctx, struct bytes user);
 enum reply_id auth_wrong(void *ctx);
-bool auth_channel(void *ctx, uint8_t out[32]);
+size_t auth_channel(void *ctx, enum scram_channel kind, uint8_t out[SCRAM_CHANNEL_MAX]);
 /* The connection goes while a check may be under way. */
 void auth_forget(struct smtp_conn *c);
 

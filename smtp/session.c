@@ -48,12 +48,18 @@ void smtp_session_fini(struct smtp_session *s)
 	session_set_state(s, SMTP_CLOSED);
 }
 
+static bool can_bind(const struct smtp_session *s)
+{
+	uint8_t octets[SCRAM_CHANNEL_MAX];
+
+	return s->ops->channel && (s->ops->channel(s->ctx, SCRAM_CHANNEL_EXPORTER, octets) ||
+					  s->ops->channel(s->ctx, SCRAM_CHANNEL_END_POINT, octets));
+}
+
 void smtp_session_secured(struct smtp_session *s)
 {
-	uint8_t channel[32];
-
 	s->tls = true;
-	s->channel = s->ops->channel && s->ops->channel(s->ctx, channel);
+	s->channel = can_bind(s);
 	if (s->state != SMTP_TLS)
 		return;
 	s->sync = false; /* it is the peer's turn */

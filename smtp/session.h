@@ -93,8 +93,8 @@ struct smtp_session_ops {
 	enum reply_id (*scram)(void *ctx, struct bytes user);
 	/* A proof was wrong: REPLY_AUTH_FAILED, or later.  NULL: at once. */
 	enum reply_id (*auth_wrong)(void *ctx);
-	/* 32 octets of tls-exporter (RFC 9266).  NULL or false: there are none. */
-	bool (*channel)(void *ctx, uint8_t out[32]);
+	/* Octets of what SCRAM can be bound to.  NULL or 0: there are none of this kind. */
+	size_t (*channel)(void *ctx, enum scram_channel kind, uint8_t out[SCRAM_CHANNEL_MAX]);
 	/* Another 5xx; true: the last one that is borne with.  NULL: not wanted. */
 	bool (*error)(void *ctx);
 	enum reply_id (*mail)(void *ctx, const struct smtp_mail *mail);
@@ -151,7 +151,7 @@ struct smtp_session {
 	bool chunk_last;       /* the chunk that comes ends the message */
 	bool skipping;         /* dropping the rest of a line that is too long */
 	bool skip_cr : 1;      /* ... whose last octet was a CR */
-	bool channel : 1;      /* TLS has keying material to bind to */
+	bool channel : 1;      /* TLS has something to bind to */
 	bool tls : 1;          /* everything is encrypted */
 	bool certified : 1;    /* has shown a certificate that may relay */
 	bool may_xclient : 1;  /* a listed proxy */

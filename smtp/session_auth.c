@@ -202,10 +202,12 @@ static void scram_begin(struct smtp_session *s, struct bytes message)
 static void scram_prove(struct smtp_session *s, struct bytes message)
 {
 	struct scram *x = scram_of(s);
-	uint8_t channel[SCRAM_KEY];
-	bool bound = x->bound && s->ops->channel && s->ops->channel(s->ctx, channel);
+	uint8_t octets[SCRAM_CHANNEL_MAX];
+	size_t n = x->channel && s->ops->channel
+			   ? s->ops->channel(s->ctx, (enum scram_channel)x->channel, octets)
+			   : 0;
 
-	switch (scram_final(x, message, bound ? channel : NULL)) {
+	switch (scram_final(x, message, bytes_make(octets, n))) {
 	case 0:
 		x->step = SCRAM_DONE;
 		session_queue(s, REPLY_AUTH_CHALLENGE);

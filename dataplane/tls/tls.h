@@ -18,6 +18,7 @@ struct tls;
 struct tls_config;
 
 #define TLS_IDENTITIES_MAX 64 /* certificates of one configuration; chosen */
+#define TLS_BINDING_MAX    64 /* octets: SHA-512 */
 #define TLS_TLSA_MAX       16 /* TLSA records of one peer; chosen */
 
 /* Before anything else of OpenSSL is used in this process: from now on its memory comes from lists
@@ -111,6 +112,10 @@ void tls_get_info(const struct stream *s, struct tls_info *info_r);
 /* Keying material for channel binding, tls-exporter (RFC 9266): 32 octets.  0 or -EOPNOTSUPP (TLS
  * 1.2 without extended master secret). */
 int tls_channel_binding(const struct stream *s, uint8_t out[32]) WARN_UNUSED;
+/* The same of tls-server-end-point (RFC 5929 4.1): a hash of the server's certificate, ours where
+ * we are the server.  Octets, 32 to TLS_BINDING_MAX; 0: the certificate's signature has no hash of
+ * its own (Ed25519), or there is none. */
+size_t tls_end_point(const struct stream *s, uint8_t out[TLS_BINDING_MAX]);
 /* The newest ticket that the server of s has given, the caller's until tls_ticket_free.  NULL: none
  * since the last call.  Not after the stream's end. */
 struct tls_ticket *tls_ticket_take(struct stream *s);

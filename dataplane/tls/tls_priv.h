@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Between the files of the room: tls_config.c (what main prepares), tls_bio.c (OpenSSL's octets),
  * tls_session.c (the filter), tls_peer.c (what a client asks of its peer, and the tickets it is
- * given), tls_shed.c (what of a handshake does not outlive it). */
+ * given), tls_shed.c (what of a handshake does not outlive it), tls_info.c (asking). */
 #pragma once
 #include <openssl/ssl.h>
 #include <stdatomic.h>

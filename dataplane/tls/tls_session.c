@@ -656,43 +656,6 @@ const char *tls_error(const struct tls *tls)
 	return tls->error;
 }
 
-static const char *or_empty(const char *text)
-{
-	return text ? text : "";
-}
-
-void tls_get_info(const struct stream *s, struct tls_info *info_r)
-{
-	const SSL *ssl = session_of(s)->ssl;
-	X509 *peer = SSL_get0_peer_certificate(ssl);
-	unsigned n = sizeof(info_r->peer_sha256);
-
-	*info_r = (struct tls_info){
-		.version = SSL_get_version(ssl),
-		.cipher = or_empty(SSL_get_cipher_name(ssl)),
-		.sni = or_empty(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)),
-		.resumed = SSL_session_reused(ssl),
-		.peer_verified = peer && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE &&
-				 SSL_get_verify_result(ssl) == X509_V_OK,
-	};
-	if (peer)
-		X509_digest(peer, EVP_sha256(), info_r->peer_sha256, &n);
-}
-
-int tls_channel_binding(const struct stream *s, uint8_t out[32])
-{
-	static const char label[] = "EXPORTER-Channel-Binding";
-	SSL *ssl = session_of(s)->ssl;
-
-	/* RFC 9266 3: with TLS 1.2 only under the extended master secret (RFC 7627). */
-	if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1)
-		return -EOPNOTSUPP;
-	return SSL_export_keying_material(
-		       ssl, out, 32, label, sizeof(label) - 1, (const uint8_t *)"", 0, 1) == 1
-		       ? 0
-		       : -EOPNOTSUPP;
-}
-
 bool tls_has_room(const struct tls *tls)
 {
 	return tls && !list_empty(&tls->unused);

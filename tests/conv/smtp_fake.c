@@ -97,12 +97,12 @@ static enum reply_id on_scram(void *ctx, struct bytes user)
 	return f->park == STAGE_AUTH ? REPLY_PENDING : REPLY_AUTH_CHALLENGE;
 }
 
-static bool on_channel(void *ctx, uint8_t out[32])
+static size_t on_channel(void *ctx, enum scram_channel kind, uint8_t out[SCRAM_CHANNEL_MAX])
 {
 	const struct smtp_fake *f = ctx;
 
-	memset(out, 'c', 32);
-	return f->has_channel;
+	memset(out, kind == SCRAM_CHANNEL_EXPORTER ? 'c' : 'e', 32);
+	return f->has_channel ? 32 : 0;
 }
 
 static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)

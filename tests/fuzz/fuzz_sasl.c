@@ -19,7 +19,7 @@ static void scram(struct bytes first, struct bytes last, enum scram_binding bind
 	BUG_ON(s.user_n == 0 || s.user_n > sizeof(s.user));
 	BUG_ON(scram_challenge(&s, &r, true) < 0);
 	BUG_ON(s.reply_n > sizeof(s.reply) || s.text_n > sizeof(s.text));
-	BUG_ON(scram_final(&s, last, channel) == 0);
+	BUG_ON(scram_final(&s, last, bytes_make(channel, sizeof(channel))) == 0);
 }
 
 /* What is prepared has no control characters. */

@@ -118,10 +118,12 @@ def xclient(work):
 
 
 class Scram:
-    """A client of SCRAM-SHA-256 (RFC 5802)."""
+    """A client of SCRAM-SHA-256 (RFC 5802); binding: of -PLUS, a name and its octets."""
 
-    def __init__(self, user, password):
+    def __init__(self, user, password, binding=None):
         self.user, self.password, self.nonce = user, password, base64.b64encode(os.urandom(18)).decode()
+        self.header = f"p={binding[0]},," if binding else "n,,"
+        self.channel = self.header.encode() + (binding[1] if binding else b"")
 
     def bare(self):
         return f"n={self.user},r={self.nonce}"
@@ -133,7 +135,7 @@ class Scram:
         salted = hashlib.pbkdf2_hmac("sha256", self.password.encode(),
                                      base64.b64decode(fields["s"]), int(fields["i"]))
         key = hmac.digest(salted, b"Client Key", "sha256")
-        without = f"c=biws,r={fields['r']}"
+        without = f"c={base64.b64encode(self.channel).decode()},r={fields['r']}"
         message = f"{self.bare()},{first},{without}".encode()
         signature = hmac.digest(hashlib.sha256(key).digest(), message, "sha256")
         proof = bytes(a ^ b for a, b in zip(key, signature))
@@ -142,11 +144,11 @@ class Scram:
         return f"{without},p={base64.b64encode(proof).decode()}"
 
 
-def scram_login(s, user, password):
+def scram_login(s, user, password, binding=None):
     """(code, the server's first message) of a login."""
-    scram = Scram(user, password)
-    first = base64.b64encode(("n,," + scram.bare()).encode()).decode()
-    code, text = s.docmd("AUTH", "SCRAM-SHA-256 " + first)
+    scram = Scram(user, password, binding)
+    first = base64.b64encode((scram.header + scram.bare()).encode()).decode()
+    code, text = s.docmd("AUTH", f"SCRAM-SHA-256{'-PLUS' if binding else ''} {first}")
     if code != 334:
         return code, text.decode()
     challenge = base64.b64decode(text).decode()
@@ -188,6 +190,21 @@ def scram(work):
         bed.ctl("user", "passwd", bed.user1, input="another one\n")
         s = bed.secure(SUBMISSION)
         equal(scram_login(s, bed.user1, "another one")[0], 235, "a new password")
+
+
+@test("SCRAM: bound to the server's certificate, to another one, and to what is not known")
+def scram_end_point(work):
+    with TlsBed(work) as bed:
+        for port in (SUBMISSION, SUBMISSIONS):
+            s = bed.secure(port)
+            mine = hashlib.sha256(s.sock.getpeercert(True)).digest()
+            other = hashlib.sha256(b"another").digest()
+            for binding, code in ((("tls-server-end-point", other), 535),
+                                  (("tls-exporter", mine), 535),
+                                  (("tls-unique", mine), 501),
+                                  (("tls-server-end-point", mine), 235)):
+                equal(scram_login(s, bed.user1, bed.pass1, binding)[0], code, f"{port} {binding}")
+            s.quit()
 
 
 @test("EAI: mailboxes and passwords beyond ASCII, in U-labels and A-labels, SCRAM, PLAIN, POP3")

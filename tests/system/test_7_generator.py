@@ -162,7 +162,7 @@ def lmtp(work):
 def auth(work):
     with TlsBed(work) as bed:
         bench = Bench(work + "/bench", bed.ns)
-        for mechanism in ("plain", "scram-sha-256"):
+        for mechanism in ("plain", "scram-sha-256", "scram-sha-256-plus"):
             sent = bench.sent(f"{bed.relay}:587", "-m", "20", "-s", "2", "-d", "--starttls", "--auth",
                               f"{bed.user1}:{bed.pass1}", "--auth-mechanism", mechanism, "-f",
                               bed.user1, "-t", bed.user2)

@@ -121,12 +121,83 @@ static void test_sessions_do_not_meet(void **state)
 	pair_fini(&p);
 }
 
+/* RFC 5929 4.1: by the hash that the certificate is signed with. */
+static void check_end_point(const char *name, X509 *cert, const EVP_MD *hash)
+{
+	struct tls_peer peer = {.name = name, .trust = TLS_TRUST_NONE};
+	uint8_t a[TLS_BINDING_MAX], b[TLS_BINDING_MAX], want[EVP_MAX_MD_SIZE];
+	static struct pair p;
+	unsigned n = 0;
+
+	if (hash)
+		assert_int_equal(X509_digest(cert, hash, want, &n), 1);
+	pair_init(&p);
+	pair_start(&p, &peer);
+	pair_run(&p);
+	assert_true(p.a.secure && p.b.secure);
+	assert_int_equal(tls_end_point(&p.a.s, a), n);
+	assert_int_equal(tls_end_point(&p.b.s, b), n);
+	assert_memory_equal(a, want, n);
+	assert_memory_equal(b, want, n);
+	pair_fini(&p);
+}
+
+static void test_end_point_is_the_certificate_that_was_shown(void **state)
+{
+	(void)state;
+	check_end_point("mx.example.org", one.cert, EVP_sha256());
+	check_end_point("mx.example.net", two.cert, EVP_sha256());
+	check_end_point("elsewhere.example.com", one.cert, EVP_sha256());
+}
+
+/* The same certificate, signed otherwise, is the first one's. */
+static void check_signed(EVP_PKEY *pkey, const EVP_MD *by, const EVP_MD *hash)
+{
+	struct tls_config *before = config;
+	struct identity id = one;
+	BIO *b = BIO_new(BIO_s_mem());
+
+	id.cert = X509_dup(one.cert);
+	id.pkey = pkey;
+	X509_set_pubkey(id.cert, pkey);
+	assert_true(X509_sign(id.cert, pkey, by) > 0);
+	memset(id.chain, 0, sizeof(id.chain));
+	memset(id.key, 0, sizeof(id.key));
+	PEM_write_bio_X509(b, id.cert);
+	BIO_read(b, id.chain, sizeof(id.chain) - 1);
+	PEM_write_bio_PrivateKey(b, pkey, NULL, NULL, 0, NULL, NULL);
+	BIO_read(b, id.key, sizeof(id.key) - 1);
+	BIO_free(b);
+	struct tls_identity_pem pem = {"tls", bytes_str(id.chain), bytes_str(id.key)};
+	struct tls_conf conf = {.identities = &pem, .identity_count = 1};
+	char error[200];
+	config = tls_config_create(&conf, error, sizeof(error));
+	assert_non_null(config);
+	check_end_point("mx.example.org", id.cert, hash);
+	tls_config_destroy(&config);
+	config = before;
+	X509_free(id.cert);
+}
+
+static void test_end_point_by_the_hash_of_the_signature(void **state)
+{
+	EVP_PKEY *ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+
+	(void)state;
+	check_signed(one.pkey, EVP_sha384(), EVP_sha384());
+	check_signed(one.pkey, EVP_sha512(), EVP_sha512());
+	check_signed(ed, NULL, NULL); /* no hash of its own: not defined */
+	EVP_PKEY_free(ed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys_of_the_exchange_are_gone),
 		cmocka_unit_test(test_keys_change_both_ways),
 		cmocka_unit_test(test_sessions_do_not_meet),
+		cmocka_unit_test(test_end_point_is_the_certificate_that_was_shown),
+		cmocka_unit_test(test_end_point_by_the_hash_of_the_signature),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -28,7 +28,8 @@ struct user {
 	enum smtp_client_command command;
 	uint8_t wire[WIRE_MAX];
 	size_t wire_n;
-	size_t piece; /* octets fed at a time; 0: all */
+	size_t piece;                   /* octets fed at a time; 0: all */
+	size_t binding[SCRAM_CHANNELS]; /* octets, all the number of their kind */
 };
 
 static inline void on_ready(void *ctx)
@@ -106,6 +107,14 @@ static inline struct bytes content(void *ctx, size_t want, bool *end_r)
 	return b;
 }
 
+static inline size_t channel(void *ctx, enum scram_channel kind, uint8_t out[SCRAM_CHANNEL_MAX])
+{
+	const struct user *u = ctx;
+
+	memset(out, kind, u->binding[kind]);
+	return u->binding[kind];
+}
+
 static const struct smtp_client_ops ops = {
 	.on_ready = on_ready,
 	.on_rcpt = on_rcpt,
@@ -114,6 +123,7 @@ static const struct smtp_client_ops ops = {
 	.rcpt = rcpt,
 	.convert = convert,
 	.content = content,
+	.channel = channel,
 };
 
 static inline void begin(struct user *u, size_t piece)

@@ -15,7 +15,7 @@ struct client {
 	const char *header; /* gs2 */
 	const char *bare;
 	const char *password;
-	const uint8_t *channel;
+	struct bytes channel;
 	uint8_t server_signature[32];
 	uint8_t message[1024];
 	struct buf out;
@@ -66,8 +66,7 @@ static struct bytes client_final(struct client *c, struct bytes server_first)
 	SHA256(key, 32, stored);
 	buf_init(&bind, bind_memory, sizeof(bind_memory));
 	buf_str(&bind, c->header);
-	if (c->channel)
-		buf_put(&bind, bytes_make(c->channel, 32));
+	buf_put(&bind, c->channel);
 	buf_init(&c->out, c->message, sizeof(c->message));
 	buf_str(&c->out, "c=");
 	base64_encode(&c->out, buf_view(&bind));
@@ -101,7 +100,7 @@ static void assert_signature(const struct client *c, const struct scram *s)
 }
 
 static int exchange(struct client *c, struct scram *s, const struct scram_record *r, bool known,
-	enum scram_binding binding, const uint8_t *channel)
+	enum scram_binding binding, struct bytes channel)
 {
 	uint8_t copy[SCRAM_REPLY_MAX];
 
@@ -127,42 +126,62 @@ static void test_right_and_wrong(void **state)
 
 	(void)state;
 	assert_int_equal(scram_derive(&r, BYTES_LIT("pencil")), 0);
-	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_UNBOUND, NULL), 0);
+	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_UNBOUND, BYTES_NONE), 0);
 	assert_bytes_equal(scram_user(&s), BYTES_LIT("user"));
 	assert_signature(&c, &s);
-	assert_int_equal(exchange(&c, &s, &r, false, SCRAM_UNBOUND, NULL), -EACCES);
+	assert_int_equal(exchange(&c, &s, &r, false, SCRAM_UNBOUND, BYTES_NONE), -EACCES);
 	c.password = "pencils";
-	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_UNBOUND, NULL), -EACCES);
+	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_UNBOUND, BYTES_NONE), -EACCES);
 	c.password = "pencil";
 	c.header = "y,,";
-	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_UNBOUND, NULL), 0);
-	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_OFFERED, NULL), -EINVAL);
+	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_UNBOUND, BYTES_NONE), 0);
+	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_OFFERED, BYTES_NONE), -EINVAL);
 	c.header = "n,a=user,";
-	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_OFFERED, NULL), 0);
+	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_OFFERED, BYTES_NONE), 0);
 }
 
-static void test_channel_binding(void **state)
+static void check_channel(const char *header, struct bytes here, struct bytes elsewhere)
 {
-	uint8_t here[32] = {1}, elsewhere[32] = {2};
-	struct client c = {.header = HEADER_PLUS,
-		.bare = "n=user,r=nonce",
-		.password = "pencil",
-		.channel = here};
+	struct client c = {
+		.header = header, .bare = "n=user,r=nonce", .password = "pencil", .channel = here};
 	struct scram_record r;
 	struct scram s;
 
-	(void)state;
 	assert_int_equal(scram_derive(&r, BYTES_LIT("pencil")), 0);
 	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_BOUND, here), 0);
 	assert_signature(&c, &s);
 	/* Somebody in the middle has another channel with us. */
 	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_BOUND, elsewhere), -EACCES);
-	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_BOUND, NULL), -EACCES);
+	assert_int_equal(
+		exchange(&c, &s, &r, true, SCRAM_BOUND, bytes_first(here, here.n - 1)), -EACCES);
+	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_BOUND, BYTES_NONE), -EACCES);
 	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_OFFERED, here), -EINVAL);
-	c.channel = NULL;
+	c.channel = BYTES_NONE;
 	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_BOUND, here), -EACCES);
+	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_BOUND, BYTES_NONE), -EACCES);
 	c.header = "n,,";
 	assert_int_equal(exchange(&c, &s, &r, true, SCRAM_BOUND, here), -EINVAL);
+}
+
+static void test_channel_binding(void **state)
+{
+	static const uint8_t here[64] = {1}, elsewhere[64] = {2};
+	struct scram s;
+
+	(void)state;
+	check_channel(HEADER_PLUS, bytes_make(here, 32), bytes_make(elsewhere, 32));
+	for (size_t n = 32; n <= 64; n += 16)
+		check_channel(
+			"p=tls-server-end-point,,", bytes_make(here, n), bytes_make(elsewhere, n));
+	assert_int_equal(scram_first(&s, BYTES_LIT("p=tls-exporter,,n=a,r=b"), SCRAM_BOUND), 0);
+	assert_int_equal(s.channel, SCRAM_CHANNEL_EXPORTER);
+	assert_int_equal(
+		scram_first(&s, BYTES_LIT("p=tls-server-end-point,,n=a,r=b"), SCRAM_BOUND), 0);
+	assert_int_equal(s.channel, SCRAM_CHANNEL_END_POINT);
+	static const char *const unknown[] = {"p=,,n=a,r=b", "p=tls-unique,,n=a,r=b",
+		"p=tls-exporte,,n=a,r=b", "p=tls-exporter2,,n=a,r=b", "p=tls-exporter", "p=", "p"};
+	for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
+		assert_int_equal(scram_first(&s, bytes_str(unknown[i]), SCRAM_BOUND), -EINVAL);
 }
 
 /* RFC 7677 3: the same octets come out. */
@@ -195,7 +214,7 @@ static void test_example_of_the_rfc(void **state)
 	assert_bytes_equal(
 		final, BYTES_LIT("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF"
 				 "$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="));
-	assert_int_equal(scram_final(&s, final, NULL), 0);
+	assert_int_equal(scram_final(&s, final, BYTES_NONE), 0);
 	assert_bytes_equal(
 		scram_reply(&s), BYTES_LIT("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
 }
@@ -222,7 +241,7 @@ static void test_malformed(void **state)
 		struct scram_record r = {.iterations = 4096};
 		assert_int_equal(scram_first(&s, BYTES_LIT("n,,n=a,r=b"), SCRAM_UNBOUND), 0);
 		assert_int_equal(scram_challenge(&s, &r, true), 0);
-		assert_int_equal(scram_final(&s, bytes_str(finals[i]), NULL), -EINVAL);
+		assert_int_equal(scram_final(&s, bytes_str(finals[i]), BYTES_NONE), -EINVAL);
 	}
 }
 
