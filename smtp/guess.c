@@ -4,14 +4,16 @@
 #include "dataplane/base/siphash.h"
 
 #define SETS         4096
-#define PLACES       4 /* of one set: 16,384 places of 8 octets in all; chosen */
-#define TRIES        4 /* exchanges that others spoil before a count is let go; chosen */
+#define PLACES       4     /* of one set: 16,384 places of 8 octets in all; chosen */
+#define TRIES        4     /* exchanges that others spoil before a count is let go; chosen */
+#define ASKING       16384 /* numbers of logins under way; chosen */
 #define PEER_PREFIX6 48
 #define ACCOUNT_STEP 5 /* wrong ones of an account until its delay grows; chosen */
 
 /* A place: 24 bits of the hash, a count of 8, the second it is forgotten in of 32. */
 static _Atomic uint64_t table[SETS][PLACES];
 static struct siphash_key key;
+static _Atomic uint16_t asking[ASKING];
 
 /* Dovecot's steps have proven themselves in the field: seconds after the first, second ... one. */
 static const uint8_t delays[] = {2, 4, 8, 15};
@@ -22,6 +24,7 @@ void guess_init(void)
 {
 	siphash_key_random(&key);
 	memset(table, 0, sizeof(table));
+	memset(asking, 0, sizeof(asking));
 }
 
 static uint64_t hash_of(enum kind kind, uint64_t more, struct bytes b)
@@ -57,6 +60,25 @@ void guess_make(
 	*g = (struct guess){.peer = peer ? peer_hash(peer) : 0, .account = account_hash(user)};
 	if (password.n)
 		g->same = hash_of(KIND_SAME, g->peer ^ g->account, password);
+}
+
+bool guess_enter(const struct guess *g)
+{
+	_Atomic uint16_t *n = &asking[(g->peer >> 8) % ASKING];
+
+	if (!g->peer)
+		return true;
+	if (atomic_fetch_add_explicit(n, 1, memory_order_relaxed) < GUESS_ASKING_MAX)
+		return true;
+	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
+	return false;
+}
+
+void guess_leave(const struct guess *g)
+{
+	if (g->peer)
+		atomic_fetch_sub_explicit(
+			&asking[(g->peer >> 8) % ASKING], 1, memory_order_relaxed);
 }
 
 /* ---- the table ---- */

@@ -15,6 +15,7 @@
 #define GUESS_FORGOTTEN_US (60 * US_PER_SEC)  /* behind the last wrong one of a peer; chosen */
 #define GUESS_ACCOUNT_US   (600 * US_PER_SEC) /* ... of an account; chosen */
 #define GUESS_DELAY_MAX_US (15 * US_PER_SEC)
+#define GUESS_ASKING_MAX   16 /* logins of a peer under way; chosen: more than a program opens */
 
 /* An attempt to log in, to be kept until its outcome is known: keyed hashes, no secrets. */
 struct guess {
@@ -27,6 +28,11 @@ void guess_init(void);
 /* peer NULL: one of the operator's own networks.  password empty: not known (SCRAM). */
 void guess_make(
 	struct guess *g, const struct ip_addr *peer, struct bytes user, struct bytes password);
+/* A login of the peer begins, and is under way until its answer is given: how many are at once, by
+ * whichever connections and cores, is limited, because none of them has been counted as wrong yet.
+ * False: too many (no guess_leave).  Peers whose hashes meet share a number. */
+bool guess_enter(const struct guess *g) WARN_UNUSED;
+void guess_leave(const struct guess *g);
 /* Whatever the outcome is, how long must it wait, counted from now? */
 uint64_t guess_wait_us(const struct guess *g, uint64_t now_us);
 /* It was wrong.  Returns how long the answer has to wait from now on.  The same user and password

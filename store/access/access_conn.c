@@ -52,18 +52,32 @@ static void login_wrong(struct access_conn *c)
 	c->answer_us = MAX(c->answer_us, now_us(c) + guess_wrong_us(&c->guess, now_us(c)));
 }
 
-static void login_over(struct login *l, enum login_result result, uint32_t account)
+static void asking_end(struct access_conn *c)
 {
-	struct access_conn *c = l->ctx;
+	if (c->asking)
+		guess_leave(&c->guess);
+	c->asking = false;
+}
 
+static void login_told(struct access_conn *c, enum login_result result, uint32_t account)
+{
 	counter_inc(result == LOGIN_OK ? CTR_AUTH_OK : CTR_AUTH_FAILED);
 	if (result == LOGIN_WRONG)
 		login_wrong(c);
 	c->engine->login_delay_us = c->answer_us > now_us(c) ? c->answer_us - now_us(c) : 0;
+	if (c->engine->login_delay_us == 0 || !c->open)
+		asking_end(c);
 	c->engine->busy = false;
 	c->engine->ops->login_done(c->engine, result, account);
 	if (c->open)
 		idle_arm(c);
+}
+
+static void login_over(struct login *l, enum login_result result, uint32_t account)
+{
+	struct access_conn *c = l->ctx;
+
+	login_told(c, result, account);
 	access_conn_service(c);
 }
 
@@ -74,7 +88,15 @@ static void host_login(void *ctx, struct bytes user, struct bytes password)
 	c->engine->busy = true;
 	c->login.done = login_over;
 	c->login.ctx = c;
+	asking_end(c);
 	guess_make(&c->guess, &c->stream.peer.ip, user, password);
+	c->answer_us = 0;
+	c->asking = guess_enter(&c->guess);
+	c->refused = !c->asking;
+	if (c->refused) {
+		runnable_add(c);
+		return;
+	}
 	c->answer_us = now_us(c) + guess_wait_us(&c->guess, now_us(c));
 	login_start(&c->login, c->server->access, user, password);
 }
@@ -202,6 +224,8 @@ static void conn_release(struct access_conn *c)
 static void conn_hangup(struct access_conn *c)
 {
 	c->open = false;
+	if (!c->engine->busy)
+		asking_end(c);
 	timer_cancel(wheel(c), &c->idle);
 	timer_cancel(wheel(c), &c->timer);
 	access_watch_set(c->server->access, &c->watch, 0);
@@ -274,6 +298,10 @@ void access_conn_service(struct access_conn *c)
 	if (c->in_service) {
 		runnable_add(c);
 		return;
+	}
+	if (c->refused) {
+		c->refused = false;
+		login_told(c, LOGIN_BUSY, 0);
 	}
 	c->in_service = true;
 	if (c->open)
@@ -357,6 +385,7 @@ static void engine_timer(struct timer *t, uint64_t now)
 	struct access_conn *c = container_of(t, struct access_conn, timer);
 
 	(void)now;
+	asking_end(c); /* a late answer is given */
 	c->engine->ops->timer(c->engine);
 	access_conn_service(c);
 }

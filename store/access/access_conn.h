@@ -20,6 +20,8 @@ struct access_conn {
 	bool held;       /* input was left in the window */
 	bool eof;
 	bool in_service;
+	bool asking;  /* a login is under way, its answer may be late (guess_enter) */
+	bool refused; /* ... it was one too many: to be told in the next lap */
 	struct login login;
 	struct guess guess;           /* the same */
 	uint64_t answer_us;           /* the same: not answered before */

@@ -9,6 +9,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import time
 
 from bed import mail, mailbox, proc
 from bed.bed import Bed
@@ -211,6 +212,54 @@ def flood(work):
         made = [re.search(r"(\d+) connections in", text) for text in said]
         expect(all(m and int(m.group(1)) > 0 for m in made), f"somebody made no connection: {said}")
         mailbox.wait_messages(bed, FLOOD_MAILS, user=2)
+
+
+@test("guessing: what is wrong by POP3 and IMAP makes all protocols slower, and only so many go at once", seconds=120)
+def guessing(work):
+    def began(port, command):
+        """A connection that has just said its login."""
+        with proc.inside(bed.ns):
+            sock = socket.create_connection((bed.relay, port), timeout=60)
+        expect(sock.recv(1000), "a greeting")
+        for line in command:
+            sock.sendall(line.encode() + b"\r\n")
+            if line.startswith("USER"):
+                expect(sock.recv(1000).startswith(b"+OK"), line)
+        return sock
+
+    def answer(sock):
+        with contextlib.closing(sock):
+            return sock.recv(1000).decode()
+
+    def pop3(user, password):
+        return began(110, [f"USER {user}", f"PASS {password}"])
+
+    def imap(user, password):
+        return began(143, [f'a LOGIN "{user}" "{password}"'])
+
+    def seconds(ask):
+        start = time.monotonic()
+        said = ask()
+        return said, time.monotonic() - start
+    with TlsBed(work) as bed:
+        right = base64.b64encode(f"\0{bed.user2}\0{bed.pass2}".encode()).decode()
+        for ask in (pop3, imap):
+            said = answer(ask(bed.user1, "guess " + ask.__name__))
+            expect("-ERR" in said or "a NO" in said, said)
+        # Two wrong ones by two protocols: the right password of another account waits, by each.
+        said, took = seconds(lambda: answer(pop3(bed.user2, bed.pass2)))
+        expect(said.startswith("+OK") and took >= 2, f"POP3: {said} {took}")
+        said, took = seconds(lambda: answer(imap(bed.user2, bed.pass2)))
+        expect("a OK" in said and took >= 2, f"IMAP: {said} {took}")
+        s = bed.secure(SUBMISSIONS)
+        said, took = seconds(lambda: s.docmd("AUTH", "PLAIN " + right)[0])
+        expect(said == 235 and took >= 2, f"SMTP: {said} {took}")
+        s.close()
+        # None of these is known to be wrong when the next one comes.
+        many = [(pop3 if i % 2 else imap)(f"nobody{i}@example.org", f"guess {i}") for i in range(20)]
+        said = [answer(sock) for sock in many]
+        equal(sum("[SYS/TEMP]" in x or "[UNAVAILABLE]" in x for x in said), 4, f"busy: {said}")
+        equal(sum("[AUTH" in x for x in said), 16, f"wrong: {said}")
 
 
 @test("AUTH: right, wrong, slower when wrong, only over TLS, only as oneself")

@@ -125,6 +125,36 @@ static void test_a_flood_is_bounded(void **state)
 	}
 }
 
+/* Before any of them is known to be wrong. */
+static void test_how_many_at_once(void **state)
+{
+	struct ip_addr ip, other;
+	struct guess g[GUESS_ASKING_MAX], more, own;
+
+	(void)state;
+	guess_init();
+	assert_int_equal(ip_parse(BYTES_LIT("192.0.2.7"), &ip), 0);
+	assert_int_equal(ip_parse(BYTES_LIT("192.0.2.8"), &other), 0);
+	for (unsigned i = 0; i < GUESS_ASKING_MAX; i++) {
+		char user[16];
+		snprintf(user, sizeof(user), "user%u", i);
+		guess_make(&g[i], &ip, bytes_str(user), BYTES_LIT("x"));
+		assert_true(guess_enter(&g[i]));
+	}
+	guess_make(&more, &ip, BYTES_LIT("another"), BYTES_NONE);
+	assert_false(guess_enter(&more));
+	assert_false(guess_enter(&more)); /* a refusal is none under way */
+	guess_make(&own, NULL, BYTES_LIT("another"), BYTES_NONE);
+	assert_true(guess_enter(&own));
+	guess_leave(&own);
+	guess_make(&own, &other, BYTES_LIT("another"), BYTES_NONE);
+	assert_true(guess_enter(&own));
+	guess_leave(&own);
+	guess_leave(&g[3]);
+	assert_true(guess_enter(&more));
+	assert_false(guess_enter(&g[3]));
+}
+
 static void *guess_on(void *arg)
 {
 	struct ip_addr ip;
@@ -155,6 +185,7 @@ static void test_threads_count_together(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_how_many_at_once),
 		cmocka_unit_test_setup(test_a_peer_waits_longer_and_longer, begin),
 		cmocka_unit_test_setup(test_a_customer_of_ipv6_is_one_peer, begin),
 		cmocka_unit_test_setup(test_the_same_password_costs_no_more, begin),
