@@ -5,6 +5,7 @@
 #pragma once
 #include "dataplane/core.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/tls/tls.h"
 #include "store/password.h"
 #include "store/store.h"
 
@@ -47,6 +48,9 @@ struct access {
 	uint64_t
 		idle_timeout_us; /* POP3: 10 min (RFC 1939), IMAP: 30 min (RFC 3501 5.4) at least */
 	bool plaintext_login;    /* logins without TLS are allowed */
+	struct tls *tls;         /* of the core; NULL: there is no certificate, nobody gets TLS */
+	struct tls_config
+		*tls_config; /* may be changed between two laps, for those who begin later */
 	/* access.c's own; zero before access_prepare */
 	bool prepared;
 	struct access_lane lanes[ACCESS_LANES_MAX];

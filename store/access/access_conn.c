@@ -208,6 +208,40 @@ const struct access_host_ops access_conn_host = {
 	.new_id = host_new_id,
 };
 
+/* ---- TLS ---- */
+
+/* All that comes from now on is the handshake; on_secure follows, or on_close. */
+static void begin_tls(struct access_conn *c)
+{
+	const struct access *a = c->server->access;
+
+	c->handshaking = true;
+	c->held = false; /* what the engine has left is TLS's */
+	if (tls_accept(a->tls, a->tls_config, &c->stream) < 0)
+		c->engine->aborted = true; /* no memory */
+}
+
+static void on_secure(struct stream *s)
+{
+	struct access_conn *c = container_of(s, struct access_conn, stream);
+
+	c->handshaking = c->engine->wants_tls = false;
+	c->engine->secure = true;
+	if (!c->greeted)
+		c->engine->ops->start(c->engine);
+	c->greeted = true;
+	idle_arm(c);
+	runnable_add(c);
+}
+
+static void note_tls_failure(const struct access_conn *c)
+{
+	char peer[IP_TEXT_MAX];
+
+	log_info(c->server->proto->name, "TLS failed peer=%s: %s",
+		ip_format(&c->stream.peer.ip, peer), tls_error(c->server->access->tls));
+}
+
 /* ---- life ---- */
 
 static void conn_release(struct access_conn *c)
@@ -275,14 +309,18 @@ static void conn_rounds(struct access_conn *c)
 {
 	bool progress = true;
 
-	for (unsigned i = 0; i < ROUNDS_PER_SERVICE && progress; i++) {
+	for (unsigned i = 0; i < ROUNDS_PER_SERVICE && progress && !c->handshaking; i++) {
 		c->engine->ops->run(c->engine);
 		progress = conn_send(c);
+		if (c->engine->wants_tls && !access_out_bytes(&c->engine->out))
+			begin_tls(c);
 		if (conn_is_over(c)) {
 			conn_end(c);
 			return;
 		}
 	}
+	if (c->handshaking)
+		return;
 	if (progress)
 		runnable_add(c);
 	if (!access_out_bytes(&c->engine->out) && c->engine->ops->wants_input(c->engine))
@@ -350,7 +388,8 @@ static void on_close(struct stream *s, enum stream_reason reason)
 {
 	struct access_conn *c = container_of(s, struct access_conn, stream);
 
-	(void)reason;
+	if (reason == STREAM_TLS_FAILED)
+		note_tls_failure(c);
 	conn_hangup(c);
 	access_conn_service(c);
 }
@@ -375,6 +414,7 @@ const struct stream_ops access_conn_stream_ops = {
 	.on_data = on_data,
 	.on_eof = on_eof,
 	.on_writable = on_writable,
+	.on_secure = on_secure,
 	.on_close = on_close,
 };
 
@@ -396,14 +436,15 @@ static void idle_timer(struct timer *t, uint64_t now)
 
 	(void)now;
 	c->engine->ops->timeout(c->engine);
-	conn_send(c);
+	if (!c->handshaking)
+		conn_send(c);
 	if (access_out_bytes(&c->engine->out))
 		c->engine->aborted = true; /* the peer does not read: nothing more to wait for */
 	conn_end(c);
 	access_conn_service(c);
 }
 
-void access_conn_open(struct access_conn *c)
+void access_conn_open(struct access_conn *c, bool implicit_tls)
 {
 	struct access_server *s = c->server;
 	struct access_engine *e = c->engine;
@@ -414,14 +455,18 @@ void access_conn_open(struct access_conn *c)
 	e->hostname = s->access->hostname;
 	e->message_bytes_max = s->access->message_bytes_max;
 	e->plaintext_login = s->access->plaintext_login;
+	e->tls_offered = s->access->tls != NULL;
+	e->wants_tls = implicit_tls;
 	s->proto->init(e);
 	c->stream.ops = &access_conn_stream_ops;
 	c->open = true;
-	c->held = c->eof = c->in_service = false;
+	c->held = c->eof = c->in_service = c->handshaking = false;
+	c->greeted = !implicit_tls;
 	c->waiter = (struct access_waiter){0};
 	timer_init(&c->timer, engine_timer);
 	timer_init(&c->idle, idle_timer);
 	idle_arm(c);
-	e->ops->start(e);
+	if (c->greeted)
+		e->ops->start(e);
 	runnable_add(c); /* the stream is not connected before accept returns */
 }

@@ -20,8 +20,10 @@ struct access_conn {
 	bool held;       /* input was left in the window */
 	bool eof;
 	bool in_service;
-	bool asking;  /* a login is under way, its answer may be late (guess_enter) */
-	bool refused; /* ... it was one too many: to be told in the next lap */
+	bool asking;      /* a login is under way, its answer may be late (guess_enter) */
+	bool refused;     /* ... it was one too many: to be told in the next lap */
+	bool handshaking; /* what comes and goes is TLS's */
+	bool greeted;
 	struct login login;
 	struct guess guess;           /* the same */
 	uint64_t answer_us;           /* the same: not answered before */
@@ -33,8 +35,8 @@ struct access_conn {
 struct access_server {
 	struct access *access;
 	const struct access_proto *proto;
-	struct listener listener;
-	uint16_t port;
+	struct listener listener, tls_listener;
+	struct access_ports ports;
 	uint32_t sessions_max, sessions;
 	bool draining;
 	struct list active, idle; /* conns */
@@ -47,7 +49,7 @@ struct access_server {
 extern const struct access_host_ops access_conn_host;
 extern const struct stream_ops access_conn_stream_ops;
 
-/* Bind a free conn to a fresh stream and greet in this lap. */
-void access_conn_open(struct access_conn *c);
+/* Bind a free conn to a fresh stream and greet in this lap, or behind the handshake of TLS. */
+void access_conn_open(struct access_conn *c, bool implicit_tls);
 /* Run the engine, send, close, release: whatever is possible now. */
 void access_conn_service(struct access_conn *c);

@@ -81,7 +81,13 @@ struct access_engine {
 	void *host_ctx;
 	const char *hostname;
 	uint64_t message_bytes_max;
-	bool plaintext_login;
+	bool plaintext_login; /* logins are allowed without TLS */
+	bool tls_offered;     /* the host can begin TLS: STARTTLS, STLS */
+	bool secure;          /* everything is encrypted */
+	/* Set by the engine: what is in `out` is the last in clear, then comes the handshake. Until
+	 * that is over it takes no input, so nothing sent in clear behind the command is ever one.
+	 */
+	bool wants_tls;
 	struct access_out out;
 	uint64_t changed_us; /* commit of the first change that is not announced yet; 0: none known
 			      */
@@ -93,6 +99,16 @@ struct access_engine {
 	bool logged_in;
 	uint64_t login_delay_us; /* the answer to a login waits so long */
 };
+
+static inline bool access_engine_may_login(const struct access_engine *e)
+{
+	return e->plaintext_login || e->secure;
+}
+
+static inline bool access_engine_may_secure(const struct access_engine *e)
+{
+	return e->tls_offered && !e->secure;
+}
 
 static inline void access_engine_submit(
 	struct access_engine *e, enum access_server_kind to, uint32_t account, struct op *op)

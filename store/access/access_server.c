@@ -32,7 +32,7 @@ static struct stream *server_accept(
 	list_push_tail(&s->active, &c->node);
 	s->sessions++;
 	counter_inc(s->proto->connections);
-	access_conn_open(c);
+	access_conn_open(c, l == &s->tls_listener);
 	return &c->stream;
 }
 
@@ -94,8 +94,8 @@ static bool memory_get(struct access_server *s)
 	return s->conn_memory && s->space_memory;
 }
 
-struct access_server *access_server_create(
-	struct access *a, const struct access_proto *proto, uint16_t port, uint32_t sessions_max)
+struct access_server *access_server_create(struct access *a, const struct access_proto *proto,
+	struct access_ports ports, uint32_t sessions_max)
 {
 	struct access_server *s =
 		rte_zmalloc_socket(proto->name, sizeof(*s), CACHE_LINE, a->core->socket);
@@ -104,9 +104,9 @@ struct access_server *access_server_create(
 		return NULL;
 	s->access = a;
 	s->proto = proto;
-	s->port = port;
+	s->ports = ports;
 	s->sessions_max = sessions_max;
-	s->listener = (struct listener){.accept = server_accept, .ctx = s};
+	s->listener = s->tls_listener = (struct listener){.accept = server_accept, .ctx = s};
 	list_init(&s->active);
 	list_init(&s->idle);
 	list_init(&s->runnable);
@@ -124,13 +124,21 @@ struct access_server *access_server_create(
 
 int access_server_listen(struct access_server *s)
 {
-	return stack_listen(s->access->core->stack, s->port, &s->listener);
+	struct stack *st = s->access->core->stack;
+	int err = s->ports.clear ? stack_listen(st, s->ports.clear, &s->listener) : 0;
+
+	if (err == 0 && s->ports.tls)
+		err = stack_listen(st, s->ports.tls, &s->tls_listener);
+	return err;
 }
 
 void access_server_drain(struct access_server *s)
 {
 	s->draining = true;
-	stack_unlisten(s->access->core->stack, s->port);
+	if (s->ports.clear)
+		stack_unlisten(s->access->core->stack, s->ports.clear);
+	if (s->ports.tls)
+		stack_unlisten(s->access->core->stack, s->ports.tls);
 	list_for_each_safe(it, tmp, &s->active)
 	{
 		struct access_conn *c = list_entry(it, struct access_conn, node);

@@ -21,10 +21,18 @@ struct access_proto {
 /* Before login a peer gets this long, chosen: an anonymous connection is cheap to make. */
 #define ACCESS_ANONYMOUS_TIMEOUT_US (60 * US_PER_SEC)
 
+/* Where it listens; 0: not. */
+struct access_ports {
+	uint16_t clear; /* TLS by a command, when there is a certificate (RFC 2595, RFC 3501 6.2.1)
+			 */
+	uint16_t tls;   /* from the first octet (RFC 8314) */
+};
+
 struct access_server;
 /* Main thread, before the core runs.  NULL on want of memory. */
-struct access_server *access_server_create(
-	struct access *a, const struct access_proto *proto, uint16_t port, uint32_t sessions_max);
+struct access_server *access_server_create(struct access *a, const struct access_proto *proto,
+	struct access_ports ports, uint32_t sessions_max);
+/* Returns 0, or what stack_listen says of the port that it could not have. */
 int access_server_listen(struct access_server *s) WARN_UNUSED;
 /* Core's thread: no new connections; sessions end as soon as their protocol lets them. */
 void access_server_drain(struct access_server *s);

@@ -90,7 +90,8 @@ static int check_cores(struct check *k, const struct config_root *c)
 		!(all & CORE_DATAPLANE))
 		return fail(k, "no core has the role dataplane, which SMTP listeners need",
 			"cores.layout");
-	if ((c->listen.pop3 || c->listen.imap) && !(all & CORE_CONTROL))
+	if ((c->listen.pop3 || c->listen.pop3s || c->listen.imap || c->listen.imaps) &&
+		!(all & CORE_CONTROL))
 		return fail(k,
 			"no core has the role control, which listen.pop3 and listen.imap need",
 			"cores.layout");
@@ -102,12 +103,15 @@ static int check_listen(struct check *k, const struct config_root *c)
 	const struct {
 		const char *key;
 		uint64_t port;
+		bool tls;
 	} services[] = {
-		{"listen.smtp",        c->listen.smtp       },
-		{"listen.submission",  c->listen.submission },
-		{"listen.submissions", c->listen.submissions},
-		{"listen.pop3",        c->listen.pop3       },
-		{"listen.imap",        c->listen.imap       },
+		{"listen.smtp",        c->listen.smtp,        false},
+		{"listen.submission",  c->listen.submission,  false},
+		{"listen.submissions", c->listen.submissions, true },
+		{"listen.pop3",        c->listen.pop3,        false},
+		{"listen.pop3s",       c->listen.pop3s,       true },
+		{"listen.imap",        c->listen.imap,        false},
+		{"listen.imaps",       c->listen.imaps,       true },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
@@ -116,9 +120,10 @@ static int check_listen(struct check *k, const struct config_root *c)
 				return fail(
 					k, "is the port of another service", "%s", services[i].key);
 		}
+		if (services[i].tls && services[i].port && c->tls.certificates_n == 0)
+			return fail(
+				k, "needs a certificate (tls.certificates)", "%s", services[i].key);
 	}
-	if (c->listen.submissions && c->tls.certificates_n == 0)
-		return fail(k, "needs a certificate (tls.certificates)", "listen.submissions");
 	return 0;
 }
 

@@ -19,6 +19,7 @@ void renew_take(struct core_rooms *r)
 		smtp_server_set_tls(r->smtp, next);
 	if (r->delivery)
 		delivery_set_tls(r->delivery, next);
+	r->access.tls_config = next;
 	atomic_store_explicit(&r->tls_taken, true, memory_order_release);
 }
 

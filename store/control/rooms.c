@@ -81,6 +81,8 @@ static int make_tls(struct making *m)
 		sessions += c->limits.smtp_sessions;
 	if (r->core->roles & CORE_DELIVERY)
 		sessions += c->delivery.connections;
+	if (r->core->roles & CORE_CONTROL)
+		sessions += c->limits.pop3_sessions + c->limits.imap_sessions;
 	if (sessions == 0)
 		return 0;
 	r->tls_config = certificates_tls(m->d->certificates, m->error, m->error_n);
@@ -253,7 +255,9 @@ static int make_access(struct making *m)
 		.shard_count = shards_count(d->store),
 		.reader_count = reader_count(d),
 		.passwords = &r->passwords,
-		.directory = shards_directory(d->store)};
+		.directory = shards_directory(d->store),
+		.tls = d->config->root.tls.certificates_n ? r->tls : NULL,
+		.tls_config = r->tls_config};
 	for (unsigned s = 0; s < r->access.shard_count && err == 0; s++)
 		err = join_access_shard(m, &r->access, s);
 	if (err < 0)
@@ -266,28 +270,30 @@ static int make_pop3(struct making *m)
 {
 	const struct config_root *c = &m->d->config->root;
 
-	if (c->listen.pop3 == 0)
+	const struct access_ports ports = {(uint16_t)c->listen.pop3, (uint16_t)c->listen.pop3s};
+
+	if (!ports.clear && !ports.tls)
 		return 0;
-	m->r->pop3 = pop3_server_create(
-		&m->r->access, (uint16_t)c->listen.pop3, (uint32_t)c->limits.pop3_sessions);
+	m->r->pop3 = pop3_server_create(&m->r->access, ports, (uint32_t)c->limits.pop3_sessions);
 	if (!m->r->pop3)
 		return fail(m, -ENOMEM, "the POP3 server");
 	int err = pop3_server_listen(m->r->pop3);
-	return err < 0 ? fail(m, err, "the POP3 listener (key listen.pop3)") : 0;
+	return err < 0 ? fail(m, err, "the POP3 listeners (keys listen.pop3, listen.pop3s)") : 0;
 }
 
 static int make_imap(struct making *m)
 {
 	const struct config_root *c = &m->d->config->root;
 
-	if (c->listen.imap == 0)
+	const struct access_ports ports = {(uint16_t)c->listen.imap, (uint16_t)c->listen.imaps};
+
+	if (!ports.clear && !ports.tls)
 		return 0;
-	m->r->imap = imap_server_create(
-		&m->r->access, (uint16_t)c->listen.imap, (uint32_t)c->limits.imap_sessions);
+	m->r->imap = imap_server_create(&m->r->access, ports, (uint32_t)c->limits.imap_sessions);
 	if (!m->r->imap)
 		return fail(m, -ENOMEM, "the IMAP server");
 	int err = imap_server_listen(m->r->imap);
-	return err < 0 ? fail(m, err, "the IMAP listener (key listen.imap)") : 0;
+	return err < 0 ? fail(m, err, "the IMAP listeners (keys listen.imap, listen.imaps)") : 0;
 }
 
 /* Main's questions. */
@@ -338,7 +344,9 @@ static int add_services(struct daemon *d, char *error, size_t error_n)
 		{l->submission,  CORE_DATAPLANE, "listen.submission" },
 		{l->submissions, CORE_DATAPLANE, "listen.submissions"},
 		{l->pop3,        CORE_CONTROL,   "listen.pop3"       },
+		{l->pop3s,       CORE_CONTROL,   "listen.pop3s"      },
 		{l->imap,        CORE_CONTROL,   "listen.imap"       },
+		{l->imaps,       CORE_CONTROL,   "listen.imaps"      },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(services); i++) {

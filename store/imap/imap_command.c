@@ -101,6 +101,13 @@ void imap_dispatch(struct imap_session *s)
 	"IMAP4rev1 LITERAL+ SASL-IR ID IDLE UIDPLUS NAMESPACE UNSELECT QUOTA "                     \
 	"QUOTA=RES-STORAGE QUOTA=RES-MESSAGE SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE"
 
+const char *imap_login_capabilities(const struct access_engine *e)
+{
+	if (access_engine_may_login(e))
+		return access_engine_may_secure(e) ? " STARTTLS AUTH=PLAIN" : " AUTH=PLAIN";
+	return access_engine_may_secure(e) ? " STARTTLS LOGINDISABLED" : " LOGINDISABLED";
+}
+
 void imap_capability(struct imap_session *s, struct imap_parse *p)
 {
 	const char *login = "";
@@ -108,7 +115,7 @@ void imap_capability(struct imap_session *s, struct imap_parse *p)
 	if (!imap_args_end(s, p))
 		return;
 	if (s->state == IMAP_NOT_AUTHENTICATED)
-		login = s->engine.plaintext_login ? " AUTH=PLAIN" : " LOGINDISABLED";
+		login = imap_login_capabilities(&s->engine);
 	access_out_printf(imap_out(s), "* CAPABILITY " IMAP_CAPABILITIES "%s\r\n", login);
 	imap_finish(s, "OK capabilities listed");
 }
@@ -152,6 +159,19 @@ void imap_namespace(struct imap_session *s, struct imap_parse *p)
 	imap_finish(s, "OK done");
 }
 
+/* RFC 3501 6.2.1. */
+void imap_starttls(struct imap_session *s, struct imap_parse *p)
+{
+	if (!imap_args_end(s, p))
+		return;
+	if (!access_engine_may_secure(&s->engine)) {
+		imap_bad(s, s->engine.secure ? "TLS is there already" : "no TLS here");
+		return;
+	}
+	s->engine.wants_tls = true;
+	imap_reply_now(s, "OK begin TLS");
+}
+
 /* ---- login ---- */
 
 static void login_step(struct imap_session *s)
@@ -179,7 +199,7 @@ static void login_begin(struct imap_session *s, struct bytes user, struct bytes 
 
 static bool login_allowed(struct imap_session *s)
 {
-	if (s->engine.plaintext_login)
+	if (access_engine_may_login(&s->engine))
 		return true;
 	imap_finish(s, "NO [PRIVACYREQUIRED] no logins without TLS");
 	return false;

@@ -18,6 +18,8 @@ static inline bool imap_room(struct imap_session *s)
 void imap_finish(struct imap_session *s, const char *reply);
 /* The tagged line now, and the command is over. */
 void imap_reply_now(struct imap_session *s, const char *reply);
+/* What a session may do to log in, as capabilities with a space in front. */
+const char *imap_login_capabilities(const struct access_engine *e);
 void imap_command_over(struct imap_session *s);
 /* Submit the op in s->u; `then` runs when it is done. */
 void imap_submit(struct imap_session *s, enum access_server_kind to, uint16_t kind, imap_step then);

@@ -2,7 +2,6 @@
  * IMAP as an access_server; struct imap_server is that server under its public name.
  * OWNER: the control core's thread. */
 #include "store/imap/imap_server.h"
-#include "store/access/access_server.h"
 #include "store/imap/imap_session.h"
 
 static const struct access_proto imap_proto = {
@@ -19,9 +18,10 @@ static struct access_server *common(struct imap_server *s)
 	return (struct access_server *)s;
 }
 
-struct imap_server *imap_server_create(struct access *a, uint16_t port, uint32_t sessions_max)
+struct imap_server *imap_server_create(
+	struct access *a, struct access_ports ports, uint32_t sessions_max)
 {
-	return (struct imap_server *)access_server_create(a, &imap_proto, port, sessions_max);
+	return (struct imap_server *)access_server_create(a, &imap_proto, ports, sessions_max);
 }
 
 int imap_server_listen(struct imap_server *s)

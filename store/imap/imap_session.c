@@ -150,14 +150,14 @@ static void start(struct access_engine *e)
 {
 	access_out_printf(&e->out,
 		"* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID IDLE%s] %.255s IMAP ready\r\n",
-		e->plaintext_login ? " AUTH=PLAIN" : " LOGINDISABLED", e->hostname);
+		imap_login_capabilities(e), e->hostname);
 }
 
 static bool wants_input(const struct access_engine *e)
 {
 	const struct imap_session *s = container_of(e, struct imap_session, engine);
 
-	if (e->ended || e->hung_up || s->timer_wait ||
+	if (e->ended || e->hung_up || e->wants_tls || s->timer_wait ||
 		!imap_room((struct imap_session *)(uintptr_t)s))
 		return false;
 	if (s->append.message || s->append.refused)

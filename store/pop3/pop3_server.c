@@ -2,7 +2,6 @@
  * POP3 as an access_server; struct pop3_server is that server under its public name.
  * OWNER: the control core's thread. */
 #include "store/pop3/pop3_server.h"
-#include "store/access/access_server.h"
 #include "store/pop3/pop3_session.h"
 
 static const struct access_proto pop3_proto = {
@@ -18,9 +17,10 @@ static struct access_server *common(struct pop3_server *s)
 	return (struct access_server *)s;
 }
 
-struct pop3_server *pop3_server_create(struct access *a, uint16_t port, uint32_t sessions_max)
+struct pop3_server *pop3_server_create(
+	struct access *a, struct access_ports ports, uint32_t sessions_max)
 {
-	return (struct pop3_server *)access_server_create(a, &pop3_proto, port, sessions_max);
+	return (struct pop3_server *)access_server_create(a, &pop3_proto, ports, sessions_max);
 }
 
 int pop3_server_listen(struct pop3_server *s)

@@ -2,10 +2,11 @@
  * The POP3 server of a core with CORE_CONTROL: binds streams to pop3_session engines, and those to
  * the store's channels. */
 #pragma once
-#include "store/access/access.h"
+#include "store/access/access_server.h"
 
 struct pop3_server;
-struct pop3_server *pop3_server_create(struct access *a, uint16_t port, uint32_t sessions_max);
+struct pop3_server *pop3_server_create(
+	struct access *a, struct access_ports ports, uint32_t sessions_max);
 int pop3_server_listen(struct pop3_server *s) WARN_UNUSED;
 void pop3_server_drain(struct pop3_server *s);
 uint32_t pop3_server_sessions(const struct pop3_server *s);

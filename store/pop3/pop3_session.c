@@ -95,8 +95,10 @@ static void capa(struct pop3_session *s, struct bytes args)
 {
 	(void)args;
 	pop3_say(s, "+OK capabilities follow");
-	if (s->engine.plaintext_login || s->state == POP3_IN_TRANSACTION)
+	if (access_engine_may_login(&s->engine) || s->state == POP3_IN_TRANSACTION)
 		pop3_say(s, "USER");
+	if (access_engine_may_secure(&s->engine) && s->state == POP3_IN_AUTH)
+		pop3_say(s, "STLS");
 	pop3_say(s, "TOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"
 		    "IMPLEMENTATION bypost\r\n.");
 }
@@ -106,7 +108,7 @@ static void user(struct pop3_session *s, struct bytes args)
 	struct bytes name = word(&args);
 
 	s->user_n = 0;
-	if (!s->engine.plaintext_login) {
+	if (!access_engine_may_login(&s->engine)) {
 		pop3_refuse(s, "-ERR [AUTH] no logins without TLS");
 		return;
 	}
@@ -117,6 +119,20 @@ static void user(struct pop3_session *s, struct bytes args)
 	memcpy(s->user, name.p, name.n);
 	s->user_n = (uint16_t)name.n;
 	pop3_say(s, "+OK send PASS");
+}
+
+/* RFC 2595 4.  A name given in clear is forgotten. */
+static void stls(struct pop3_session *s, struct bytes args)
+{
+	if (!no_more(s, args))
+		return;
+	if (!access_engine_may_secure(&s->engine)) {
+		pop3_refuse(s, s->engine.secure ? "-ERR TLS is there already" : "-ERR no TLS here");
+		return;
+	}
+	s->user_n = 0;
+	s->engine.wants_tls = true;
+	pop3_say(s, "+OK begin TLS");
 }
 
 static void login_reply(struct pop3_session *s)
@@ -302,7 +318,8 @@ static bool wants_input(const struct access_engine *e)
 {
 	const struct pop3_session *s = container_of(e, struct pop3_session, engine);
 
-	return !s->step && !e->ended && !e->hung_up && access_out_bytes(&e->out) < ACCESS_OUT_HIGH;
+	return !s->step && !e->ended && !e->hung_up && !e->wants_tls &&
+	       access_out_bytes(&e->out) < ACCESS_OUT_HIGH;
 }
 
 /* A whole line: without its CRLF to the command, or refused. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * POP3 engine (RFC 1939, 2449 CAPA, 3206 AUTH-RESP-CODE): no I/O, no clock, no heap.  Lines in,
- * replies out through engine.out, store ops through the host.  The message list is copied at login;
- * DELE is applied at QUIT, and a connection that is lost deletes nothing.
+ * POP3 engine (RFC 1939, 2449 CAPA, 2595 STLS, 3206 AUTH-RESP-CODE): no I/O, no clock, no heap.
+ * Lines in, replies out through engine.out, store ops through the host.  The message list is copied
+ * at login; DELE is applied at QUIT, and a connection that is lost deletes nothing.
  *
  * OWNER: one core's thread. */
 #pragma once

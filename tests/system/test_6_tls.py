@@ -3,7 +3,9 @@
 
 import base64
 import contextlib
+import imaplib
 import os
+import poplib
 import re
 import smtplib
 import socket
@@ -16,6 +18,7 @@ from bed.bed import Bed
 from bed.harness import equal, expect, test
 
 SUBMISSION, SUBMISSIONS = 587, 465
+POP3, POP3S, IMAP, IMAPS = 110, 995, 143, 993
 FLOODS, FLOOD_SECONDS, FLOOD_MAILS = 3, 20, 20  # clients that do nothing but handshakes; mails
 
 
@@ -39,7 +42,8 @@ class TlsBed(Bed):
                  make_certificate(work + "/tls", self.name_2, "rsa")]
         self.certificates = dict(zip((self.name_1, self.name_2), (p[0] for p in pairs)))
         super().__init__(work + "/bed", changes={
-            "listen": {"submission": SUBMISSION, "submissions": SUBMISSIONS},
+            "listen": {"submission": SUBMISSION, "submissions": SUBMISSIONS, "pop3s": POP3S,
+                       "imaps": IMAPS, "plaintext_login": False},
             "relay": {"from": []},
             "tls": {"certificates": [{"chain": c, "key": k} for c, k in pairs]}, **changes})
 
@@ -82,6 +86,79 @@ def mail_over_tls(work):
             equal(mail.same(sent, got), None, f"over port {port}")
             how = "ESMTPS" if port == 25 else "ESMTPSA"
             expect(f"with {how} (TLSv1.3 TLS_".encode() in got, f"Received says {how}: {got[:400]}")
+
+
+def fetch_pop3(bed, box):
+    box.user(bed.user2)
+    box.pass_(bed.pass2)
+    got = b"\r\n".join(box.retr(1)[1]) + b"\r\n"
+    box.quit()
+    return got
+
+
+def fetch_imap(bed, box):
+    box.login(bed.user2, bed.pass2)
+    box.select("INBOX", readonly=True)
+    got = box.fetch("1", "(BODY.PEEK[])")[1][0][1]
+    box.logout()
+    return got
+
+
+@test("TLS: mailboxes by STLS, STARTTLS and on the ports that begin with TLS, octet by octet")
+def mailboxes_over_tls(work):
+    with TlsBed(work) as bed:
+        sent = mail.make(bed.user1, bed.user2, "to be fetched", 2_000_000)
+        s = bed.secure(25)
+        equal(s.sendmail(bed.user1, [bed.user2], sent), {}, "refused recipients")
+        s.quit()
+        proc.wait_for("the message", lambda: bed.ctl_json("user", "list")[1]["messages"] == 1, 20)
+        with proc.inside(bed.ns):
+            pop3 = poplib.POP3(bed.relay, POP3, timeout=30)
+            imap = imaplib.IMAP4(bed.relay, IMAP, timeout=30)
+        expect("USER" not in pop3.capa() and "STLS" in pop3.capa(), f"in clear: {pop3.capa()}")
+        expect("LOGINDISABLED" in imap.capabilities, f"in clear: {imap.capabilities}")
+        pop3.stls(context=bed.trust())
+        imap.starttls(ssl_context=bed.trust())
+        expect("STLS" not in pop3.capa(), f"encrypted: {pop3.capa()}")
+        expect("AUTH=PLAIN" in imap.capabilities, f"encrypted: {imap.capabilities}")
+        with proc.inside(bed.ns):
+            pop3s = poplib.POP3_SSL(bed.relay, POP3S, timeout=30, context=bed.trust())
+            imaps = imaplib.IMAP4_SSL(bed.relay, IMAPS, timeout=30, ssl_context=bed.trust())
+        for how, got in (("STLS", fetch_pop3(bed, pop3)), ("POP3S", fetch_pop3(bed, pop3s)),
+                         ("STARTTLS", fetch_imap(bed, imap)), ("IMAPS", fetch_imap(bed, imaps))):
+            equal(mail.same(sent, got), None, how)
+
+
+@test("TLS: nothing that came in clear behind STLS or STARTTLS is a command; no TLS is no session")
+def mailbox_injection(work):
+    with TlsBed(work) as bed:
+        for port, command, behind in ((POP3, b"STLS", b"CAPA"),
+                                      (IMAP, b"a STARTTLS", b"b CAPABILITY")):
+            with proc.inside(bed.ns):
+                s = socket.create_connection((bed.relay, port), timeout=30)
+            with s:
+                s.recv(1000)
+                s.sendall(command + b"\r\n" + behind + b"\r\n")
+                said = b""
+                with contextlib.suppress(ConnectionError):
+                    while more := s.recv(1000):
+                        said += more
+                expect(b"OK begin TLS" in said, f"{command}: {said}")
+                expect(said.count(b"OK") == 1 and b"CAPA" not in said, f"{behind}: {said}")
+        for port in (POP3S, IMAPS):
+            with proc.inside(bed.ns):
+                s = socket.create_connection((bed.relay, port), timeout=30)
+            with s:
+                s.sendall(b"a LOGIN x y\r\n")
+                said = b""
+                with contextlib.suppress(ConnectionError):
+                    while more := s.recv(1000):
+                        said += more
+                expect(b"OK" not in said and b"LOGIN" not in said, f"{port} in clear: {said}")
+        with proc.inside(bed.ns):
+            box = imaplib.IMAP4_SSL(bed.relay, IMAPS, timeout=30, ssl_context=bed.trust())
+        equal(box.login(bed.user2, bed.pass2)[0], "OK", "a session after those")
+        box.logout()
 
 
 @test("TLS: protocols, certificates by name, tickets, and what is no TLS")

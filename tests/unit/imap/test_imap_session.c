@@ -109,6 +109,26 @@ static void test_no_login_without_tls(void **state)
 	contains("b CAPABILITY\r\n", "LOGINDISABLED");
 }
 
+static void test_starttls_is_the_last_word_in_clear(void **state)
+{
+	(void)state;
+	contains("a STARTTLS\r\n", "a BAD no TLS here");
+	f.engine->plaintext_login = false;
+	f.engine->tls_offered = true;
+	contains("b CAPABILITY\r\n", " STARTTLS LOGINDISABLED");
+	contains("c STARTTLS now\r\n", "c BAD");
+	assert_false(f.engine->wants_tls);
+	/* what was sent behind it is not a command, now or later */
+	expect("d STARTTLS\r\ne CAPABILITY\r\n", "d OK begin TLS\r\n");
+	assert_true(f.engine->wants_tls);
+	assert_false(f.engine->ops->wants_input(f.engine));
+	f.engine->wants_tls = false;
+	f.engine->secure = true;
+	contains("f CAPABILITY\r\n", " AUTH=PLAIN");
+	contains("g STARTTLS\r\n", "g BAD TLS is there already");
+	contains(LOGIN, "a OK");
+}
+
 static void test_select_tells_the_mailbox(void **state)
 {
 	(void)state;
@@ -767,6 +787,7 @@ int main(void)
 		T(test_greeting_and_login),
 		T(test_authenticate_plain),
 		T(test_no_login_without_tls),
+		T(test_starttls_is_the_last_word_in_clear),
 		T(test_select_tells_the_mailbox),
 		T(test_fetch_simple_items),
 		T(test_sets_follow_each_other),

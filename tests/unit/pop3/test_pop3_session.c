@@ -196,6 +196,27 @@ static void test_no_login_without_tls(void **state)
 	assert_null(strstr(say("CAPA\r\n"), "USER"));
 }
 
+static void test_stls_is_the_last_word_in_clear(void **state)
+{
+	(void)state;
+	assert_string_equal(say("STLS\r\n"), "-ERR no TLS here\r\n");
+	f.engine->tls_offered = true;
+	assert_non_null(strstr(say("CAPA\r\n"), "\r\nSTLS\r\n"));
+	/* neither the name nor what was sent behind it is good any more */
+	assert_string_equal(say("USER user1@example.org\r\n"), "+OK send PASS\r\n");
+	assert_string_equal(say("STLS\r\nSTLS\r\n"), "+OK begin TLS\r\n");
+	assert_true(f.engine->wants_tls);
+	assert_false(f.engine->ops->wants_input(f.engine));
+	f.engine->wants_tls = false;
+	f.engine->secure = true;
+	assert_string_equal(say("PASS secret word\r\n"), "-ERR send USER first\r\n");
+	assert_string_equal(say("STLS\r\n"), "-ERR TLS is there already\r\n");
+	assert_null(strstr(say("CAPA\r\n"), "STLS"));
+	f.engine->plaintext_login = false;
+	login();
+	assert_string_equal(say("STLS\r\n"), "-ERR not now\r\n");
+}
+
 static void test_errors(void **state)
 {
 	char line[POP3_LINE_MAX + 100];
@@ -256,6 +277,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_second_session_is_told_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_login_without_tls, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_stls_is_the_last_word_in_clear, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_list_in_slices, setup, teardown),
