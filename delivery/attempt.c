@@ -161,11 +161,14 @@ void attempt_trim(struct delivery *d, struct attempt *a, uint32_t max)
 	}
 }
 
+uint32_t attempt_domain_hash(const struct domain *domain)
+{
+	return crc32c(0, domain->name, domain->name_n);
+}
+
 static uint32_t domain_hash(const struct delivery *d, uint32_t node)
 {
-	const struct domain *domain = delivery_domain(d, node);
-
-	return crc32c(0, domain->name, domain->name_n);
+	return attempt_domain_hash(delivery_domain(d, node));
 }
 
 static bool may_name(const struct attempt_domains *of, uint32_t hash)

@@ -45,6 +45,8 @@ struct attempt_domains {
 	uint32_t max;
 };
 void attempt_trim_domains(struct delivery *d, struct attempt *a, const struct attempt_domains *of);
+/* A domain's member of set. */
+uint32_t attempt_domain_hash(const struct domain *domain);
 /* May the first recipient of a be named? */
 bool attempt_may_begin(
 	const struct delivery *d, const struct attempt *a, const struct attempt_domains *of);

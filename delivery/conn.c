@@ -240,7 +240,7 @@ static struct attempt_domains domains_of(struct conn *c)
 {
 	return (struct attempt_domains){.set = c->domains,
 		.n = &c->domain_n,
-		.max = MIN(c->client.domain_max, (uint32_t)CONN_DOMAINS_MAX)};
+		.max = c->tied ? 1 : MIN(c->client.domain_max, (uint32_t)CONN_DOMAINS_MAX)};
 }
 
 /* RFC 9422 4.1, 4.3: as many messages, and domains, as this host takes on one connection. */

@@ -41,7 +41,9 @@ struct conn {
 	bool established, got_ready, message_over, ended, content_asked, expired;
 	bool in_clear;             /* TLS failed with this address, which is tried without */
 	bool handshaking, secured; /* TLS is under way, is in use */
-	uint8_t level;             /* enum tls_level, what holds for this host */
+	bool tied; /* it was for the name of one domain that the peer was trusted: for no other */
+	uint32_t tied_to; /* its hash, while the handshake asks for it */
+	uint8_t level;    /* enum tls_level, what holds for this host */
 	uint8_t tries;
 	uint32_t tried; /* bit per address */
 	uint8_t address;

@@ -21,7 +21,8 @@ void conn_tls_reset(struct conn *c)
 
 	c->level = hop->level;
 	c->dane.outcome = DANE_NONE;
-	c->handshaking = c->secured = false;
+	c->handshaking = c->secured = c->tied = false;
+	c->domain_n = 0;
 	snprintf(c->tls, sizeof(c->tls), "-");
 	if (hop->transport == HOP_SMTPS)
 		c->level = MAX(c->level, (uint8_t)TLS_LEVEL_ENCRYPT);
@@ -99,11 +100,34 @@ void conn_tls_keep_ticket(struct conn *c)
 {
 	struct tls_ticket *ticket = c->secured ? tls_ticket_take(&c->stream) : NULL;
 
-	if (!ticket)
+	if (!ticket || c->tied) {
+		tls_ticket_free(&ticket);
 		return;
+	}
 	tls_ticket_free(&c->site->ticket);
 	c->site->ticket = ticket;
 	c->site->ticket_print = print_of(c);
+}
+
+/* RFC 7672 3.2.2: the domain whose MX records led here is a name that the certificate may have as
+ * well.  Of those that share the site it is the one whose mail is next.  NULL: no such name. */
+static const char *second_name(struct conn *c)
+{
+	const struct list *ready = &c->site->ready;
+
+	if (c->level != TLS_LEVEL_DANE || hop_of(c)->host || list_empty(ready))
+		return NULL;
+	const struct domain *domain = list_entry(ready->next, struct attempt, link)->domain;
+	c->tied_to = attempt_domain_hash(domain);
+	return domain->name;
+}
+
+/* A certificate for that domain alone says nothing to the others of the site. */
+static void tie(struct conn *c)
+{
+	c->tied = true;
+	c->domains[0] = c->tied_to;
+	c->domain_n = 1;
 }
 
 void conn_tls_begin(struct conn *c)
@@ -114,6 +138,7 @@ void conn_tls_begin(struct conn *c)
 	const char *name = c->level == TLS_LEVEL_DANE ? c->dane.name : c->host;
 	struct tls_peer peer = {
 		.name = named ? name : NULL,
+		.second_name = second_name(c),
 		.trust = c->level == TLS_LEVEL_VERIFY ? TLS_TRUST_NAME
 			 : c->level == TLS_LEVEL_DANE ? TLS_TRUST_DANE
 						      : TLS_TRUST_NONE,
@@ -149,6 +174,8 @@ void conn_tls_secured(struct conn *c)
 	counter_inc(CTR_DELIVERY_TLS);
 	if (info.peer_verified)
 		counter_inc(CTR_DELIVERY_TLS_VERIFIED);
+	if (c->level == TLS_LEVEL_DANE && !tls_peer_has_name(&c->stream))
+		tie(c);
 	log_debug("delivery", "tls host=%s version=%s cipher=%s resumed=%d verified=%d", c->host,
 		info.version, info.cipher, info.resumed, info.peer_verified);
 	if (smtp_client_state(&c->client) == SMTP_CLIENT_HANDSHAKE)

@@ -66,6 +66,7 @@ struct tls_ticket;
 struct tls_peer {
 	const struct tls_ticket *ticket; /* of a session with the same trust; NULL: none */
 	const char *name;                /* for SNI and the check; NULL: none (an address) */
+	const char *second_name;         /* as good as name, with TLS_TRUST_DANE; NULL: none */
 	enum tls_trust trust;
 	const struct tls_tlsa *tlsa;
 	unsigned tlsa_count;
@@ -109,6 +110,9 @@ int tls_connect(struct tls *tls, struct tls_config *config, struct stream *s,
 bool tls_is_secure(const struct stream *s);
 /* tls_is_secure(s) holds. */
 void tls_get_info(const struct stream *s, struct tls_info *info_r);
+/* A client's, with TLS_TRUST_DANE: is it peer.name that the certificate has?  False: second_name
+ * alone.  True where no name counted: usage 3, and a session that was resumed. */
+bool tls_peer_has_name(const struct stream *s);
 /* Keying material for channel binding, tls-exporter (RFC 9266): 32 octets.  0 or -EOPNOTSUPP (TLS
  * 1.2 without extended master secret). */
 int tls_channel_binding(const struct stream *s, uint8_t out[32]) WARN_UNUSED;

@@ -2,7 +2,7 @@
  * What an open session has come to, and what it can be bound to.  OWNER: the core. */
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include "dataplane/tls/tls_priv.h"
 
 static const char *or_empty(const char *text)
@@ -26,6 +26,21 @@ void tls_get_info(const struct stream *s, struct tls_info *info_r)
 	};
 	if (peer)
 		X509_digest(peer, EVP_sha256(), info_r->peer_sha256, &n);
+}
+
+bool tls_peer_has_name(const struct stream *s)
+{
+	SSL *ssl = tls_session_of(s)->ssl;
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+	uint8_t usage;
+
+	if (SSL_session_reused(ssl) ||
+		SSL_get0_dane_tlsa(ssl, &usage, NULL, NULL, NULL, NULL) < 0 ||
+		usage == TLS_USAGE_EE)
+		return true;
+	return cert && name &&
+	       X509_check_host(cert, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
 }
 
 int tls_channel_binding(const struct stream *s, uint8_t out[32])

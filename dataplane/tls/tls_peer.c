@@ -25,12 +25,14 @@ static int trust_dane(SSL *ssl, const struct tls_peer *peer)
 
 	if (!peer->name || peer->tlsa_count > TLS_TLSA_MAX || SSL_dane_enable(ssl, peer->name) != 1)
 		return -EINVAL;
+	if (peer->second_name && SSL_add1_host(ssl, peer->second_name) != 1)
+		return -EINVAL;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	/* RFC 7672 3.1.1: the name is not checked with usage 3. */
 	SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
 	for (unsigned i = 0; i < peer->tlsa_count; i++) {
 		const struct tls_tlsa *r = &peer->tlsa[i];
-		if (r->usage != 2 && r->usage != 3)
+		if (r->usage != TLS_USAGE_TA && r->usage != TLS_USAGE_EE)
 			continue;
 		usable += SSL_dane_tlsa_add(ssl, r->usage, r->selector, r->matching, r->data.p,
 				  r->data.n) == 1;

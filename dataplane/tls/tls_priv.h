@@ -12,6 +12,8 @@
 #define TLS_RECORD_MAX         16384 /* RFC 8446 5.1: octets of plaintext */
 #define TLS_RECORD_OVERHEAD    64    /* header, nonce, content type and tag, with room to spare */
 #define TLS_HANDSHAKES_PER_LAP 4     /* chosen: steps, below a millisecond with ECDSA keys */
+#define TLS_USAGE_TA           2     /* RFC 6698 2.1.1, RFC 7218 */
+#define TLS_USAGE_EE           3
 #define TLS_TICKET_KEYS        3
 #define TLS_ERROR_MAX          160
 

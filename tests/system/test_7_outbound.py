@@ -315,6 +315,7 @@ def dane(work):
                    f"_25._tcp.a.alias TLSA {wrong}\n"
                    f"alias2 MX 10 a.alias2\na.alias2 CNAME mx.none\n_25._tcp.a.alias2 TLSA {right}\n"
                    f"alias3 MX 10 a.alias3\na.alias3 CNAME mx.wrong\n_25._tcp.a.alias3 TLSA {right}\n")
+        aliases += "issuer2 MX 10 mx.issuer\n"
         return aliases + "".join(f"{name} MX 10 mx.{name}\nmx.{name} A {bed.sink_ip}\n"
                        + "".join(f"_25._tcp.mx.{name} TLSA {r}\n" for r in tlsa)
                        for name, tlsa in cases.items())
@@ -343,15 +344,24 @@ def dane(work):
         wait_reason(bed, "ostname mismatch")
         mx.restart(cert=chain, key=key)
         mx.wait(8)
+        # ... or for the domain's own (3.2.2): not for another domain that has the same servers.
+        chain, key = bed.issuer.issue("issuer.example.net")
+        os.chmod(key, 0o644)
+        mx.restart(cert=chain, key=key)
+        submit(bed, "y@issuer.example.net")
+        mx.wait(9)
+        submit(bed, "y@issuer2.example.net")
+        entry = wait_reason(bed, "ostname mismatch")
+        expect("issuer2" in str(entry), f"it is that one: {entry}")
         # Where there are records, never in clear; where there are none, in clear when it has to be.
         mx.restart(starttls=False)
         submit(bed, "x@pkix.example.net")
         submit(bed, "x@key.example.net")
         submit(bed, "x@none.example.net")
-        equal(mx.wait(9)[8][0]["tls"], {}, "none: in clear")
+        equal(mx.wait(10)[9][0]["tls"], {}, "none: in clear")
         wait_reason(bed, "4.7.4 TLS is required here")
         time.sleep(1)
-        equal(len(mx.messages()), 9, "nothing else in clear")
+        equal(len(mx.messages()), 10, "nothing else in clear")
 
 
 # Case 34: what a server may say instead of a reply; the words of a reason that tells.

@@ -190,6 +190,84 @@ static void test_end_point_by_the_hash_of_the_signature(void **state)
 	EVP_PKEY_free(ed);
 }
 
+/* A certificate for mx.example.org by an issuer, whose own comes behind it. */
+static void issue(struct identity *leaf, struct identity *issuer)
+{
+	BIO *b = BIO_new(BIO_s_mem());
+
+	identity_make(issuer, "issuer.example.org", EVP_EC_gen("P-256"));
+	X509_EXTENSION *ca = X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "CA:TRUE");
+	X509_add_ext(issuer->cert, ca, -1);
+	X509_EXTENSION_free(ca);
+	assert_true(X509_sign(issuer->cert, issuer->pkey, EVP_sha256()) > 0);
+	*leaf = one;
+	leaf->cert = X509_dup(one.cert);
+	X509_NAME *name = X509_NAME_new();
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"leaf", -1, -1, 0);
+	X509_set_subject_name(leaf->cert, name);
+	X509_NAME_free(name);
+	assert_true(X509_sign(leaf->cert, issuer->pkey, EVP_sha256()) > 0);
+	PEM_write_bio_X509(b, leaf->cert);
+	PEM_write_bio_X509(b, issuer->cert);
+	memset(leaf->chain, 0, sizeof(leaf->chain));
+	BIO_read(b, leaf->chain, sizeof(leaf->chain) - 1);
+	BIO_free(b);
+}
+
+/* RFC 7672 3.2.2: an issuer's record, and a certificate with the one name or the other. */
+static void test_two_names_with_an_issuers_record(void **state)
+{
+	static const struct {
+		const char *name, *second;
+		uint8_t usage;
+		bool open, has_name;
+	} cases[] = {
+		{"mx.example.org",    NULL,                2, true,  true },
+		{"mx.example.org",    "other.example.org", 2, true,  true },
+		{"other.example.org", "mx.example.org",    2, true,  false},
+		{"other.example.org", NULL,                2, false, false},
+		{"other.example.org", "another.example",   2, false, false},
+		{"other.example.org", "mx.example.org",    3, true,  true },
+		{"other.example.org", NULL,                3, true,  true },
+	};
+	struct tls_config *before = config;
+	struct identity leaf, issuer;
+	uint8_t digest[2][32];
+	unsigned n = 32;
+	char error[200];
+
+	(void)state;
+	issue(&leaf, &issuer);
+	struct tls_identity_pem pem = {"tls", bytes_str(leaf.chain), bytes_str(leaf.key)};
+	struct tls_conf conf = {.identities = &pem, .identity_count = 1};
+	config = tls_config_create(&conf, error, sizeof(error));
+	assert_non_null(config);
+	X509_digest(issuer.cert, EVP_sha256(), digest[0], &n);
+	X509_digest(leaf.cert, EVP_sha256(), digest[1], &n);
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		struct tls_tlsa tlsa = {
+			cases[i].usage, 0, 1, bytes_make(digest[cases[i].usage == 3], 32)};
+		struct tls_peer peer = {.name = cases[i].name,
+			.second_name = cases[i].second,
+			.trust = TLS_TRUST_DANE,
+			.tlsa = &tlsa,
+			.tlsa_count = 1};
+		static struct pair p;
+		pair_init(&p);
+		pair_start(&p, &peer);
+		pair_run(&p);
+		assert_int_equal(p.a.secure, cases[i].open);
+		if (p.a.secure)
+			assert_int_equal(tls_peer_has_name(&p.a.s), cases[i].has_name);
+		pair_fini(&p);
+	}
+	tls_config_destroy(&config);
+	config = before;
+	X509_free(leaf.cert);
+	X509_free(issuer.cert);
+	EVP_PKEY_free(issuer.pkey);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_sessions_do_not_meet),
 		cmocka_unit_test(test_end_point_is_the_certificate_that_was_shown),
 		cmocka_unit_test(test_end_point_by_the_hash_of_the_signature),
+		cmocka_unit_test(test_two_names_with_an_issuers_record),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -182,6 +182,33 @@ static void test_dane_verifies_by_the_records(void **state)
 	}
 }
 
+/* RFC 7672 3.2.2: the domain's own name is as good as the host's, for this domain. */
+static void test_dane_by_the_name_of_the_domain(void **state)
+{
+	(void)state;
+	for (int other = 0; other < 2; other++) {
+		start_dane();
+		mx1()->tlsa_usage = 2;
+		mx1()->tls_other_name = other;
+		struct world_message *m = world_message("a@example.net",
+			"a@one.example.org b@one.example.org c@twin.example.org d@one.example.org");
+		world_hint(m, false);
+		world_settle();
+		assert_int_equal(m->delivered, 4);
+		assert_string_equal(mx1()->tls_name, "mx1.example.org");
+		/* One connection for both of the site's domains, or one for each. */
+		assert_int_equal(mx1()->connects, other ? 2 : 1);
+		assert_int_equal(mx1()->transactions, other ? 2 : 1);
+		assert_string_equal(
+			mx1()->tls_second_name, other ? "twin.example.org" : "one.example.org");
+		assert_int_equal(mx1()->resumed, 0);
+		world_advance_ms(5000); /* the connections go */
+		assert_int_equal(send_to("x@one.example.org")->delivered, 1);
+		assert_int_equal(mx1()->resumed, other ? 0 : 1);
+		world_stop();
+	}
+}
+
 static void test_dane_failing_is_never_in_clear(void **state)
 {
 	(void)state;
@@ -311,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_none_never_asks),
 		cmocka_unit_test(test_a_row_of_the_table_has_its_own_level),
 		cmocka_unit_test(test_dane_verifies_by_the_records),
+		cmocka_unit_test(test_dane_by_the_name_of_the_domain),
 		cmocka_unit_test(test_dane_failing_is_never_in_clear),
 		cmocka_unit_test(test_dane_records_of_no_use_ask_for_encryption),
 		cmocka_unit_test(test_dane_without_records_is_may),

@@ -243,7 +243,14 @@ int tls_connect(
 	v->host->tls_trust = peer->trust;
 	v->host->resumed += peer->ticket != NULL;
 	snprintf(v->host->tls_name, sizeof(v->host->tls_name), "%s", peer->name ? peer->name : "");
+	snprintf(v->host->tls_second_name, sizeof(v->host->tls_second_name), "%s",
+		peer->second_name ? peer->second_name : "");
 	return 0;
+}
+
+bool tls_peer_has_name(const struct stream *s)
+{
+	return !server_of(s)->host->tls_other_name;
 }
 
 /* AUTH binds to nothing here. */

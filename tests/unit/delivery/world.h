@@ -41,11 +41,12 @@ struct world_host {
 	const char *limits;   /* a line of the answer to EHLO; NULL: none */
 	bool starttls;        /* offered */
 	bool tls_fails;       /* in the handshake */
+	bool tls_other_name;  /* its certificate has the second name that it may have */
 	bool tlsa_fails;      /* no answer about its TLSA records */
 	bool tlsa_insecure;   /* they are there, not validated */
 	uint8_t tlsa_usage;   /* its TLSA record has this usage; 0: none */
 	/* seen: the last handshake, those done, those with a ticket */
-	char tls_name[64];
+	char tls_name[64], tls_second_name[64];
 	enum tls_trust tls_trust;
 	unsigned tls, resumed, in_clear, tlsa_queries;
 	unsigned connects, transactions, rcpts;
