@@ -296,7 +296,8 @@ def guessing(work):
     def began(port, command):
         """A connection that has just said its login."""
         with proc.inside(bed.ns):
-            sock = socket.create_connection((bed.relay, port), timeout=60)
+            plain = socket.create_connection((bed.relay, port), timeout=60)
+        sock = bed.trust().wrap_socket(plain)
         expect(sock.recv(1000), "a greeting")
         for line in command:
             sock.sendall(line.encode() + b"\r\n")
@@ -309,10 +310,10 @@ def guessing(work):
             return sock.recv(1000).decode()
 
     def pop3(user, password):
-        return began(110, [f"USER {user}", f"PASS {password}"])
+        return began(POP3S, [f"USER {user}", f"PASS {password}"])
 
     def imap(user, password):
-        return began(143, [f'a LOGIN "{user}" "{password}"'])
+        return began(IMAPS, [f'a LOGIN "{user}" "{password}"'])
 
     def seconds(ask):
         start = time.monotonic()
