@@ -297,5 +297,5 @@ int body_unref(struct writer *w, uint64_t blob)
 		return 0;
 	if (rc || r.refs)
 		return rc;
-	return gc_add_blob(w, blob, r.chunks);
+	return gc_body(w, blob, &r);
 }

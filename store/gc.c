@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Freeing what nobody refers to.  Writer thread.  Removing a large body or mailbox at once would
- * free thousands of pages in one commit and stall everybody behind it; so removal only notes what
- * is garbage, and each commit frees a bounded number of pages. */
+ * free thousands of pages in one commit and stall everybody behind it; so removal of what is not
+ * small only notes what is garbage, and each commit frees a bounded number of pages. */
 #include <errno.h>
 #include "dataplane/base/clock.h"
 #include "store/body.h"
 #include "store/writer.h"
 
-#define GONE_PER_PAGE  64
-#define SWEEP_ROWS_MAX 64 /* incoming blobs of an earlier life moved to gc per step */
+#define GONE_PER_PAGE 64
+/* A body so short goes at once, while the commit frees few pages: to note it, and to find it again,
+ * costs half as much as its chunks.  Chosen: 64 KiB, more than most mail. */
+#define FREE_NOW_CHUNKS 16
+#define SWEEP_ROWS_MAX  64 /* incoming blobs of an earlier life moved to gc per step */
 
 int gc_add_blob(struct writer *w, uint64_t blob, uint32_t chunks)
 {
@@ -80,6 +83,45 @@ static int rows_of_free(struct writer *w, enum db_id id, uint64_t blob, uint32_t
 		--*pages;
 	}
 	return 0;
+}
+
+static int chunks_free(struct writer *w, uint64_t blob)
+{
+	struct db_cursor c;
+	struct key k;
+	int rc = db_cursor_open(w->txn, w->db, DB_CHUNK, &c);
+
+	if (rc)
+		return rc;
+	rc = db_cursor_seek(&c, key_id_n(&k, blob, 0));
+	while (!rc && key_get_u64(c.key, 0) == blob) {
+		rc = db_cursor_del(&c);
+		if (!rc)
+			rc = db_cursor_next(&c);
+	}
+	db_cursor_close(&c);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* All of a body whose CRCs were in its row. */
+static int body_free(struct writer *w, uint64_t blob, uint32_t chunks)
+{
+	uint32_t rows = SHAPE_ROWS_MAX + 1;
+	int rc = chunks_free(w, blob);
+
+	w->freed_now += chunks;
+	if (rc || db_entries(w->txn, w->db, DB_SHAPE) == 0)
+		return rc;
+	rc = rows_of_free(w, DB_SHAPE, blob, &rows);
+	return rc == MDB_NOTFOUND ? 0 : rc ? rc : MDB_CORRUPTED;
+}
+
+int gc_body(struct writer *w, uint64_t blob, const struct blob_rec *r)
+{
+	bool now = r->chunks <= FREE_NOW_CHUNKS && r->crc_first == 0 &&
+		   w->freed_now + r->chunks <= WRITER_FREED_PAGES;
+
+	return now ? body_free(w, blob, r->chunks) : gc_add_blob(w, blob, r->chunks);
 }
 
 /* Frees chunks of one blob; its gc row goes with the last of them. */

@@ -235,7 +235,8 @@ struct shape_rec {
 	uint32_t octets, crc; /* CRC-32C */
 };
 static_assert(sizeof(struct shape_rec) == 8, "stored record");
-#define SHAPE_ROW (CHUNK_DATA - sizeof(struct shape_rec)) /* octets in a row; chosen: a page */
+#define SHAPE_ROW      (CHUNK_DATA - sizeof(struct shape_rec)) /* octets in a row; chosen: a page */
+#define SHAPE_ROWS_MAX (SHAPE_MAX / SHAPE_ROW + 1)
 
 struct incoming_rec {
 	uint64_t size;
@@ -273,6 +274,8 @@ struct q_rec {
 	/* sender_n octets, envid_n octets */
 };
 static_assert(sizeof(struct q_rec) == 48, "stored record");
+
+#define Q_ROW_MAX (sizeof(struct q_rec) + ADDRESS_MAX + DSN_ENVID_MAX)
 
 struct qr_rec {
 	uint64_t next_ms;

@@ -100,6 +100,7 @@ struct writer {
 	bool kept;          /* in this turn a group became the pending one */
 	bool settle_now;    /* others wait for what it changed */
 	uint64_t debt_made, debt_freed; /* pages made garbage, and freed, by this transaction */
+	uint32_t freed_now;             /* ... and freed without having been garbage */
 	struct {
 		bool garbage;
 		uint64_t sweep_below, last_id, chunk_last_id;
@@ -263,6 +264,8 @@ uint32_t writer_box_keywords_map(const struct box *from, struct box *to, uint32_
 /* Frees up to `pages` pages of garbage. */
 int gc_step(struct writer *w, uint32_t pages) WARN_UNUSED;
 int gc_add_blob(struct writer *w, uint64_t blob, uint32_t chunks) WARN_UNUSED;
+/* Nobody refers to this body any more: it goes, or becomes garbage. */
+int gc_body(struct writer *w, uint64_t blob, const struct blob_rec *r) WARN_UNUSED;
 int gc_add_box(struct writer *w, uint32_t account, uint32_t box) WARN_UNUSED;
 /* Takes over a reference: given back when whoever had seen the message has had time to read it. */
 int gc_add_ref(struct writer *w, uint64_t blob) WARN_UNUSED;

@@ -72,6 +72,7 @@ static int txn_begin(struct writer *w)
 	w->effects->moves = false;
 	w->ops_done = w->messages_done = w->bytes_done = 0;
 	w->debt_made = w->debt_freed = 0;
+	w->freed_now = 0;
 	w->now_ms = clock_wall_ms();
 	w->before.garbage = w->garbage;
 	w->before.sweep_below = w->sweep_below;

@@ -76,7 +76,7 @@ int queue_row_del(struct writer *w, const struct queue_row *q)
 /* `done` recipients are finished; the last one takes message and body with it. */
 int queue_message_reduce(struct writer *w, uint64_t id, struct bytes row, uint32_t done)
 {
-	uint8_t copy[sizeof(struct q_rec) + ADDRESS_MAX + DSN_ENVID_MAX];
+	uint8_t copy[Q_ROW_MAX];
 	struct q_rec q;
 	struct key k;
 
@@ -140,6 +140,7 @@ static int bounce_store(struct writer *w, struct message *bounce, int *status_r)
 int writer_apply_result(struct writer *w, struct op *op)
 {
 	struct results_op *res = container_of(op, struct results_op, op);
+	uint8_t copy[Q_ROW_MAX]; /* of the message's row, which stays as it is until the end */
 	uint32_t done = 0;
 	struct bytes row;
 	int rc = queue_message_get(w, res->id, &row);
@@ -148,6 +149,9 @@ int writer_apply_result(struct writer *w, struct op *op)
 		op->status = -ENOENT;
 	if (rc)
 		return rc == MDB_NOTFOUND ? 0 : rc;
+	if (row.n > sizeof(copy))
+		return MDB_CORRUPTED;
+	memcpy(copy, row.p, row.n);
 	if (res->bounce) {
 		rc = bounce_store(w, res->bounce, &op->status);
 		if (op->status)
@@ -160,8 +164,5 @@ int writer_apply_result(struct writer *w, struct op *op)
 		if (rc)
 			return rc;
 	}
-	if (done == 0)
-		return 0;
-	rc = queue_message_get(w, res->id, &row);
-	return rc ? rc : queue_message_reduce(w, res->id, row, done);
+	return done ? queue_message_reduce(w, res->id, bytes_make(copy, row.n), done) : 0;
 }
