@@ -118,6 +118,24 @@ static double take(uint64_t n, uint64_t (*which)(uint64_t i))
 	return (double)n / seconds_since(start);
 }
 
+/* What does not depend on what else the machine does. */
+struct cost {
+	double kb, cpu_us; /* of a message: thousands of octets written, CPU time of the writer */
+};
+
+static struct cost cost_now(void)
+{
+	return (struct cost){(double)store_user_written() / 1e3, store_user_cpu_us(user.store)};
+}
+
+static struct cost cost_since(const struct cost *before, uint64_t n)
+{
+	struct cost now = cost_now();
+
+	return (struct cost){
+		(now.kb - before->kb) / (double)n, (now.cpu_us - before->cpu_us) / (double)n};
+}
+
 static uint64_t in_order(uint64_t i)
 {
 	return taken + i;
@@ -219,6 +237,7 @@ static double hold(uint64_t *rows_r)
 struct figures {
 	double empty_fill, empty_take, fill, fill_last, take_ordered, take_random; /* messages/s */
 	double open_s, serve_s, look_up_us, look_up_none_us, hold;
+	struct cost empty_fill_cost, empty_take_cost, fill_cost, take_cost, random_cost;
 	struct loaded loaded;
 	uint64_t resident, held, sample;
 };
@@ -227,8 +246,12 @@ struct figures {
 static void empty_queue(struct figures *f)
 {
 	taken = next_id;
+	struct cost cost = cost_now();
 	f->empty_fill = fill(f->sample);
+	f->empty_fill_cost = cost_since(&cost, f->sample);
+	cost = cost_now();
 	f->empty_take = take(f->sample, in_order);
+	f->empty_take_cost = cost_since(&cost, f->sample);
 }
 
 static void long_queue(struct figures *f, const char *directory)
@@ -237,7 +260,9 @@ static void long_queue(struct figures *f, const char *directory)
 	uint64_t before, start;
 
 	taken = next_id;
+	struct cost cost = cost_now();
 	f->fill = fill(messages - f->sample);
+	f->fill_cost = cost_since(&cost, messages - f->sample);
 	f->fill_last = fill(f->sample);
 	fprintf(stderr, "bench_queue: filled, %.0f messages/s\n", f->fill);
 	store_user_close(&user);
@@ -255,10 +280,19 @@ static void long_queue(struct figures *f, const char *directory)
 	fprintf(stderr, "bench_queue: loaded, %.1f s\n", f->loaded.seconds);
 	f->look_up_us = look_up("r3@d10.example.net");
 	f->look_up_none_us = look_up("nobody@d10.example.net");
+	cost = cost_now();
 	f->take_ordered = take(f->sample, in_order);
+	f->take_cost = cost_since(&cost, f->sample);
+	cost = cost_now();
 	f->take_random = take(f->sample, at_random);
+	f->random_cost = cost_since(&cost, f->sample);
 	f->hold = hold(&f->held);
 	schedule_fini(&memory);
+}
+
+static void print_cost(const char *name, const struct cost *c)
+{
+	printf("\"%s_kb\":%.1f,\"%s_cpu_us\":%.1f,", name, c->kb, name, c->cpu_us);
 }
 
 static void print(const struct figures *f)
@@ -278,6 +312,11 @@ static void print(const struct figures *f)
 		f->open_s, f->serve_s, l->seconds, l->seconds * 1e6 / (double)(l->rows + 1),
 		(unsigned long long)l->accepted, l->slowest_accept * 1e3,
 		(double)f->resident / (double)(l->rows + 1));
+	print_cost("empty_fill", &f->empty_fill_cost);
+	print_cost("fill", &f->fill_cost);
+	print_cost("empty_take", &f->empty_take_cost);
+	print_cost("take_in_order", &f->take_cost);
+	print_cost("take_at_random", &f->random_cost);
 	printf("\"empty_take_per_s\":%.0f,\"take_in_order_per_s\":%.0f,\"take_share\":%.2f,"
 	       "\"take_at_random_per_s\":%.0f,\"look_up_us\":%.0f,\"look_up_none_us\":%.0f,"
 	       "\"hold_per_s\":%.0f,"

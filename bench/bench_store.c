@@ -19,13 +19,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <pthread.h>
-#include <time.h>
 #include <unistd.h>
 #include "dataplane/base/counters.h"
 #include "dataplane/base/crc32c.h"
 #include "dataplane/base/rt/eal.h"
 #include "dataplane/base/rt/ids.h"
+#include "bench/store_user.h"
 #include "store/writer.h"
 
 #define OUTSTANDING_MAX 4096
@@ -278,35 +277,10 @@ static void fill(unsigned outstanding)
 		run_store(outstanding, 200000);
 }
 
-static double writer_cpu_us(struct store *store)
-{
-	struct timespec ts;
-	clockid_t clock;
-
-	if (pthread_getcpuclockid(store->writer->thread, &clock) != 0 ||
-		clock_gettime(clock, &ts) != 0)
-		return 0;
-	return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec / 1e3;
-}
-
 static void commit_times(struct histogram_view *v)
 {
 	*v = (struct histogram_view){0};
 	histograms_sum(HIST_STORE_COMMIT, v);
-}
-
-/* Octets that this process has handed to the file system. */
-static uint64_t written(void)
-{
-	char line[128];
-	unsigned long long n = 0;
-	FILE *f = fopen("/proc/self/io", "r");
-
-	while (f && fgets(line, sizeof(line), f) && sscanf(line, "wchar: %llu", &n) != 1) {
-	}
-	if (f)
-		fclose(f);
-	return n;
 }
 
 struct figures {
@@ -341,19 +315,19 @@ static void measure(struct store *store, const char *directory, unsigned outstan
 	*f = (struct figures){0};
 	commit_times(&before);
 	uint64_t commits = counters_sum(CTR_STORE_COMMITS);
-	double cpu = writer_cpu_us(store);
+	double cpu = store_user_cpu_us(store);
 	for (unsigned i = 0; i < SLICES; i++) {
-		uint64_t then = accepted, out_then = written();
+		uint64_t then = accepted, out_then = store_user_written();
 		f->store += run_store(outstanding, slice) / SLICES;
 		all += accepted - then;
-		out += written() - out_then;
+		out += store_user_written() - out_then;
 		uint64_t done = counters_sum(CTR_STORE_COMMITS) - commits;
 		f->group = done ? (double)all / (double)done : 1;
 		f->grown += run_raw(grown, true, f->group, slice) / SLICES;
 		f->preallocated += run_raw(fixed, false, f->group, slice) / SLICES;
 	}
 	f->amplification = all ? (double)out / ((double)all * octets) : 0;
-	f->cpu_us = all ? (writer_cpu_us(store) - cpu) / (double)all : 0;
+	f->cpu_us = all ? (store_user_cpu_us(store) - cpu) / (double)all : 0;
 	commit_times(&after);
 	histogram_since(&after, &before, &f->commits);
 	close(grown);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "bench/store_user.h"
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+#include "store/writer.h"
 
 static void fail(const struct store_user *u, const char *why)
 {
@@ -80,4 +83,28 @@ void store_user_run(struct store_user *u, struct channel *c, struct op *op, unsi
 {
 	store_user_submit(u, c, op, kind, NULL);
 	store_user_wait(u, c, 1);
+}
+
+uint64_t store_user_written(void)
+{
+	char line[128];
+	unsigned long long n = 0;
+	FILE *f = fopen("/proc/self/io", "r");
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "wchar: %llu", &n) != 1) {
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
+double store_user_cpu_us(struct store *store)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(store->writer->thread, &clock) != 0 ||
+		clock_gettime(clock, &ts) != 0)
+		return 0;
+	return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec / 1e3;
 }

@@ -30,3 +30,7 @@ void store_user_settle(struct op *op);
 void store_user_wait(struct store_user *u, struct channel *c, uint32_t n);
 /* One request, and its answer. */
 void store_user_run(struct store_user *u, struct channel *c, struct op *op, unsigned kind);
+/* Octets that this process has handed to the file system. */
+uint64_t store_user_written(void);
+/* CPU time that its writer has used. */
+double store_user_cpu_us(struct store *store);

@@ -249,13 +249,8 @@ int reader_list_message(struct reader *r, uint64_t id, const struct q_view *q, s
 static int list_one(struct reader *r, struct queue_list_op *op, uint64_t id, const struct q_view *q,
 	bool *listed_r)
 {
-	const struct queue_filter *f = op->filter;
-	int rc = 0;
-
-	*listed_r = !f || queue_filter_message(f, q);
-	if (*listed_r && f && (f->recipient[0] || f->domain[0]))
-		rc = reader_has_recipient(r, f, id, listed_r);
-	return rc || !*listed_r ? rc : reader_list_message(r, id, q, &op->out);
+	*listed_r = !op->filter || queue_filter_message(op->filter, q);
+	return *listed_r ? reader_list_message(r, id, q, &op->out) : 0;
 }
 
 /* Whole messages only: a line that did not fit is left for the next slice. */

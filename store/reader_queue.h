@@ -10,10 +10,8 @@ int reader_each_recipient(struct reader *r, uint64_t id,
 /* One line of JSON. */
 int reader_list_message(
 	struct reader *r, uint64_t id, const struct q_view *q, struct chain *out) WARN_UNUSED;
-/* The list through the queue itself, from op->at.id on; n lines are in this slice already. */
+/* The list message by message through the queue itself, from op->at.id on; n lines are in this
+ * slice already. */
 int reader_list_queue(struct reader *r, struct queue_list_op *op, uint32_t n) WARN_UNUSED;
-/* reader_queue_find.c: does the filter mean a recipient of this message? */
-int reader_has_recipient(
-	struct reader *r, const struct queue_filter *f, uint64_t id, bool *has_r) WARN_UNUSED;
-/* The list along the index. */
+/* reader_queue_find.c: the list along the index. */
 int reader_queue_find(struct reader *r, struct queue_list_op *op) WARN_UNUSED;

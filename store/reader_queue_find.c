@@ -34,16 +34,6 @@ static int first_find(
 	return rc == STOP ? 0 : rc;
 }
 
-int reader_has_recipient(
-	struct reader *r, const struct queue_filter *filter, uint64_t id, bool *has_r)
-{
-	uint32_t first;
-	int rc = first_find(r, filter, id, &first);
-
-	*has_r = first != QI_NONE;
-	return rc;
-}
-
 static int line(struct reader *r, struct queue_list_op *op, uint64_t id, bool *found_r)
 {
 	struct q_view q;
@@ -71,6 +61,69 @@ static int row(struct reader *r, struct queue_list_op *op, uint32_t rcpt, bool *
 	return rc || first != rcpt ? rc : line(r, op, op->at.id, found_r);
 }
 
+/* ---- what is not in the index yet ---- */
+
+static int young_row(
+	struct reader *r, struct queue_list_op *op, struct db_cursor *c, uint64_t id, bool *found_r)
+{
+	struct chain_mark mark = chain_mark_get(&op->out);
+	struct qr_view q;
+	struct key k;
+	int rc = qr_parse(c->key, c->value, &q);
+
+	*found_r = false;
+	if (rc)
+		return rc;
+	if (!queue_filter_recipient(op->filter, q.address, q.r.domain_at))
+		return db_cursor_next(c);
+	rc = line(r, op, id, found_r);
+	if (rc) {
+		chain_rollback(&op->out, &mark);
+		return rc;
+	}
+	/* A message has one line. */
+	op->at.id = id + 1;
+	return db_cursor_seek(c, key_id_n(&k, id + 1, 0));
+}
+
+static int young_rows(struct reader *r, struct queue_list_op *op, struct db_cursor *c, uint32_t n)
+{
+	struct key k;
+	int rc = db_cursor_seek(c, key_id_n(&k, op->at.id, 0));
+
+	while (!rc && n < op->max_messages) {
+		uint64_t id = key_get_u64(c->key, 0);
+		bool found;
+		if (id != op->at.id && reader_slice_over(r, op->out.bytes)) {
+			op->at.id = id;
+			return 0;
+		}
+		op->at.id = id;
+		rc = young_row(r, op, c, id, &found);
+		if (rc == ENOBUFS && n > 0)
+			return 0;
+		n += found;
+	}
+	op->end = rc == MDB_NOTFOUND;
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Recipient by recipient; of a sender, message by message. */
+static int young(struct reader *r, struct queue_list_op *op, uint32_t n)
+{
+	const struct queue_filter *f = op->filter;
+	struct db_cursor c;
+
+	if (!f->recipient[0] && !f->domain[0])
+		return reader_list_queue(r, op, n);
+	int rc = db_cursor_open(r->txn, &r->store->db, DB_QR, &c);
+	if (rc)
+		return rc;
+	rc = young_rows(r, op, &c, n);
+	db_cursor_close(&c);
+	return rc;
+}
+
 int reader_queue_find(struct reader *r, struct queue_list_op *op)
 {
 	const struct db *db = &r->store->db;
@@ -95,5 +148,5 @@ int reader_queue_find(struct reader *r, struct queue_list_op *op)
 		if (reader_slice_over(r, op->out.bytes))
 			return 0;
 	}
-	return rc == MDB_NOTFOUND ? reader_list_queue(r, op, n) : rc;
+	return rc == MDB_NOTFOUND ? young(r, op, n) : rc;
 }
