@@ -50,6 +50,7 @@ enum store_write_kind {
 	STORE_FLAGS,                   /* mbox_op: add, remove, replace flags */
 	STORE_COPY,                    /* mbox_op */
 	STORE_EXPUNGE,                 /* mbox_op: rows go, body references are dropped */
+	STORE_TRANSFER,                /* mbox_op: copied and expunged, both or neither */
 	STORE_MBOX_CREATE,
 	STORE_MBOX_DELETE,
 	STORE_MBOX_RENAME,
@@ -457,15 +458,15 @@ enum flags_mode { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
  * passed over.  One op is one transaction that everybody waits for: give at most some thousand UIDs
  * at a time. */
 struct mbox_op {
-	struct op op; /* STORE_FLAGS, STORE_COPY, STORE_EXPUNGE */
+	struct op op; /* STORE_FLAGS, STORE_COPY, STORE_EXPUNGE, STORE_TRANSFER */
 	uint32_t account, box;
 	const uint32_t *uids; /* requester's memory */
 	uint32_t uid_count;
 	uint8_t mode;          /* STORE_FLAGS: enum flags_mode */
 	uint32_t flags;        /* STORE_FLAGS */
 	struct chain keywords; /* STORE_FLAGS: keyword names, NUL-terminated; writer frees */
-	struct bytes target;   /* STORE_COPY: mailbox name; -ENOENT: TRYCREATE */
-	uint32_t target_uidvalidity, target_first_uid; /* out: STORE_COPY */
+	struct bytes target;   /* STORE_COPY, _TRANSFER: mailbox name; -ENOENT: TRYCREATE */
+	uint32_t target_uidvalidity, target_first_uid; /* out: the same */
 	uint32_t changed;                              /* out: messages touched */
 	uint64_t modseq;                               /* out: modseq given to them */
 };

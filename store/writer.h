@@ -177,6 +177,7 @@ int writer_apply_append(struct writer *w, struct op *op);
 int writer_apply_flags(struct writer *w, struct op *op);
 int writer_apply_copy(struct writer *w, struct op *op);
 int writer_apply_expunge(struct writer *w, struct op *op);
+int writer_apply_transfer(struct writer *w, struct op *op);
 int writer_apply_mbox_create(struct writer *w, struct op *op);
 int writer_apply_mbox_delete(struct writer *w, struct op *op);
 int writer_apply_mbox_rename(struct writer *w, struct op *op);

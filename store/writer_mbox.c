@@ -208,7 +208,8 @@ int writer_apply_copy(struct writer *w, struct op *op)
 		rc = writer_box_find(w, m->account, m->target, &to);
 	if (rc)
 		return absent(op, rc);
-	rc = copy_check(w, m, &a, &op->status);
+	if (op->kind != STORE_TRANSFER) /* which adds nothing */
+		rc = copy_check(w, m, &a, &op->status);
 	if (rc || op->status)
 		return rc;
 	m->target_uidvalidity = to.r.uidvalidity;
@@ -278,4 +279,14 @@ int writer_apply_expunge(struct writer *w, struct op *op)
 	m->modseq = b.r.highestmodseq = ++a.r.modseq;
 	rc = vanished_put(w, &b, &v);
 	return rc ? rc : target_put(w, &a, &b);
+}
+
+int writer_apply_transfer(struct writer *w, struct op *op)
+{
+	struct mbox_op *m = container_of(op, struct mbox_op, op);
+	int rc = writer_apply_copy(w, op);
+
+	if (rc || op->status || m->changed == 0)
+		return rc;
+	return writer_apply_expunge(w, op); /* the same: nobody comes in between */
 }

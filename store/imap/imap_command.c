@@ -66,7 +66,7 @@ static const struct imap_command *command_find(struct bytes name)
 static bool has_uid_form(const struct imap_command *c)
 {
 	return c->handler == imap_fetch || c->handler == imap_store || c->handler == imap_copy ||
-	       c->handler == imap_search || c->handler == imap_expunge;
+	       c->handler == imap_move || c->handler == imap_search || c->handler == imap_expunge;
 }
 
 void imap_dispatch(struct imap_session *s)
@@ -99,7 +99,7 @@ void imap_dispatch(struct imap_session *s)
 
 #define IMAP_CAPABILITIES                                                                          \
 	"IMAP4rev1 LITERAL+ SASL-IR ID IDLE UIDPLUS NAMESPACE UNSELECT QUOTA "                     \
-	"QUOTA=RES-STORAGE QUOTA=RES-MESSAGE SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE"
+	"QUOTA=RES-STORAGE QUOTA=RES-MESSAGE SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE MOVE"
 
 const char *imap_login_capabilities(const struct access_engine *e)
 {

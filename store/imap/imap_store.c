@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * STORE and COPY.  OWNER: one core's thread. */
+ * STORE, COPY and MOVE.  OWNER: one core's thread. */
 #include <errno.h>
 #include "store/imap/imap_priv.h"
 
@@ -185,49 +185,69 @@ static void put_uid_set(struct imap_session *s)
 }
 
 /* RFC 4315 3: only when it is known which copy is whose. */
+static void put_copyuid(struct imap_session *s, const struct mbox_op *op)
+{
+	if (op->changed != s->uid_count || s->uid_count == 0)
+		return;
+	access_out_printf(imap_out(s), "[COPYUID %u ", op->target_uidvalidity);
+	put_uid_set(s);
+	access_out_printf(imap_out(s), " %u", op->target_first_uid);
+	if (op->changed > 1)
+		access_out_printf(imap_out(s), ":%u", op->target_first_uid + op->changed - 1);
+	access_out_str(imap_out(s), "] ");
+}
+
 static void copy_reply(struct imap_session *s)
 {
-	const struct mbox_op *op = &s->copied;
-
 	access_out_put(imap_out(s), s->tag);
 	access_out_str(imap_out(s), " OK ");
-	if (op->changed == s->uid_count && s->uid_count) {
-		access_out_printf(imap_out(s), "[COPYUID %u ", op->target_uidvalidity);
-		put_uid_set(s);
-		access_out_printf(imap_out(s), " %u", op->target_first_uid);
-		if (op->changed > 1)
-			access_out_printf(
-				imap_out(s), ":%u", op->target_first_uid + op->changed - 1);
-		access_out_str(imap_out(s), "] ");
-	}
+	put_copyuid(s, &s->copied);
 	access_out_str(imap_out(s), "copied\r\n");
+}
+
+/* Has the reply to a failure been said? */
+static bool copy_failed(struct imap_session *s)
+{
+	if (s->u.op.status)
+		imap_finish(s, s->u.op.status == -ENOENT ? "NO [TRYCREATE] no such mailbox"
+							 : imap_error_text(s->u.op.status));
+	return s->u.op.status != 0;
 }
 
 static void copy_done(struct imap_session *s)
 {
-	if (s->u.op.status == -ENOENT) {
-		imap_finish(s, "NO [TRYCREATE] no such mailbox");
-	} else if (s->u.op.status) {
-		imap_finish(s, imap_error_text(s->u.op.status));
-	} else {
-		s->copied = s->u.change;
-		s->reply_with = copy_reply;
-		imap_finish(s, NULL);
-	}
+	if (copy_failed(s))
+		return;
+	s->copied = s->u.change;
+	s->reply_with = copy_reply;
+	imap_finish(s, NULL);
 }
 
-static void copy_step(struct imap_session *s)
+/* RFC 6851 4.3: where they are now comes before it is said that they have gone. */
+static void move_done(struct imap_session *s)
+{
+	if (copy_failed(s))
+		return;
+	access_out_str(imap_out(s), "* OK ");
+	put_copyuid(s, &s->u.change);
+	access_out_str(imap_out(s), "moved\r\n");
+	s->refresh_now = true;
+	imap_finish(s, "OK done");
+}
+
+/* One op for all of them, COPY or MOVE. */
+static void transfer(struct imap_session *s, enum store_write_kind kind, imap_step then)
 {
 	if (!imap_uids_get(s))
 		return;
 	imap_uids_collect(s, 0, 0, ACCESS_UIDS_MAX);
 	/* All or nothing (RFC 3501 6.4.7): one op, or none. */
 	if (imap_marked_from(s, s->at) != UINT32_MAX) {
-		imap_finish(s, "NO [LIMIT] too many messages in one COPY");
+		imap_finish(s, "NO [LIMIT] too many messages in one command");
 		return;
 	}
 	if (s->uid_count == 0) {
-		imap_finish(s, "OK nothing to copy");
+		imap_finish(s, "OK there are none");
 		return;
 	}
 	s->u.change = (struct mbox_op){.account = s->account,
@@ -235,13 +255,33 @@ static void copy_step(struct imap_session *s)
 		.uids = s->uids,
 		.uid_count = s->uid_count,
 		.target = bytes_make(s->name, s->name_n)};
-	imap_submit(s, ACCESS_WRITER, STORE_COPY, copy_done);
+	imap_submit(s, ACCESS_WRITER, kind, then);
+}
+
+static void copy_step(struct imap_session *s)
+{
+	transfer(s, STORE_COPY, copy_done);
+}
+
+static void move_step(struct imap_session *s)
+{
+	transfer(s, STORE_TRANSFER, move_done);
+}
+
+static bool copy_args(struct imap_session *s, struct imap_parse *p)
+{
+	s->at = 0;
+	return set_arg(s, p) && imap_mailbox_arg(s, p, s->name, &s->name_n) && imap_args_end(s, p);
 }
 
 void imap_copy(struct imap_session *s, struct imap_parse *p)
 {
-	if (!set_arg(s, p) || !imap_mailbox_arg(s, p, s->name, &s->name_n) || !imap_args_end(s, p))
-		return;
-	s->at = 0;
-	s->step = copy_step;
+	if (copy_args(s, p))
+		s->step = copy_step;
+}
+
+void imap_move(struct imap_session *s, struct imap_parse *p)
+{
+	if (copy_args(s, p) && !read_only(s))
+		s->step = move_step;
 }

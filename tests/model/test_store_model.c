@@ -371,7 +371,7 @@ static void step_rows(void)
 		.mode = (uint8_t)rnd(3),
 		.flags = rnd(32),
 		.target = bytes_str(box_names[target])};
-	switch (rnd(3)) {
+	switch (rnd(4)) {
 	case 0:
 		if (run(&op.op, STORE_FLAGS))
 			model_flags(b, &op);
@@ -385,6 +385,16 @@ static void step_rows(void)
 			model_copy(b, to, &op);
 		else
 			EXPECT(is_trouble(&op.op) || (op.op.status == -ENOENT && !to->exists));
+		break;
+	case 2:
+		if (to->n + 40 > ROWS_MAX)
+			break;
+		if (run(&op.op, STORE_TRANSFER)) {
+			model_copy(b, to, &op);
+			model_expunge(b, &op);
+		} else {
+			EXPECT(is_trouble(&op.op) || (op.op.status == -ENOENT && !to->exists));
+		}
 		break;
 	default:
 		if (run(&op.op, STORE_EXPUNGE))

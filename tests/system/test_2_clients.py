@@ -235,7 +235,7 @@ set sendmail_wait=0
 """
 
 
-@test("client imaplib: quota, special uses")
+@test("client imaplib: quota, special uses, MOVE")
 def client_imaplib_extensions(work):
     with Bed(work + "/bed") as bed:
         fill(bed, 3)
@@ -253,6 +253,11 @@ def client_imaplib_extensions(work):
             kind, data = box._simple_command("CREATE", "Bin2", r"(USE (\Trash))")
             expect(kind == "NO" and b"[USEATTR]" in data[0], f"{kind} {data}")
             equal(ok(box.list('(SPECIAL-USE) ""', "*"), "LIST"), [rb'(\Trash) "/" "Bin"'], "special uses")
+            before = ok(box.uid("FETCH", "2", "(BODY.PEEK[])"), "FETCH")[0][1]
+            ok(box.uid("MOVE", "2,3", "Bin"), "MOVE, though the account is full")
+            equal(ok(box.uid("SEARCH", "ALL"), "SEARCH"), [b"1 4"], "what stayed")
+            equal(ok(box.select("Bin"), "SELECT"), [b"2"], "what came")
+            equal(ok(box.fetch("1", "(BODY.PEEK[])"), "FETCH")[0][1], before, "octets of what came")
 
 
 @test("IDLE: delivered mail is announced within 10 ms of its commit", seconds=120)

@@ -281,6 +281,14 @@ static int write_expunge(struct fake *f, struct mbox_op *op)
 	return 0;
 }
 
+static int write_transfer(struct fake *f, struct mbox_op *op)
+{
+	int rc = write_copy(f, op);
+
+	op->changed = 0;
+	return rc ? rc : write_expunge(f, op);
+}
+
 static int write_shape(struct fake *f, struct shape_op *op)
 {
 	struct shape_head h;
@@ -408,6 +416,8 @@ static int answer_write(struct fake *f, struct op *op)
 		return write_flags(f, container_of(op, struct mbox_op, op));
 	case STORE_COPY:
 		return write_copy(f, container_of(op, struct mbox_op, op));
+	case STORE_TRANSFER:
+		return write_transfer(f, container_of(op, struct mbox_op, op));
 	case STORE_SHAPE:
 		return write_shape(f, container_of(op, struct shape_op, op));
 	case STORE_EXPUNGE:

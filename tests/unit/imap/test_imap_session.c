@@ -450,6 +450,24 @@ static void test_copy(void **state)
 	assert_int_equal(f.boxes[1].count, 3);
 }
 
+/* RFC 6851: where they went, what is not here any more, and then the answer. */
+static void test_move(void **state)
+{
+	(void)state;
+	open_inbox();
+	expect("c MOVE 1 Nowhere\r\n", "c NO [TRYCREATE] no such mailbox\r\n");
+	expect("d MOVE 1:2 Sent\r\n",
+		"* OK [COPYUID 1001 1:2 1:2] moved\r\n* 1 EXPUNGE\r\n* 1 EXPUNGE\r\nd OK done\r\n");
+	expect("e UID MOVE 3 Sent\r\n",
+		"* OK [COPYUID 1001 3 3] moved\r\n* 1 EXPUNGE\r\ne OK done\r\n");
+	expect("f UID MOVE 3 Sent\r\n", "f OK there are none\r\n");
+	assert_int_equal(f.boxes[0].count, 0);
+	assert_int_equal(f.boxes[1].count, 3);
+	contains("g EXAMINE Sent\r\n", "g OK [READ-ONLY]");
+	contains("h MOVE 1 INBOX\r\n", "h NO [READ-ONLY]");
+	contains("i MOVE 1\r\n", "i BAD");
+}
+
 static void test_append(void **state)
 {
 	(void)state;
@@ -804,6 +822,7 @@ int main(void)
 		T(test_idle_tells_at_once),
 		T(test_idle_is_measured),
 		T(test_copy),
+		T(test_move),
 		T(test_append),
 		T(test_append_streams_large_messages),
 		T(test_append_error_of_a_part_is_told),

@@ -164,7 +164,7 @@ static void test_quota_of_the_configuration_and_in_messages(void **state)
 
 static void test_append_and_copy_respect_the_quota(void **state)
 {
-	static const uint32_t uids[] = {1, 2};
+	static const uint32_t uids[] = {1, 2}, moved[] = {3};
 
 	(void)state;
 	assert_int_equal(accept(4000, "ann@example.org", NULL), HANDOFF_OK);
@@ -177,6 +177,10 @@ static void test_append_and_copy_respect_the_quota(void **state)
 		.target = BYTES_LIT("INBOX")};
 	assert_int_equal(harness_write(&h, &op.op, STORE_COPY), -EDQUOT);
 	assert_int_equal(exists(ann), 2);
+	/* what is moved takes no more room than before */
+	assert_int_equal(harness_write(&h, &op.op, STORE_TRANSFER), 0);
+	assert_int_equal(exists(ann), 2);
+	op.uids = moved;
 	op.uid_count = 1;
 	assert_int_equal(harness_write(&h, &op.op, STORE_COPY), 0);
 	struct append_op a = {.account = ann,

@@ -324,6 +324,40 @@ static void test_copy_into_itself(void **state)
 	assert_int_equal(harness_box(&h, ann, "INBOX").exists, 2);
 }
 
+static void test_move_has_each_message_once(void **state)
+{
+	(void)state;
+	static const uint32_t all[] = {1, 2};
+	struct mbox_row rows[4];
+
+	assert_int_equal(create("to"), 0);
+	append("INBOX", MSG_SEEN, NULL, 0);
+	append("INBOX", 0, NULL, 0);
+	uint32_t inbox = harness_box(&h, ann, "INBOX").box;
+	struct mbox_op op = {.account = ann,
+		.box = inbox,
+		.uids = all,
+		.uid_count = 2,
+		.target = BYTES_LIT("none")};
+	assert_int_equal(harness_write(&h, &op.op, STORE_TRANSFER), -ENOENT);
+	assert_int_equal(harness_box(&h, ann, "INBOX").exists, 2);
+	op.target = BYTES_LIT("to");
+	assert_int_equal(harness_write(&h, &op.op, STORE_TRANSFER), 0);
+	assert_int_equal(op.changed, 2);
+	assert_int_equal(op.target_first_uid, 1);
+	assert_int_equal(harness_box(&h, ann, "INBOX").exists, 0);
+	struct mbox_state to = harness_box(&h, ann, "to");
+	assert_int_equal(to.exists, 2);
+	assert_int_equal(harness_rows(&h, ann, to.box, 0, rows, 4), 2);
+	assert_int_equal(rows[0].flags, MSG_SEEN);
+	/* into itself: new UIDs, in place of the old ones */
+	op.box = to.box;
+	assert_int_equal(harness_write(&h, &op.op, STORE_TRANSFER), 0);
+	assert_int_equal(harness_rows(&h, ann, to.box, 0, rows, 4), 2);
+	assert_int_equal(rows[0].uid, 3);
+	assert_int_equal(harness_box(&h, ann, "to").exists, 2);
+}
+
 static void test_credentials_and_list_of_accounts(void **state)
 {
 	(void)state;
@@ -369,6 +403,7 @@ int main(void)
 		T(test_keyword_table_is_bounded),
 		T(test_copy_and_expunge_count_references),
 		T(test_copy_into_itself),
+		T(test_move_has_each_message_once),
 		T(test_credentials_and_list_of_accounts),
 	};
 
