@@ -5,6 +5,16 @@
 #include <openssl/x509v3.h>
 #include "dataplane/tls/tls_priv.h"
 
+bool tls_is_secure(const struct stream *s)
+{
+	return s->transport == &tls_transport && tls_of(s)->flags & TLSF_OPEN;
+}
+
+const char *tls_error(const struct tls *tls)
+{
+	return tls->error;
+}
+
 static const char *or_empty(const char *text)
 {
 	return text ? text : "";
@@ -12,7 +22,7 @@ static const char *or_empty(const char *text)
 
 void tls_get_info(const struct stream *s, struct tls_info *info_r)
 {
-	const SSL *ssl = tls_session_of(s)->ssl;
+	const SSL *ssl = tls_of(s)->ssl;
 	X509 *peer = SSL_get0_peer_certificate(ssl);
 	unsigned n = sizeof(info_r->peer_sha256);
 
@@ -30,7 +40,7 @@ void tls_get_info(const struct stream *s, struct tls_info *info_r)
 
 bool tls_peer_has_name(const struct stream *s)
 {
-	SSL *ssl = tls_session_of(s)->ssl;
+	SSL *ssl = tls_of(s)->ssl;
 	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
 	X509 *cert = SSL_get0_peer_certificate(ssl);
 	uint8_t usage;
@@ -46,7 +56,7 @@ bool tls_peer_has_name(const struct stream *s)
 int tls_channel_binding(const struct stream *s, uint8_t out[32])
 {
 	static const char label[] = "EXPORTER-Channel-Binding";
-	SSL *ssl = tls_session_of(s)->ssl;
+	SSL *ssl = tls_of(s)->ssl;
 
 	/* RFC 9266 3: with TLS 1.2 only under the extended master secret (RFC 7627). */
 	if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1)
@@ -71,7 +81,7 @@ static const EVP_MD *end_point_hash(X509 *cert)
 
 size_t tls_end_point(const struct stream *s, uint8_t out[TLS_BINDING_MAX])
 {
-	const struct tls_session *t = tls_session_of(s);
+	const struct tls_session *t = tls_of(s);
 	X509 *cert = t->flags & TLSF_SERVER ? SSL_get_certificate(t->ssl)
 					    : SSL_get0_peer_certificate(t->ssl);
 	const EVP_MD *hash = cert ? end_point_hash(cert) : NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Between the files of the room: tls_config.c (what main prepares), tls_bio.c (OpenSSL's octets),
- * tls_session.c (the filter), tls_peer.c (what a client asks of its peer, and the tickets it is
+ * tls_begin.c (sessions come and go), tls_session.c (what TCP brings), tls_send.c (what the
+ * application says), tls_peer.c (what a client asks of its peer, and the tickets it is
  * given), tls_shed.c (what of a handshake does not outlive it), tls_info.c (asking). */
 #pragma once
 #include <openssl/ssl.h>
@@ -94,8 +95,31 @@ void tls_sign(struct tls_session *t);
 /* tls_session.c: the helper is done. */
 void tls_signed(struct op *op);
 
-/* tls_session.c: the session on s; NULL: there is none. */
+/* tls_begin.c: the session on s; NULL: there is none. */
 struct tls_session *tls_session_of(const struct stream *s);
+/* Not inside OpenSSL or an upcall of it, nor at the helper. */
+void tls_session_free(struct tls_session *t);
+/* The stream is no longer its: freed now, or when OpenSSL has been left. */
+void tls_session_end(struct tls_session *t);
+/* The application's stream as it was before TLS. */
+struct stream *tls_give_back(struct tls_session *t);
+
+/* tls_session.c, tls_send.c: what is put on the stream. */
+extern const struct stream_ops tls_ops;
+extern const struct stream_transport tls_transport;
+
+/* The session on a stream that has one. */
+static inline struct tls_session *tls_of(const struct stream *s)
+{
+	return s->filter;
+}
+
+/* tls_poll goes on with it. */
+static inline void tls_make_due(struct tls_session *t)
+{
+	if (list_empty(&t->due))
+		list_push_tail(&t->tls->due, &t->due);
+}
 
 /* tls_bio.c: a BIO whose reads come from session.in and whose writes go to TCP. */
 BIO *tls_bio_new(struct tls_session *t);

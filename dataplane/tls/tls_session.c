@@ -1,76 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The filter: upcalls of TCP become plaintext for the application, its calls become records.
- * OWNER: the core.
+ * The filter's way up: what TCP brings becomes plaintext for the application.  OWNER: the core.
  *
  * An application may close its stream inside any upcall; the session is then marked dead and freed
- * when OpenSSL has been left.  No upcall comes from inside a call: what a call finds out is told by
- * tls_poll. */
+ * when OpenSSL has been left. */
 #include <errno.h>
 #include <openssl/err.h>
 #include "dataplane/base/counters.h"
 #include "dataplane/tls/tls_priv.h"
-
-static struct tls_session *session_of(const struct stream *s)
-{
-	return s->filter;
-}
 
 static bool alive(const struct tls_session *t)
 {
 	return !(t->flags & TLSF_DEAD);
 }
 
-static void make_due(struct tls_session *t)
-{
-	if (list_empty(&t->due))
-		list_push_tail(&t->tls->due, &t->due);
-}
-
-/* ---- life ---- */
-
-static void session_free(struct tls_session *t)
-{
-	struct tls *tls = t->tls;
-
-	SSL_free(t->ssl);
-	SSL_SESSION_free(t->ticket);
-	tls_config_unref(t->config);
-	free(t->plain);
-	free(t->out);
-	list_remove(&t->due);
-	*t = (struct tls_session){.tls = tls};
-	list_push_head(&tls->unused, &t->due);
-	tls->sessions--;
-}
-
-/* The stream is no longer ours. */
-static void session_end(struct tls_session *t)
-{
-	t->flags |= TLSF_DEAD;
-	t->s = NULL;
-	if (!(t->flags & TLSF_BUSY) && !t->away)
-		session_free(t);
-}
-
-/* The application's stream as it was before TLS. */
-static struct stream *give_back(struct tls_session *t)
-{
-	struct stream *s = t->s;
-
-	s->ops = t->ops;
-	s->transport = t->lower;
-	s->filter = NULL;
-	return s;
-}
+/* ---- the end, and what TCP tells ---- */
 
 /* The end that was not the application's wish.  TCP still sends what is queued, the alert for one.
  */
 static void fail(struct tls_session *t)
 {
-	struct stream *s = give_back(t);
+	struct stream *s = tls_give_back(t);
 
 	counter_inc(t->flags & TLSF_OPEN ? CTR_TLS_ERRORS : CTR_TLS_HANDSHAKES_FAILED);
-	session_end(t);
+	tls_session_end(t);
 	stream_close(s);
 	if (s->ops->on_close)
 		s->ops->on_close(s, STREAM_TLS_FAILED);
@@ -169,7 +121,7 @@ static void waits(struct tls_session *t, int rc)
 	if (why == SSL_ERROR_WANT_CLIENT_HELLO_CB) {
 		/* Not now: the helper would meet us in the upcall. */
 		t->flags |= TLSF_UNSIGNED;
-		make_due(t);
+		tls_make_due(t);
 		return;
 	}
 	if (why == SSL_ERROR_ZERO_RETURN) {
@@ -186,7 +138,7 @@ static bool park(struct tls_session *t)
 	if (t->flags & TLSF_OPEN || t->tls->handshakes++ < TLS_HANDSHAKES_PER_LAP)
 		return false;
 	t->flags |= TLSF_PARKED;
-	make_due(t);
+	tls_make_due(t);
 	return true;
 }
 
@@ -230,12 +182,12 @@ static void guarded(struct tls_session *t, void (*run)(struct tls_session *t))
 		return;
 	t->flags &= ~(uint32_t)TLSF_BUSY;
 	if (!alive(t) && !t->away)
-		session_free(t);
+		tls_session_free(t);
 }
 
 static size_t on_data(struct stream *s, struct bytes data)
 {
-	struct tls_session *t = session_of(s);
+	struct tls_session *t = tls_of(s);
 	size_t n = data.n;
 
 	if (t->flags & TLSF_EOF)
@@ -250,7 +202,7 @@ static size_t on_data(struct stream *s, struct bytes data)
 	t->in = BYTES_NONE;
 	if (!alive(t)) {
 		if (!t->away)
-			session_free(t);
+			tls_session_free(t);
 		return data.n;
 	}
 	return t->flags & TLSF_EOF ? data.n : n;
@@ -276,153 +228,29 @@ static void eof(struct tls_session *t)
 
 static void on_eof(struct stream *s)
 {
-	guarded(session_of(s), eof);
+	guarded(tls_of(s), eof);
 }
-
-/* ---- sending ---- */
-
-static size_t room(const struct tls_session *t)
-{
-	if (!(t->flags & TLSF_OPEN) || t->flags & TLSF_SHUT || t->out_n)
-		return 0;
-	size_t space = t->lower->space(t->s);
-	size_t records = space / (TLS_RECORD_MAX + TLS_RECORD_OVERHEAD) + 1;
-	return space > records * TLS_RECORD_OVERHEAD ? space - records * TLS_RECORD_OVERHEAD : 0;
-}
-
-static void want_write(struct tls_session *t)
-{
-	t->flags |= TLSF_WANT_WRITE;
-	if (t->flags & TLSF_OPEN)
-		t->lower->notify(t->s);
-}
-
-static size_t tls_send(struct stream *s, struct bytes data)
-{
-	struct tls_session *t = session_of(s);
-	size_t left = MIN(data.n, room(t)), sent = 0;
-
-	ERR_clear_error();
-	tls_bio_enter(t);
-	while (left && t->out_n == 0 && !(t->flags & TLSF_FAILED)) {
-		size_t n;
-		if (SSL_write_ex(t->ssl, data.p + sent, MIN(left, (size_t)TLS_RECORD_MAX), &n) !=
-			1) {
-			/* Our BIO never asks to wait: OpenSSL or the memory has failed. */
-			tls_error_take(t->ssl, SSL_ERROR_SSL, t->tls->error);
-			t->flags |= TLSF_FAILED;
-			make_due(t);
-			break;
-		}
-		sent += n;
-		left -= n;
-	}
-	if (sent < data.n)
-		want_write(t);
-	return sent;
-}
-
-static size_t tls_space(const struct stream *s)
-{
-	return room(session_of(s));
-}
-
-static size_t tls_unacked(const struct stream *s)
-{
-	const struct tls_session *t = session_of(s);
-
-	return t->lower->unacked(s) + (t->away ? 0 : t->out_n - t->out_at);
-}
-
-static void tls_notify(struct stream *s)
-{
-	want_write(session_of(s));
-}
-
-static void tls_resume(struct stream *s)
-{
-	struct tls_session *t = session_of(s);
-
-	t->flags |= TLSF_RESUMED;
-	make_due(t);
-}
-
-/* close_notify; the records before it are out. */
-static void say_end(struct tls_session *t)
-{
-	if (t->flags & TLSF_OPEN && !(t->flags & (TLSF_SHUT | TLSF_FAILED))) {
-		tls_bio_enter(t);
-		SSL_shutdown(t->ssl);
-	}
-	ERR_clear_error();
-	t->flags |= TLSF_SHUT;
-}
-
-static void tls_shutdown(struct stream *s)
-{
-	struct tls_session *t = session_of(s);
-
-	say_end(t);
-	if (!t->away && t->out_n == 0)
-		t->lower->shutdown(s); /* else behind what is left */
-}
-
-static void tls_close(struct stream *s)
-{
-	struct tls_session *t = session_of(s);
-
-	say_end(t);
-	give_back(t);
-	/* Records that TCP has no memory for would be lost: the peer must not take this for an
-	 * orderly end. */
-	bool whole = t->away || t->out_n == 0;
-	session_end(t);
-	if (whole)
-		stream_close(s);
-	else
-		stream_abort(s);
-}
-
-static void tls_abort(struct stream *s)
-{
-	struct tls_session *t = session_of(s);
-
-	give_back(t);
-	session_end(t);
-	stream_abort(s);
-}
-
-static const struct stream_transport tls_transport = {
-	.send = tls_send,
-	.space = tls_space,
-	.unacked = tls_unacked,
-	.notify = tls_notify,
-	.resume = tls_resume,
-	.shutdown = tls_shutdown,
-	.close = tls_close,
-	.abort = tls_abort,
-};
 
 static void on_writable(struct stream *s)
 {
-	guarded(session_of(s), writable);
+	guarded(tls_of(s), writable);
 }
 
 static void on_close(struct stream *s, enum stream_reason reason)
 {
-	struct tls_session *t = session_of(s);
+	struct tls_session *t = tls_of(s);
 
-	give_back(t);
+	tls_give_back(t);
 	if (!(t->flags & TLSF_OPEN))
 		counter_inc(CTR_TLS_HANDSHAKES_FAILED);
-	session_end(t);
+	tls_session_end(t);
 	if (s->ops->on_close)
 		s->ops->on_close(s, reason);
 }
 
 static void describe(const struct stream *s, char *out, size_t cap)
 {
-	const struct tls_session *t = session_of(s);
+	const struct tls_session *t = tls_of(s);
 	size_t n =
 		(size_t)snprintf(out, cap, "%s, ", t->flags & TLSF_OPEN ? "TLS" : "TLS handshake");
 
@@ -430,7 +258,7 @@ static void describe(const struct stream *s, char *out, size_t cap)
 		t->ops->describe(s, out + n, cap - n);
 }
 
-static const struct stream_ops tls_ops = {
+const struct stream_ops tls_ops = {
 	.describe = describe,
 	.on_data = on_data,
 	.on_eof = on_eof,
@@ -499,7 +327,7 @@ void tls_signed(struct op *op)
 
 	t->away = false;
 	if (!alive(t))
-		session_free(t);
+		tls_session_free(t);
 	else
 		guarded(t, came_back);
 }
@@ -521,142 +349,4 @@ unsigned tls_poll(void *tls_, uint64_t now_us)
 	for (struct list *node; (node = list_pop_head(&now)); n++)
 		guarded(list_entry(node, struct tls_session, due), go_on);
 	return n;
-}
-
-/* ---- beginning ---- */
-
-static struct tls_session *session_new(struct tls *tls, struct tls_config *config, SSL_CTX *ctx)
-{
-	struct list *node = list_pop_head(&tls->unused);
-
-	if (!node)
-		return NULL;
-	struct tls_session *t = list_entry(node, struct tls_session, due);
-	atomic_fetch_add_explicit(&config->refs, 1, memory_order_relaxed);
-	tls->sessions++;
-	t->config = config;
-	t->ssl = SSL_new(ctx);
-	BIO *bio = t->ssl ? tls_bio_new(t) : NULL;
-	if (bio) {
-		SSL_set_bio(t->ssl, bio, bio);
-		return t;
-	}
-	ERR_clear_error();
-	session_free(t);
-	return NULL;
-}
-
-static void put_between(struct tls_session *t, struct stream *s)
-{
-	t->s = s;
-	t->ops = s->ops;
-	t->lower = s->transport;
-	s->ops = &tls_ops;
-	s->transport = &tls_transport;
-	s->filter = t;
-}
-
-static int no_session(const struct tls *tls)
-{
-	return list_empty(&tls->unused) ? -ENOSPC : -ENOMEM;
-}
-
-int tls_accept(struct tls *tls, struct tls_config *config, struct stream *s)
-{
-	if (config->server_count == 0)
-		return -EINVAL;
-	struct tls_session *t = session_new(tls, config, config->server[0]);
-	if (!t)
-		return no_session(tls);
-	t->flags = TLSF_SERVER;
-	SSL_set_app_data(t->ssl, t);
-	SSL_set_accept_state(t->ssl);
-	put_between(t, s);
-	t->lower->resume(s); /* for what the application has left */
-	return 0;
-}
-
-int tls_connect(
-	struct tls *tls, struct tls_config *config, struct stream *s, const struct tls_peer *peer)
-{
-	struct tls_session *t = session_new(tls, config, config->client);
-
-	if (!t)
-		return no_session(tls);
-	SSL_set_connect_state(t->ssl);
-	SSL_set_app_data(t->ssl, t);
-	if (tls_peer_apply(t->ssl, peer) < 0) {
-		session_free(t);
-		ERR_clear_error();
-		return -EINVAL;
-	}
-	put_between(t, s);
-	/* The first flight; its end is told by an upcall in any case. */
-	if (SSL_get_error(t->ssl, SSL_do_handshake(t->ssl)) != SSL_ERROR_WANT_READ) {
-		tls_error_take(t->ssl, SSL_ERROR_SSL, tls->error);
-		t->flags |= TLSF_FAILED;
-		make_due(t);
-	}
-	return 0;
-}
-
-struct tls *tls_create(uint32_t sessions_max)
-{
-	struct tls *tls = calloc(1, sizeof(*tls) + sessions_max * sizeof(tls->pool[0]));
-
-	if (!tls)
-		return NULL;
-	tls->bio = tls_bio_new(NULL);
-	if (!tls->bio) {
-		free(tls);
-		return NULL;
-	}
-	tls->sessions_max = sessions_max;
-	list_init(&tls->due);
-	list_init(&tls->unused);
-	list_init(&tls->unsigned_);
-	for (uint32_t i = 0; i < sessions_max; i++) {
-		tls->pool[i].tls = tls;
-		list_push_tail(&tls->unused, &tls->pool[i].due);
-	}
-	return tls;
-}
-
-void tls_destroy(struct tls **tls)
-{
-	for (uint32_t i = 0; *tls && i < (*tls)->sessions_max; i++) {
-		if ((*tls)->pool[i].ssl)
-			session_free(&(*tls)->pool[i]);
-	}
-	if (*tls)
-		BIO_free((*tls)->bio);
-	free(*tls);
-	*tls = NULL;
-}
-
-uint32_t tls_sessions(const struct tls *tls)
-{
-	return tls->sessions;
-}
-
-/* ---- asking ---- */
-
-struct tls_session *tls_session_of(const struct stream *s)
-{
-	return s->transport == &tls_transport ? session_of(s) : NULL;
-}
-
-bool tls_is_secure(const struct stream *s)
-{
-	return s->transport == &tls_transport && session_of(s)->flags & TLSF_OPEN;
-}
-
-const char *tls_error(const struct tls *tls)
-{
-	return tls->error;
-}
-
-bool tls_has_room(const struct tls *tls)
-{
-	return tls && !list_empty(&tls->unused);
 }
