@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Between the files of the client engine: client.c (replies), client_output.c (what is sent). */
+ * Between the files of the client engine: client.c (replies), client_hello.c (those that come
+ * before the first message), client_output.c (what is sent). */
 #pragma once
 #include "smtp/client.h"
 
@@ -27,3 +28,13 @@ bool client_is_skipped(const struct smtp_client *c, uint32_t i);
 void client_skip_ahead(struct smtp_client *c);
 /* Number of DATA or BDAT among the commands of the envelope. */
 uint32_t client_data_command(const struct smtp_client *c);
+/* All is said that has to be before a message. */
+void client_become_ready(struct smtp_client *c);
+/* client_hello.c: a line of the reply to EHLO. */
+void client_learn_extension(struct smtp_client *c, struct bytes line);
+/* A reply in the state of this name. */
+void client_on_greeting(struct smtp_client *c, const struct smtp_reply_info *r);
+void client_on_ehlo(struct smtp_client *c, const struct smtp_reply_info *r);
+void client_on_helo(struct smtp_client *c, const struct smtp_reply_info *r);
+void client_on_starttls(struct smtp_client *c, const struct smtp_reply_info *r);
+void client_on_auth(struct smtp_client *c, const struct smtp_reply_info *r);
