@@ -35,8 +35,12 @@ static bool take_message(struct lane *l, const struct move_row *rows, uint32_t c
 	uint64_t id = rows[0].id;
 	bool expired = is_expired(l, id);
 
-	if (transfer_has(l, id) || (!expired && !lane_open(l)))
+	if (transfer_has(l, id))
 		return true;
+	if (!expired && !lane_open(l)) {
+		l->skipped = true;
+		return true;
+	}
 	return transfer_begin(l, id, rows, count, expired);
 }
 
@@ -84,8 +88,9 @@ static void lane_read(struct op *op)
 	l->next_id = 0;
 	l->due = l->news;
 	l->news = false;
-	if (!lane_open(l)) {
+	if (l->skipped) {
 		l->due = true;
+		l->skipped = false;
 		l->not_before_us = c->now_us + COURIER_EXPIRE_US;
 	}
 }

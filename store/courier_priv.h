@@ -8,6 +8,7 @@
 #define COURIER_LANE_MAX  32 /* of these between two shards */
 #define COURIER_CREDITS   (2 * COURIER_TRANSFERS)
 #define COURIER_RETRY_US  US_PER_SEC
+#define COURIER_SWEEP_US  (5 * US_PER_SEC)    /* until a sweep is tried again; chosen: no hurry */
 #define COURIER_EXPIRE_US (60 * US_PER_SEC)   /* how often a lane that is shut is looked over */
 #define COURIER_CORE      (IDS_CORES_MAX - 1) /* its number in ids; no core has it */
 #define COURIER_SLICE     (64 * CHUNK_DATA)   /* octets of a body at a time: whole chunks */
@@ -19,6 +20,7 @@ struct lane {
 	bool due;     /* there may be rows that nobody has looked at */
 	bool reading; /* op is under way */
 	bool news;    /* rows were added since the scan began */
+	bool skipped; /* it has met rows while the shard they go to was shut */
 	unsigned active;
 	uint64_t next_id;       /* where the scan goes on */
 	uint64_t not_before_us; /* after a failure */
@@ -49,10 +51,12 @@ struct transfer {
 	struct move_rcpt rcpts[MOVE_RCPTS_MAX];
 };
 
-/* Rows of `dedup` whose recipients are no longer in `move`: left by a crash. */
+/* Rows of `dedup` whose recipients are no longer in `move`: left by a crash or a failure. */
 struct sweep {
 	unsigned shard; /* the one that is being looked over */
 	bool due, busy;
+	bool again;             /* a row could not be looked at, or not be forgotten */
+	uint64_t not_before_us; /* after that */
 	uint64_t from_id;
 	union {
 		struct op op;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * After a crash: rows of `dedup` that nobody will ask for any more are forgotten, one message after
- * the other.  Courier thread. */
+ * After a crash or a failure: rows of `dedup` that nobody will ask for any more are forgotten, one
+ * message after the other.  Courier thread. */
 #include <errno.h>
 #include "store/courier_priv.h"
 
@@ -19,12 +19,17 @@ static void next_shard(struct courier *c)
 	if (s->shard < c->count)
 		return;
 	s->shard = 0;
-	s->due = false;
+	s->due = s->again;
+	s->not_before_us = s->again ? c->now_us + COURIER_SWEEP_US : 0;
+	s->again = false;
 }
 
 static void forget_done(struct op *op)
 {
-	courier_of(op)->sweep.busy = false;
+	struct sweep *s = &courier_of(op)->sweep;
+
+	s->busy = false;
+	s->again |= op->status != 0;
 }
 
 static void moves_done(struct op *op)
@@ -35,6 +40,7 @@ static void moves_done(struct op *op)
 	uint64_t id = s->id;
 	bool waits = op->status != 0; /* cannot be known now */
 
+	s->again |= waits;
 	if (first && first->n >= sizeof(struct move_row)) {
 		struct move_row row;
 		memcpy(&row, first->data, sizeof(row));
@@ -78,8 +84,9 @@ static void dedup_done(struct op *op)
 	struct sweep *s = &c->sweep;
 
 	s->busy = false;
+	s->again |= op->status != 0;
 	if (op->status != 0 || s->u.dedup.end)
-		next_shard(c); /* a shard that cannot be read is left for the next start */
+		next_shard(c);
 	else
 		ask_home(c, s->u.dedup.id);
 }
@@ -88,7 +95,7 @@ unsigned sweep_poll(struct courier *c)
 {
 	struct sweep *s = &c->sweep;
 
-	if (!s->due || s->busy || courier_stopping(c))
+	if (!s->due || s->busy || courier_stopping(c) || s->not_before_us > c->now_us)
 		return 0;
 	s->u.dedup = (struct dedup_read_op){
 		.op = {.done = dedup_done, .kind = STORE_READ_DEDUP},

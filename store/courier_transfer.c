@@ -276,7 +276,7 @@ static void forget_done(struct op *op)
 	struct transfer *t = container_of(op, struct transfer, u.op);
 
 	if (op->status != 0)
-		t->courier->sweep.due = true;
+		t->courier->sweep.due = t->courier->sweep.again = true;
 	end(t);
 }
 
