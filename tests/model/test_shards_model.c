@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <lmdb.h>
 #include <stdlib.h>
+#include <unistd.h>
+#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 #include "tests/model/fault.h"
 #include "tests/unit/store/shards_bed.h"
@@ -137,13 +139,43 @@ static void step_delivered(void)
 		*q = model.queue[--model.queue_n];
 }
 
+/* The writers have no transaction under way that an error may have struck. */
+static bool writers_are_well(void)
+{
+	for (unsigned i = 0; i < bed.count; i++) {
+		struct queue_admin_op op = {.id = 1, .action = QUEUE_DELETE}; /* nobody's */
+		if (bed_run(&bed.writers[i], &op.op, STORE_QUEUE_ADMIN) != -ENOENT)
+			return false;
+	}
+	return is_well();
+}
+
+/* Asked of the readers: the test itself must not look while a shard may be opened anew. */
+static bool is_moving(unsigned shard)
+{
+	struct moves_read_op moves = {.shard = !shard, .max_rows = 1};
+	struct dedup_read_op dedup = {.from_id = 0};
+	int err = bed_run(&bed.readers[shard], &moves.op, STORE_READ_MOVES);
+	bool any = err || moves.out.bytes;
+
+	chain_free(&moves.out);
+	return any || bed_run(&bed.readers[shard], &dedup.op, STORE_READ_DEDUP) || !dedup.end;
+}
+
 /* Until nothing is on its way; a shard that an error has stopped is started anew. */
 static void quiet(void)
 {
+	uint64_t end = clock_mono_us() + BED_WAIT_US;
+
 	fault_disarm();
-	if (!is_well())
+	while (!writers_are_well())
 		restart();
-	bed_settle();
+	while (is_moving(0) || is_moving(1)) {
+		if (clock_mono_us() > end)
+			fail_msg("%lu to be moved, %lu to be forgotten", bed_rows(DB_MOVE),
+				bed_rows(DB_DEDUP));
+		usleep(1000);
+	}
 }
 
 /* Made anew, its number is another and its mailbox empty. */
