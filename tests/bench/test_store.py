@@ -24,6 +24,12 @@ def churn(work):
     expect(found["accept_and_delete"]["store_per_s"] > 0 and found["accept"]["store_per_s"] > 0, found)
 
 
+@test("bench: large messages fill holes of one page", seconds=120)
+def holes(work):
+    found = run(work, "bench_holes", 5000, 120000, 15)
+    equal((found["messages"], found["grown"]), (120, 0), found)
+
+
 @test("bench: a queue of 100,000 recipients", seconds=120)
 def queue(work):
     found = run(work, "bench_queue", 10000, 10, 2048)
