@@ -236,7 +236,7 @@ static void move_done(struct imap_session *s)
 }
 
 /* One op for all of them, COPY or MOVE. */
-static void transfer(struct imap_session *s, enum store_write_kind kind, imap_step then)
+static void transfer(struct imap_session *s, uint16_t kind, imap_step then)
 {
 	if (!imap_uids_get(s))
 		return;
