@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Bodies as LMDB chunks: the writing half.  Writer thread.  A full chunk with its node is exactly
- * one page of LMDB, so a body never needs adjacent free pages. */
+ * Bodies into the journal, and rows about them: the writing half.  Writer thread. */
 #include "store/body.h"
 #include <errno.h>
 #include "dataplane/base/crc32c.h"
@@ -12,13 +11,13 @@ struct chain_reader {
 	uint32_t offset;
 };
 
-static void chain_copy(struct chain_reader *r, uint8_t *out, size_t n)
+/* CRC of the next n octets. */
+static uint32_t chain_crc(struct chain_reader *r, uint32_t crc, size_t n)
 {
 	while (n) {
 		BUG_ON(!r->at); /* chain.bytes is the sum of its chunks */
 		size_t take = MIN(n, (size_t)(r->at->n - r->offset));
-		memcpy(out, r->at->data + r->offset, take);
-		out += take;
+		crc = crc32c(crc, r->at->data + r->offset, take);
 		n -= take;
 		r->offset += (uint32_t)take;
 		if (r->offset == r->at->n) {
@@ -26,62 +25,70 @@ static void chain_copy(struct chain_reader *r, uint8_t *out, size_t n)
 			r->offset = 0;
 		}
 	}
+	return crc;
 }
 
-/* Ids mostly arrive in ascending order: appending fills pages wholly and saves the search. */
-static int blob_chunk_put(struct writer *w, uint64_t blob, uint32_t n, struct chain_reader *from,
-	size_t octets, uint32_t *crc_r)
+/* One for each chunk.  Returns how many. */
+static uint32_t chunk_crcs(struct chain_reader *from, uint64_t octets, uint32_t *crcs)
 {
-	struct key k;
-	void *room;
-	bool append = blob > w->chunk_last_id || (blob == w->chunk_last_id && n > w->chunk_last_n);
-	int rc = db_reserve(w->txn, w->db, DB_CHUNK, key_id_n(&k, blob, n), octets, append, &room);
+	uint32_t i = 0;
 
-	if (rc)
-		return rc;
-	chain_copy(from, room, octets);
-	*crc_r = crc32c(0, room, octets);
-	if (append) {
-		w->chunk_last_id = blob;
-		w->chunk_last_n = n;
-	}
-	return 0;
-}
-
-/* Stores `octets` octets as chunks from `first` on; crcs gets one value per chunk. */
-static int chunks_put(struct writer *w, uint64_t blob, uint32_t first, uint64_t octets,
-	struct chain_reader *from, uint32_t *crcs)
-{
-	for (uint32_t i = 0; octets; i++) {
+	for (; octets; i++) {
 		size_t n = MIN(octets, (uint64_t)CHUNK_DATA);
-		int rc = blob_chunk_put(w, blob, first + i, from, n, &crcs[i]);
-		if (rc)
-			return rc;
+		crcs[i] = chain_crc(from, 0, n);
 		octets -= n;
 	}
+	return i;
+}
+
+static int tail_put(struct writer *w, const struct message *m, uint32_t *crcs, uint64_t *at_r)
+{
+	struct chain_reader from = {.at = m->body.head};
+
+	*at_r = 0;
+	if (m->body.bytes == 0)
+		return 0;
+	int rc = journal_place(w->db->journal, &m->body, at_r);
+	if (rc)
+		return rc;
+	db_live(w->db, *at_r, (int64_t)m->body.bytes);
+	chunk_crcs(&from, m->body.bytes, crcs);
 	return 0;
 }
 
-/* The same with the CRCs in rows of their own. */
-static int run_put(
-	struct writer *w, uint64_t blob, uint32_t first, uint64_t octets, struct chain_reader *from)
+/* Rows about chunks from `first` on, which are at `at`. */
+static int extent_put(struct writer *w, uint64_t blob, uint32_t first, uint64_t at, uint64_t octets,
+	struct chain_reader *from, uint32_t *chunks_r)
 {
 	uint32_t crcs[BLOB_CRC_INLINE];
+	struct chain_reader again = *from;
+	struct extent_rec r = {.at = at, .octets = (uint32_t)octets};
 	struct key k;
 
-	while (octets) {
-		uint64_t part = MIN(octets, (uint64_t)BLOB_CRC_INLINE * CHUNK_DATA);
-		uint32_t chunks = (uint32_t)((part + CHUNK_DATA - 1) / CHUNK_DATA);
-		int rc = chunks_put(w, blob, first, part, from, crcs);
-		if (!rc)
-			rc = db_put(w->txn, w->db, DB_CRC, key_id_n(&k, blob, first),
-				bytes_make(crcs, chunks * sizeof(*crcs)));
-		if (rc)
-			return rc;
+	*chunks_r = chunk_crcs(from, octets, crcs);
+	r.crc = chain_crc(&again, 0, octets);
+	int rc = db_put(w->txn, w->db, DB_CRC, key_id_n(&k, blob, first),
+		bytes_make(crcs, *chunks_r * sizeof(*crcs)));
+	return rc ? rc : db_put(w->txn, w->db, DB_EXTENT, key_view(&k), bytes_make(&r, sizeof(r)));
+}
+
+/* Chunks from `first` on, with rows for BLOB_CRC_INLINE of them each. */
+static int run_put(struct writer *w, uint64_t blob, uint32_t first, const struct chain *chain)
+{
+	struct chain_reader from = {.at = chain->head};
+	uint64_t at, left = chain->bytes;
+	int rc = left ? journal_place(w->db->journal, chain, &at) : 0;
+
+	while (!rc && left) {
+		uint64_t part = MIN(left, (uint64_t)BLOB_CRC_INLINE * CHUNK_DATA);
+		uint32_t chunks;
+		rc = extent_put(w, blob, first, at, part, &from, &chunks);
+		db_live(w->db, at, (int64_t)part);
 		first += chunks;
-		octets -= part;
+		at += part;
+		left -= part;
 	}
-	return 0;
+	return rc;
 }
 
 static int incoming_get(struct writer *w, uint64_t blob, struct incoming_rec *r)
@@ -160,8 +167,7 @@ int body_put_part(
 		*status_r = HANDOFF_ERROR;
 		return 0;
 	}
-	struct chain_reader from = {.at = chunks->head};
-	rc = run_put(w, blob, first, chunks->bytes, &from);
+	rc = run_put(w, blob, first, chunks);
 	if (rc)
 		return rc;
 	r.chunks += (uint32_t)(chunks->bytes / CHUNK_DATA);
@@ -206,7 +212,7 @@ int body_check(struct writer *w, const struct message *m, int *status_r)
 }
 
 static int row_put(struct writer *w, const struct message *m, const struct blob_rec *r,
-	const uint32_t *crcs, uint32_t crc_count)
+	const uint32_t *crcs, uint32_t crc_count, uint64_t at)
 {
 	uint8_t row[BLOB_ROW_MAX];
 	struct key k;
@@ -221,6 +227,10 @@ static int row_put(struct writer *w, const struct message *m, const struct blob_
 	n += rec.prefix_n;
 	memcpy(row + n, crcs, crc_count * sizeof(*crcs));
 	n += crc_count * sizeof(*crcs);
+	if (rec.in_journal) {
+		memcpy(row + n, &at, sizeof(at));
+		n += sizeof(at);
+	}
 	return db_put(w->txn, w->db, DB_BLOB, key_id(&k, m->id), bytes_make(row, n));
 }
 
@@ -229,14 +239,10 @@ int body_put(struct writer *w, const struct message *m, uint32_t refs)
 	uint32_t crcs[BLOB_CRC_INLINE] = {0};
 	uint32_t tail = tail_chunks(m);
 	bool in_row = tail <= BLOB_CRC_INLINE;
-	struct chain_reader from = {.at = m->body.head};
+	uint64_t at = 0;
 	struct key k;
-	int rc;
+	int rc = in_row ? tail_put(w, m, crcs, &at) : run_put(w, m->id, m->streamed_chunks, &m->body);
 
-	if (in_row)
-		rc = chunks_put(w, m->id, m->streamed_chunks, m->body.bytes, &from, crcs);
-	else
-		rc = run_put(w, m->id, m->streamed_chunks, m->body.bytes, &from);
 	if (!rc && m->streamed_chunks)
 		rc = db_del(w->txn, w->db, DB_INCOMING, key_id(&k, m->id));
 	if (rc)
@@ -248,9 +254,10 @@ int body_put(struct writer *w, const struct message *m, uint32_t refs)
 		.crc = m->body_crc,
 		.header_bytes = m->header_bytes,
 		.crc_first = m->streamed_chunks + (in_row ? 0 : tail),
-		.body_type = m->body_type};
+		.body_type = m->body_type,
+		.in_journal = at != 0};
 	w->last_id = MAX(w->last_id, m->id);
-	return row_put(w, m, &r, crcs, in_row ? tail : 0);
+	return row_put(w, m, &r, crcs, in_row ? tail : 0, at);
 }
 
 uint64_t body_view_bytes(const struct message *m)
@@ -258,8 +265,14 @@ uint64_t body_view_bytes(const struct message *m)
 	return m->prefix.bytes + message_body_bytes(m);
 }
 
-/* Rewrites the row with another count; *rec_r is the new record. */
-static int refs_change(struct writer *w, uint64_t blob, int change, struct blob_rec *rec_r)
+uint64_t body_tail(const struct blob_rec *r)
+{
+	return r->in_journal ? r->size - (uint64_t)r->crc_first * CHUNK_DATA : 0;
+}
+
+/* Rewrites the row with another count; *rec_r is the new record, *at_r where its tail is. */
+static int refs_change(
+	struct writer *w, uint64_t blob, int change, struct blob_rec *rec_r, uint64_t *at_r)
 {
 	uint8_t row[BLOB_ROW_MAX];
 	struct key k;
@@ -272,6 +285,10 @@ static int refs_change(struct writer *w, uint64_t blob, int change, struct blob_
 		return MDB_CORRUPTED;
 	if (change < 0 && rec_r->refs == 0)
 		return MDB_CORRUPTED;
+	if (rec_r->in_journal && v.n < sizeof(*rec_r) + sizeof(*at_r))
+		return MDB_CORRUPTED;
+	if (rec_r->in_journal)
+		memcpy(at_r, v.p + v.n - sizeof(*at_r), sizeof(*at_r));
 	rec_r->refs = (uint32_t)((int64_t)rec_r->refs + change);
 	if (rec_r->refs == 0)
 		return db_del(w->txn, w->db, DB_BLOB, key_id(&k, blob));
@@ -283,19 +300,23 @@ static int refs_change(struct writer *w, uint64_t blob, int change, struct blob_
 int body_ref(struct writer *w, uint64_t blob)
 {
 	struct blob_rec r;
+	uint64_t at;
 
-	return refs_change(w, blob, 1, &r);
+	return refs_change(w, blob, 1, &r, &at);
 }
 
 int body_unref(struct writer *w, uint64_t blob)
 {
 	struct blob_rec r;
-	int rc = refs_change(w, blob, -1, &r);
+	uint64_t at = 0;
+	int rc = refs_change(w, blob, -1, &r, &at);
 
 	/* A reference without a blob is damage, but it must not keep its owner from going. */
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc || r.refs)
 		return rc;
+	if (r.in_journal)
+		db_live(w->db, at, -(int64_t)body_tail(&r));
 	return gc_body(w, blob, &r);
 }

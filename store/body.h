@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Message bodies.  The blob row says how a body is stored (LMDB chunks so far), so that another
- * form can be added behind these functions.  A body is immutable once stored; its life is a
- * reference count. */
+ * Message bodies.  A body comes into the journal with its transaction and is read where it lies
+ * there; what is still wanted when its slot is to be used again moves into chunks of LMDB.  A body
+ * is immutable once stored; its life is a reference count. */
 #pragma once
-#include "store/db.h"
+#include "store/db_journal.h"
 
 struct writer;
 
@@ -24,15 +24,32 @@ int body_ref(struct writer *w, uint64_t blob) WARN_UNUSED;
 /* The last reference makes it garbage. */
 int body_unref(struct writer *w, uint64_t blob) WARN_UNUSED;
 
+/* Octets in the journal that go when this row goes. */
+uint64_t body_tail(const struct blob_rec *r);
+/* What is still wanted of the slot that has the least of it, up to `octets`, moves into chunks,
+ * when slots hold too much that is not. */
+int body_move_step(struct writer *w, uint64_t octets) WARN_UNUSED;
+
+/* ---- the journal ---- */
+/* The body, or the part of one, that this row of blob or extent describes moves into chunks.  Whoever
+ * has the write transaction. */
+int body_move(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key) WARN_UNUSED;
+/* A row of a record that is read anew: is the body that it brought what it says? */
+bool body_row_is_whole(
+	const struct journal *j, const struct journal_view *v, unsigned table, struct bytes value);
+
 /* ---- readers ---- */
 struct body_head {
 	struct blob_rec r;
 	struct bytes prefix, crcs; /* views into the map, as long as the transaction */
+	uint64_t at;               /* in_journal: of the chunks from crc_first on */
 };
+/* The row alone; false: it cannot be one. */
+bool body_row_read(struct bytes row, struct body_head *h) WARN_UNUSED;
 /* MDB_NOTFOUND; EIO: corrupt. */
 int body_head_read(
 	MDB_txn *txn, const struct db *db, uint64_t blob, struct body_head *h) WARN_UNUSED;
-/* Chunk n, a view into the map.  EIO: missing, or not what its CRC says. */
+/* Chunk n, a view as long as the transaction.  EIO: missing, or not what its CRC says. */
 int body_chunk_read(MDB_txn *txn, const struct db *db, uint64_t blob, const struct body_head *h,
 	uint32_t n, struct bytes *data_r) WARN_UNUSED;
 /* Appends up to op->max octets of the view to op->out and sets op->total.  MDB_NOTFOUND; EIO: a

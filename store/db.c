@@ -8,6 +8,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "dataplane/base/log.h"
+#include "store/db_journal.h"
 #include "store/db_upgrade.h"
 
 #define MAX_READERS                                                                                \
@@ -141,8 +143,9 @@ static int file_make(const struct db *db)
 
 static int env_open(struct db *db)
 {
-	/* The meta page is synced by the next commit or by db_sync: db_commit_early. */
-	unsigned flags = MDB_NOTLS | MDB_NOMETASYNC | (db->no_sync ? MDB_NOSYNC : 0);
+	/* With a checkpoint to go back to, what is not synced can do no harm: db_journal.c. */
+	bool safe = db->journal && db->journal->head.set;
+	unsigned flags = MDB_NOTLS | (db->no_sync || safe ? MDB_NOSYNC : 0);
 	int dead, rc = mdb_env_create(&db->env);
 
 	if (rc) {
@@ -164,7 +167,7 @@ static int env_open(struct db *db)
 		return rc;
 	}
 	mdb_reader_check(db->env, &dead);
-	return 0;
+	return db->plain ? 0 : db_journal_pin(db);
 }
 
 static int dbis_open(struct db *db, MDB_txn *txn, unsigned flags)
@@ -357,6 +360,11 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 	bool missing = false;
 	int rc = db_exists(db->path) ? 0 : file_make(db);
 
+	if (!rc && !db->plain) {
+		rc = db_journal_prepare(db, error, error_n);
+		if (rc)
+			return to_errno(rc);
+	}
 	if (!rc)
 		rc = env_open(db);
 	if (!rc)
@@ -373,6 +381,8 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 	}
 	if (!rc && format == STORE_FORMAT)
 		rc = db_upgrade_finish(db);
+	if (!rc && format == STORE_FORMAT && !db->plain)
+		rc = db_journal_start(db);
 	if (rc) {
 		bool full = rc == ENOSPC || rc == MDB_MAP_FULL;
 		snprintf(error, error_n, "store.path %s: %s: %s", db->path,
@@ -419,16 +429,9 @@ static int contents_sync(struct db *db, char *error, size_t error_n)
 	return rc ? error_text(error, error_n, to_errno(rc), db->path, mdb_strerror(rc)) : 0;
 }
 
-int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, char *error,
-	size_t error_n)
+static int db_open_any(struct db *db, const char *path, const struct db_shard *shard,
+	uint64_t map_bytes, char *error, size_t error_n)
 {
-	return db_open_shard(db, path, NULL, map_bytes, no_sync, error, error_n);
-}
-
-int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
-	bool no_sync, char *error, size_t error_n)
-{
-	*db = (struct db){.lock_fd = -1, .no_sync = no_sync, .any_shard = !shard};
 	pthread_mutex_init(&db->durable_lock, NULL);
 	pthread_cond_init(&db->durable_moved, NULL);
 	if (shard)
@@ -458,6 +461,25 @@ int db_open_shard(struct db *db, const char *path, const struct db_shard *shard,
 	return err;
 }
 
+int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, char *error,
+	size_t error_n)
+{
+	return db_open_shard(db, path, NULL, map_bytes, no_sync, error, error_n);
+}
+
+int db_open_plain(
+	struct db *db, const char *path, uint64_t map_bytes, char *error, size_t error_n)
+{
+	*db = (struct db){.lock_fd = -1, .no_sync = true, .plain = true, .any_shard = true};
+	return db_open_any(db, path, NULL, map_bytes, error, error_n);
+}
+
+int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
+	bool no_sync, char *error, size_t error_n)
+{
+	*db = (struct db){.lock_fd = -1, .no_sync = no_sync, .any_shard = !shard};
+	return db_open_any(db, path, shard, map_bytes, error, error_n);
+}
 int db_lock(struct db *db, const char *path, char *error, size_t error_n)
 {
 	*db = (struct db){.lock_fd = -1};
@@ -471,6 +493,7 @@ int db_lock(struct db *db, const char *path, char *error, size_t error_n)
 
 void db_close_env(struct db *db)
 {
+	db_journal_end(db);
 	if (db->env)
 		mdb_env_close(db->env);
 	db->env = NULL;
@@ -488,13 +511,12 @@ int db_reopen(struct db *db)
 {
 	char error[DB_PATH_MAX + 128];
 
-	if (db->env)
-		mdb_env_close(db->env);
-	db->env = NULL;
+	db->broken = true; /* what is in the page cache may be more than the disk has */
+	db_close_env(db);
 	int err = contents_open(db, error, sizeof(error));
-	if (err < 0 && db->env) {
-		mdb_env_close(db->env);
-		db->env = NULL;
+	if (err < 0) {
+		log_warn("store", "open-failed path=%s error=\"%s\"", db->path, error);
+		db_close_env(db);
 	}
 	return err;
 }
@@ -612,20 +634,26 @@ uint64_t db_entries(MDB_txn *txn, const struct db *db, enum db_id id)
 
 int db_begin(const struct db *db, bool write, MDB_txn **txn_r)
 {
-	return db->env ? mdb_txn_begin(db->env, NULL, write ? 0 : MDB_RDONLY, txn_r) : EIO;
+	if (!db->env)
+		return EIO;
+	if (write && db->noting)
+		journal_begin(db->journal);
+	return mdb_txn_begin(db->env, NULL, write ? 0 : MDB_RDONLY, txn_r);
 }
 
 int db_commit(MDB_txn *txn)
 {
 	struct db *db = mdb_env_get_userctx(mdb_txn_env(txn));
-	int rc = mdb_txn_commit(txn);
+	bool changed;
+	int rc = db->noting ? db_commit_early(db, txn, &changed) : mdb_txn_commit(txn);
 
 	return rc ? rc : db_sync(db);
 }
 
 int db_sync(struct db *db)
 {
-	int rc = db->no_sync ? 0 : mdb_env_sync(db->env, 1);
+	/* While it is being opened, the transaction itself was synced, or the checkpoint to come is. */
+	int rc = db->noting ? journal_sync(db->journal) : 0;
 
 	if (!rc)
 		db_durable_set(db, db_last_txn(db));
@@ -676,6 +704,13 @@ static struct bytes from_val(MDB_val v)
 	return bytes_make(v.mv_data, v.mv_size);
 }
 
+static void note(const struct db *db, enum journal_what what, enum db_id id, struct bytes key,
+	struct bytes value)
+{
+	if (db->noting)
+		journal_note(db->journal, what, id, key, value);
+}
+
 int db_get(
 	MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key, struct bytes *value_r)
 {
@@ -690,8 +725,11 @@ int db_get(
 int db_put(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key, struct bytes value)
 {
 	MDB_val k = to_val(key), v = to_val(value);
+	int rc = mdb_put(txn, db->dbi[id], &k, &v, 0);
 
-	return mdb_put(txn, db->dbi[id], &k, &v, 0);
+	if (!rc)
+		note(db, JOURNAL_PUT, id, key, value);
+	return rc;
 }
 
 int db_reserve(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key, size_t n,
@@ -700,6 +738,8 @@ int db_reserve(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes ke
 	MDB_val k = to_val(key), v = {.mv_size = n};
 	int rc = mdb_put(txn, db->dbi[id], &k, &v, MDB_RESERVE | (append ? MDB_APPEND : 0));
 
+	if (!rc && db->noting)
+		journal_note_late(db->journal, id, key, n, v.mv_data);
 	if (!rc)
 		*room_r = v.mv_data;
 	return rc;
@@ -708,18 +748,25 @@ int db_reserve(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes ke
 int db_del(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key)
 {
 	MDB_val k = to_val(key);
+	int rc = mdb_del(txn, db->dbi[id], &k, NULL);
 
-	return mdb_del(txn, db->dbi[id], &k, NULL);
+	if (!rc)
+		note(db, JOURNAL_DEL, id, key, BYTES_NONE);
+	return rc;
 }
 
 int db_clear(MDB_txn *txn, const struct db *db, enum db_id id)
 {
-	return mdb_drop(txn, db->dbi[id], 0);
+	int rc = mdb_drop(txn, db->dbi[id], 0);
+
+	if (!rc)
+		note(db, JOURNAL_CLEAR, id, BYTES_NONE, BYTES_NONE);
+	return rc;
 }
 
 int db_cursor_open(MDB_txn *txn, const struct db *db, enum db_id id, struct db_cursor *c)
 {
-	*c = (struct db_cursor){0};
+	*c = (struct db_cursor){.id = id};
 	return mdb_cursor_open(txn, db->dbi[id], &c->cursor);
 }
 
@@ -764,7 +811,16 @@ int db_cursor_last(struct db_cursor *c)
 
 int db_cursor_del(struct db_cursor *c)
 {
-	return mdb_cursor_del(c->cursor, 0);
+	const struct db *db = mdb_env_get_userctx(mdb_txn_env(mdb_cursor_txn(c->cursor)));
+	uint8_t octets[KEY_MAX];
+	struct bytes key = bytes_make(octets, c->key.n);
+
+	BUG_ON(key.n > sizeof(octets));
+	memcpy(octets, c->key.p, key.n);
+	int rc = mdb_cursor_del(c->cursor, 0);
+	if (!rc)
+		note(db, JOURNAL_DEL, c->id, key, BYTES_NONE);
+	return rc;
 }
 
 int db_meta_get(MDB_txn *txn, const struct db *db, const char *name, uint64_t *value_r)

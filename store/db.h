@@ -20,7 +20,7 @@ struct db_shard {
 	bool must_exist; /* asked for: an empty directory is an error */
 };
 
-#define DB_META_BYTES 120 /* of a meta page: what a commit writes */
+struct journal;
 
 struct db {
 	MDB_env *env; /* NULL: a reopen failed */
@@ -28,7 +28,13 @@ struct db {
 	int lock_fd; /* flock: one daemon per directory */
 	uint64_t map_bytes;
 	bool no_sync; /* test mutant */
+	bool plain;   /* without a journal */
 	bool any_shard;
+	/* db_journal.c */
+	struct journal *journal;
+	bool noting; /* transactions go to it */
+	bool broken; /* something could not be made durable: only opening anew helps */
+	MDB_txn *pin; /* keeps the pages of the last checkpoint */
 	struct db_shard shard;
 	/* The newest transaction that a power cut cannot undo; readers see the one behind it
 	 * already, and keep their answers back until it is durable, too. */
@@ -36,9 +42,6 @@ struct db {
 	atomic_uint durable_waiting; /* threads in db_durable_wait */
 	pthread_mutex_t durable_lock;
 	pthread_cond_t durable_moved;
-	/* db_early.c: the meta page of the transaction before the last one */
-	uint64_t before_txn; /* 0: not known */
-	uint8_t before[DB_META_BYTES];
 	char path[DB_PATH_MAX];
 };
 
@@ -49,6 +52,9 @@ int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, c
 /* The same as this shard and no other; db->shard is then what is stored. */
 int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
 	bool no_sync, char *error, size_t error_n) WARN_UNUSED;
+/* A new environment without a journal, for a copy: durable only after mdb_env_sync. */
+int db_open_plain(struct db *db, const char *path, uint64_t map_bytes, char *error,
+	size_t error_n) WARN_UNUSED;
 /* Shard 0: the other shards are there from now on. */
 int db_shard_whole(struct db *db) WARN_UNUSED;
 /* Is there an environment in this directory? */
@@ -87,12 +93,13 @@ int db_table_look(const struct db *db, enum db_id id, struct db_table *t_r) WARN
 int db_begin(const struct db *db, bool write, MDB_txn **txn_r) WARN_UNUSED;
 /* Frees the transaction whether it returns 0 or not.  Durable when it returns 0. */
 int db_commit(MDB_txn *txn) WARN_UNUSED;
-/* The same, but the meta page is not synced: a power cut may undo this transaction, never damage
- * the store, until the next commit that writes anything, or db_sync, has returned 0.  *changed_r:
- * there was anything to write.  Writer thread. */
+/* Into the journal and the environment, not synced: a power cut may undo this transaction until
+ * db_sync or another db_commit has returned 0.  *changed_r: there was anything to write.
+ * JOURNAL_SLOT_FULL: db_journal_next, and all anew; MDB_PANIC: only opening anew helps.  Writer
+ * thread. */
 int db_commit_early(struct db *db, MDB_txn *txn, bool *changed_r) WARN_UNUSED;
-/* Takes the last transaction back, which was committed early and could not be made durable: as LMDB
- * does when it cannot write a meta page.  The environment is to be opened anew.  0 or an errno. */
+/* What has been committed and could not be made durable is never found again; the environment is to
+ * be opened anew.  0 or an errno. */
 int db_undo(struct db *db) WARN_UNUSED;
 /* All that has been committed is durable when it returns 0. */
 int db_sync(struct db *db) WARN_UNUSED;
@@ -119,6 +126,7 @@ int db_clear(MDB_txn *txn, const struct db *db, enum db_id id) WARN_UNUSED;
 
 struct db_cursor {
 	MDB_cursor *cursor;
+	enum db_id id;
 	struct bytes key, value;
 };
 

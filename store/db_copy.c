@@ -248,8 +248,7 @@ static int rewrite_all(struct rewrite *r)
 int db_rewrite(const struct db *from, const char *directory, char *error, size_t error_n)
 {
 	struct rewrite r = {.from = from};
-	/* Synced once, at its end: nobody relies on it before. */
-	int err = db_open(&r.to, directory, from->map_bytes, true, error, error_n);
+	int err = db_open_plain(&r.to, directory, from->map_bytes, error, error_n);
 
 	if (err < 0)
 		return err;

@@ -13,11 +13,27 @@
 #define FREE_NOW_CHUNKS 16
 #define SWEEP_ROWS_MAX  64 /* incoming blobs of an earlier life moved to gc per step */
 
+/* Of the first `chunks` of a body those that may be rows of their own: mostly all are, or none. */
+static int chunk_rows(struct writer *w, uint64_t blob, uint32_t *chunks)
+{
+	struct key from, k;
+	struct bytes v;
+	int rc = *chunks ? writer_first_row(w, DB_CHUNK, key_id_n(&from, blob, 0), 8, &k, &v) : 0;
+
+	if (rc == MDB_NOTFOUND)
+		*chunks = 0;
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int gc_add_blob(struct writer *w, uint64_t blob, uint32_t chunks)
 {
-	struct gc_rec r = {.chunks = chunks};
+	struct gc_rec r = {0};
 	struct key k;
+	int rc = chunk_rows(w, blob, &chunks);
 
+	if (rc)
+		return rc;
+	r.chunks = chunks;
 	w->garbage = true;
 	w->debt_made += chunks;
 	return db_put(
@@ -85,10 +101,13 @@ static int rows_of_free(struct writer *w, enum db_id id, uint64_t blob, uint32_t
 	return 0;
 }
 
-static int chunks_free(struct writer *w, uint64_t blob)
+static int chunks_free(struct writer *w, uint64_t blob, uint32_t chunks)
 {
 	struct db_cursor c;
 	struct key k;
+
+	if (chunks == 0)
+		return 0;
 	int rc = db_cursor_open(w->txn, w->db, DB_CHUNK, &c);
 
 	if (rc)
@@ -107,7 +126,7 @@ static int chunks_free(struct writer *w, uint64_t blob)
 static int body_free(struct writer *w, uint64_t blob, uint32_t chunks)
 {
 	uint32_t rows = SHAPE_ROWS_MAX + 1;
-	int rc = chunks_free(w, blob);
+	int rc = chunks_free(w, blob, chunks);
 
 	w->freed_now += chunks;
 	if (rc || db_entries(w->txn, w->db, DB_SHAPE) == 0)
@@ -118,10 +137,32 @@ static int body_free(struct writer *w, uint64_t blob, uint32_t chunks)
 
 int gc_body(struct writer *w, uint64_t blob, const struct blob_rec *r)
 {
-	bool now = r->chunks <= FREE_NOW_CHUNKS && r->crc_first == 0 &&
-		   w->freed_now + r->chunks <= WRITER_FREED_PAGES;
+	uint32_t chunks = r->in_journal ? r->crc_first : r->chunks;
+	bool now = chunks <= FREE_NOW_CHUNKS && r->crc_first == 0 &&
+		   w->freed_now + chunks <= WRITER_FREED_PAGES;
 
-	return now ? body_free(w, blob, r->chunks) : gc_add_blob(w, blob, r->chunks);
+	return now ? body_free(w, blob, chunks) : gc_add_blob(w, blob, chunks);
+}
+
+/* Parts of a blob that are in the journal.  MDB_NOTFOUND: there are no more. */
+static int extents_free(struct writer *w, uint64_t blob, uint32_t *pages)
+{
+	struct key from, k;
+	struct extent_rec r;
+	struct bytes v;
+
+	while (*pages) {
+		int rc = writer_first_row(w, DB_EXTENT, key_id_n(&from, blob, 0), 8, &k, &v);
+		if (!rc && !rec_read(v, &r, sizeof(r)))
+			rc = MDB_CORRUPTED;
+		if (!rc)
+			rc = db_del(w->txn, w->db, DB_EXTENT, key_view(&k));
+		if (rc)
+			return rc;
+		db_live(w->db, r.at, -(int64_t)r.octets);
+		--*pages;
+	}
+	return 0;
 }
 
 /* Frees chunks of one blob; its gc row goes with the last of them. */
@@ -141,6 +182,8 @@ static int blob_free(
 	}
 	if (r.next == r.chunks) {
 		int rc = rows_of_free(w, DB_CRC, blob, pages);
+		if (rc == MDB_NOTFOUND)
+			rc = extents_free(w, blob, pages);
 		if (rc == MDB_NOTFOUND)
 			rc = rows_of_free(w, DB_SHAPE, blob, pages);
 		if (rc == MDB_NOTFOUND)

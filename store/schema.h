@@ -15,8 +15,9 @@
  * log of vanished messages, aliases and domains, the queue by sender and by recipient (upgrade:
  * db_upgrade.c).  4: priorities in the queue's rows, where rows of format 3 have zeros, which is
  * the priority of mail that has none; shapes, which are made when they are first wanted.  5: one
- * index of the queue, made of runs (db_queue_index.h), in the place of two trees. */
-#define STORE_FORMAT     5
+ * index of the queue, made of runs (db_queue_index.h), in the place of two trees.  6: a journal, and
+ * bodies in it (journal.h). */
+#define STORE_FORMAT     6
 #define STORE_FORMAT_MIN 1 /* what is brought up to date when it is opened */
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");
@@ -46,7 +47,9 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-end
 	DB(QI, "qi",                                                                               \
 		"run u64, hash u64, hash of the address u32, id u64, recipient u32 -> nothing")    \
 	DB(MOVE, "move", "shard u32, id u64, recipient u32 -> nothing: on the way to that shard")  \
-	DB(DEDUP, "dedup", "id u64, recipient u32 -> dedup_rec: has come from another shard")
+	DB(DEDUP, "dedup", "id u64, recipient u32 -> dedup_rec: has come from another shard")      \
+	DB(EXTENT, "extent", "blob u64, first chunk u32 -> extent_rec: chunks in the journal")     \
+	DB(SLOT, "slot", "slot of the journal u32 -> octets in it that are referred to")
 
 enum db_id {
 #define DB(id, name, what) DB_##id,
@@ -223,12 +226,23 @@ struct blob_rec {
 	uint16_t prefix_n;     /* octets that stand before the body */
 	uint16_t prefix_local; /* of these, seen in mailboxes only */
 	uint8_t body_type;
-	uint8_t reserved[3];
-	/* prefix_n octets, then (chunks - crc_first) CRCs of 4 octets */
+	uint8_t in_journal; /* the chunks from crc_first on are not rows of chunk */
+	uint8_t reserved[2];
+	/* prefix_n octets, then (chunks - crc_first) CRCs of 4 octets; in_journal: then where in the
+	 * journal those chunks are, u64 */
 };
 static_assert(sizeof(struct blob_rec) == 48, "stored record");
 static_assert(MESSAGE_PREFIX_MAX <= UINT16_MAX, "prefix_n");
-#define BLOB_ROW_MAX (sizeof(struct blob_rec) + MESSAGE_PREFIX_MAX + 4 * BLOB_CRC_INLINE)
+#define BLOB_ROW_MAX                                                                               \
+	(sizeof(struct blob_rec) + MESSAGE_PREFIX_MAX + 4 * BLOB_CRC_INLINE + sizeof(uint64_t))
+
+/* A run of chunks, whose CRCs are in a row of crc with the same key. */
+struct extent_rec {
+	uint64_t at;     /* in the journal */
+	uint32_t octets; /* all chunks are full, but for the last of a body */
+	uint32_t crc;    /* CRC-32C of all of it */
+};
+static_assert(sizeof(struct extent_rec) == 16, "stored record");
 
 /* In the first row of a shape: what follows in all its rows together. */
 struct shape_rec {

@@ -7,6 +7,7 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
+#include "store/db_journal.h"
 
 #define IDLE_US         1000000
 #define GROUP_MESSAGES  512 /* a message is two: it comes, and goes */
@@ -83,7 +84,7 @@ static void run(struct writer *w, struct op **ops, unsigned n)
 		unsigned to = from + 1;
 		while (to < n && bytes + op_bytes(ops[to]) <= w->group_bytes)
 			bytes += op_bytes(ops[to++]);
-		writer_group(w, ops + from, to - from, n - to);
+		writer_group(w, ops + from, to - from);
 		from = to;
 	}
 }
@@ -97,12 +98,29 @@ static bool collect_due(struct writer *w)
 	       clock_mono_us() >= w->garbage_retry_us && health != STORE_FAILED;
 }
 
+/* The journal is read anew from the last checkpoint on: it is not to become long, and when nothing
+ * is to be done there need be none of it. */
+static void checkpoint(struct writer *w, bool is_idle)
+{
+	uint64_t now = clock_mono_us();
+	bool failed = atomic_load_explicit(&w->store->health, memory_order_relaxed) == STORE_FAILED;
+
+	w->quiet_us = !is_idle ? 0 : w->quiet_us ? w->quiet_us : now;
+	bool quiet = w->quiet_us && now - w->quiet_us >= IDLE_US && db_checkpoint_wanted(w->db);
+	if (failed || (!quiet && !db_checkpoint_due(w->db)))
+		return;
+	int rc = db_checkpoint(w->db);
+	if (rc)
+		writer_fail(w, rc);
+}
+
 /* One turn without requests: garbage, the index, recovery, sleep. */
 static void idle(struct writer *w)
 {
 	uint64_t now = clock_mono_us(), sleep_us = IDLE_US;
 
 	writer_settle(w);
+	checkpoint(w, true);
 	if (atomic_load_explicit(&w->store->health, memory_order_relaxed) == STORE_FAILED) {
 		writer_recover(w);
 		if (w->reopen_at_us > now)
@@ -134,6 +152,7 @@ static void *thread_main(void *arg)
 		if (n) {
 			writer_recover(w);
 			run(w, ops, n);
+			checkpoint(w, false);
 			if (w->debt_pages > DEBT_HIGH_PAGES && collect_due(w))
 				writer_collect(w);
 		} else if (stopping) {

@@ -48,7 +48,7 @@ struct writer_effects {
 	unsigned quota_count;
 };
 
-/* The group whose commit is through, but whose meta page is not yet on disk: writer_answer.c. */
+/* The group whose commit is through, but not yet on disk: writer_answer.c. */
 struct writer_pending {
 	struct op *ops[WRITER_GROUP_MAX];
 	unsigned n;
@@ -76,6 +76,13 @@ struct writer_index {
 	struct queue_index_key *keys;
 };
 
+/* The slot of the journal whose bodies move into LMDB (blob_move.c). */
+struct writer_moving {
+	uint32_t slot; /* 0: none */
+	uint64_t at;   /* the record */
+	size_t row;    /* octets of its rows that have been looked at */
+};
+
 struct writer {
 	struct service service;
 	struct store *store;
@@ -86,8 +93,6 @@ struct writer {
 	uint64_t group_bytes, reserve_bytes;
 	/* the transaction under way */
 	MDB_txn *txn;
-	uint64_t chunk_last_id; /* highest key of the chunk table: beyond it MDB_APPEND is right */
-	uint32_t chunk_last_n;
 	uint64_t now_ms;
 	uint64_t last_id, last_id_stored;
 	struct writer_effects *effects; /* of this transaction */
@@ -95,17 +100,16 @@ struct writer {
 	/* the last commit */
 	struct writer_pending pending;
 	uint64_t commit_us; /* it took */
-	bool unsynced;      /* its meta page is not on disk yet */
-	bool doubtful;      /* a commit behind it failed, perhaps because of that page */
-	bool kept;          /* in this turn a group became the pending one */
-	bool settle_now;    /* others wait for what it changed */
+	bool unsynced;      /* it is not on disk yet */
+	uint64_t quiet_us;  /* since when there was nothing to do; 0: there was */
 	uint64_t debt_made, debt_freed; /* pages made garbage, and freed, by this transaction */
 	uint32_t freed_now;             /* ... and freed without having been garbage */
 	struct {
 		bool garbage;
-		uint64_t sweep_below, last_id, chunk_last_id;
-		uint32_t chunk_last_n;
+		uint64_t sweep_below, last_id;
+		struct writer_moving moving;
 	} before; /* what an abort brings back */
+	struct writer_moving moving;
 	/* garbage */
 	uint64_t debt_pages;
 	bool garbage;         /* there are rows in gc or old ones in incoming */
@@ -128,15 +132,14 @@ int writer_start(struct writer *w) WARN_UNUSED;
 void writer_stop(struct writer *w);
 
 /* ---- writer_group.c: transactions ---- */
-/* more: ops that have been taken already and come in the groups that follow. */
-void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more);
+void writer_group(struct writer *w, struct op **ops, unsigned n);
 /* One transaction that only frees.  Returns false when it could not. */
 bool writer_collect(struct writer *w);
 /* References of expunged messages whose time has come are garbage. */
 void writer_refs_look(struct writer *w);
 /* ---- writer_answer.c ---- */
-/* A commit is through that began behind transaction `before`.  What was pending is answered. */
-void writer_follow(struct writer *w, uint64_t before, bool changed);
+/* A commit is through.  What was pending is answered. */
+void writer_follow(struct writer *w, bool changed);
 /* The group just committed waits for its answers. */
 void writer_keep(struct writer *w, struct op **ops, unsigned n);
 /* Makes all commits durable and answers what is pending. */
@@ -148,7 +151,7 @@ enum writer_error writer_classify(const struct writer *w, int rc);
 /* Is there room above the reserve, on disk and in the map? */
 bool writer_has_room(const struct writer *w);
 void writer_fail(struct writer *w, int rc);
-/* A commit of its own, durable with its meta page. */
+/* A commit of its own, durable. */
 int writer_prove(struct writer *w) WARN_UNUSED;
 /* Tries to bring a failed shard back, when it is time. */
 void writer_recover(struct writer *w);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Answers, and when they are due.  A commit makes its own pages durable and the meta page of the
- * commit before it (db_commit_early): so while requests wait, a group is answered when the next one
- * is committed, and each group costs one sync instead of two.  When nothing waits the meta page
- * gets a sync of its own at once.  Writer thread. */
+ * Answers, and when they are due: when the journal is on disk.  Writer thread. */
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
 #include "store/writer.h"
@@ -66,28 +63,16 @@ static void pending_refuse(struct writer *w)
 		writer_refuse(p->ops[i], WRITER_ERROR_FAILED);
 }
 
-/* A sync that failed says so once, whatever pages it was about: then only another commit that is on
- * disk with its meta page proves the ones before it.  On a full disk there may be no room for that,
- * but a page that is written in its place needs none. */
-static int make_durable(struct writer *w)
-{
-	int rc = w->doubtful ? writer_prove(w) : db_sync(w->db);
-
-	if (w->doubtful && rc && writer_classify(w, rc) == WRITER_ERROR_FULL)
-		rc = db_sync(w->db);
-	return rc;
-}
-
 void writer_settle(struct writer *w)
 {
 	uint64_t start = clock_mono_us();
 
 	if (!w->pending.n && !w->unsynced)
 		return;
-	int rc = w->unsynced ? make_durable(w) : 0;
+	int rc = w->unsynced ? db_sync(w->db) : 0;
 	if (rc)
 		writer_fail(w, rc);
-	w->unsynced = w->doubtful = false;
+	w->unsynced = false;
 	w->pending.commit_us += clock_mono_us() - start;
 	if (health(w) == STORE_FAILED)
 		pending_refuse(w);
@@ -95,15 +80,11 @@ void writer_settle(struct writer *w)
 		pending_answer(w);
 }
 
-void writer_follow(struct writer *w, uint64_t before, bool changed)
+void writer_follow(struct writer *w, bool changed)
 {
-	if (!changed || w->doubtful) {
-		writer_settle(w);
-	} else {
-		db_durable_set(w->db, before);
-		pending_answer(w);
-	}
 	w->unsynced |= changed;
+	if (w->pending.n)
+		writer_settle(w);
 }
 
 void writer_keep(struct writer *w, struct op **ops, unsigned n)
@@ -117,9 +98,6 @@ void writer_keep(struct writer *w, struct op **ops, unsigned n)
 	p->commit_us = w->commit_us;
 	w->effects = p->effects;
 	p->effects = mine;
-	w->kept = true;
-	for (unsigned i = 0; i < n; i++)
-		w->settle_now |= writer_op_of(ops[i])->committed != NULL;
 	if (writer_mutant_hurries(w))
 		pending_answer(w);
 }

@@ -85,21 +85,21 @@ static uint64_t reopen_delay_us(unsigned reopens)
 }
 
 /* What cannot be made durable is refused, and so it must not be there. */
-static void undo_unsynced(struct writer *w)
+static void undo(struct writer *w)
 {
-	int rc = w->unsynced ? db_undo(w->db) : 0;
+	int rc = db_undo(w->db);
 
 	if (rc)
 		log_error(
 			"store", "undo-failed path=%s error=\"%s\"", w->db->path, mdb_strerror(rc));
-	w->unsynced = w->doubtful = false;
+	w->unsynced = false;
 }
 
 void writer_fail(struct writer *w, int rc)
 {
 	uint64_t now = clock_mono_us();
 
-	undo_unsynced(w);
+	undo(w);
 	if (w->failed_at_us && now - w->failed_at_us > REOPEN_FORGIVE_US)
 		w->reopens = 0;
 	w->failed_at_us = now;
@@ -135,6 +135,7 @@ void writer_recover(struct writer *w)
 	store_backup_end(w->store);
 	store_readers_pause(w->store);
 	writer_index_forget(w);
+	w->moving = (struct writer_moving){0};
 	int rc = -db_reopen(w->db);
 	store_readers_resume(w->store);
 	if (!rc)

@@ -6,10 +6,12 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
+#include "store/body.h"
 #include "store/writer.h"
 
 #define COLLECT_RETRY_US (1 * US_PER_SEC)
 #define FULL_RETRY_US    (1 * US_PER_SEC)
+#define MOVE_OCTETS      (256u << 10) /* of bodies out of the journal in one commit, at least; chosen */
 #define NOT_ONE          UINT32_MAX /* the failure is nobody's in particular */
 
 static enum store_health health(const struct writer *w)
@@ -52,20 +54,6 @@ static unsigned refuse_growing(struct op **ops, unsigned n)
 
 /* ---- one transaction ---- */
 
-static int chunk_last_find(struct writer *w)
-{
-	struct db_cursor c;
-	int rc = db_cursor_open(w->txn, w->db, DB_CHUNK, &c);
-
-	if (rc)
-		return rc;
-	rc = db_cursor_last(&c);
-	w->chunk_last_id = rc ? 0 : key_get_u64(c.key, 0);
-	w->chunk_last_n = rc ? 0 : key_get_u32(c.key, 8);
-	db_cursor_close(&c);
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
 static int txn_begin(struct writer *w)
 {
 	w->effects->count = w->effects->quota_count = 0;
@@ -77,11 +65,12 @@ static int txn_begin(struct writer *w)
 	w->before.garbage = w->garbage;
 	w->before.sweep_below = w->sweep_below;
 	w->before.last_id = w->last_id;
+	w->before.moving = w->moving;
 	writer_index_begin(w);
 	int rc = db_begin(w->db, true, &w->txn);
 	if (!rc)
 		rc = writer_index_load(w);
-	return rc ? rc : chunk_last_find(w);
+	return rc;
 }
 
 static void txn_undo(struct writer *w)
@@ -90,6 +79,7 @@ static void txn_undo(struct writer *w)
 	w->garbage = w->before.garbage;
 	w->sweep_below = w->before.sweep_below;
 	w->last_id = w->before.last_id;
+	w->moving = w->before.moving;
 	writer_index_undo(w);
 	w->effects->count = w->effects->quota_count = 0;
 	w->effects->moves = false;
@@ -104,22 +94,20 @@ static int last_id_put(struct writer *w)
 
 static int txn_commit(struct writer *w)
 {
-	uint64_t start = clock_mono_us(), before = db_last_txn(w->db);
+	uint64_t start = clock_mono_us();
 	MDB_txn *txn = w->txn;
 	bool changed;
 
 	w->txn = NULL;
 	int rc = db_commit_early(w->db, txn, &changed);
-	if (rc) {
-		w->doubtful |= w->unsynced;
+	if (rc)
 		return rc;
-	}
 	w->last_id_stored = w->last_id;
 	w->debt_pages += w->debt_made;
 	w->debt_pages = w->garbage ? w->debt_pages - MIN(w->debt_pages, w->debt_freed) : 0;
 	counter_inc(CTR_STORE_COMMITS);
 	w->commit_us = clock_mono_us() - start;
-	writer_follow(w, before, changed);
+	writer_follow(w, changed);
 	return 0;
 }
 
@@ -143,16 +131,19 @@ static uint32_t gc_owed(const struct writer *w, uint32_t pages)
 	return MAX(pages, (uint32_t)debt);
 }
 
-/* What is done beside the ops: garbage goes, the queue's index follows. */
+/* What is done beside the ops: garbage goes, old bodies leave the journal as fast as new ones come,
+ * the queue's index follows. */
 static int tend(struct writer *w)
 {
 	int rc = w->garbage ? gc_step(w, gc_owed(w, WRITER_FREED_PAGES)) : 0;
 
+	if (!rc)
+		rc = body_move_step(w, MAX(2 * w->db->journal->bodies_n, (uint64_t)MOVE_OCTETS));
 	return rc || health(w) == STORE_FULL ? rc : writer_index_step(w);
 }
 
 /* *bad_r: index of the op whose put failed, or NOT_ONE. */
-static int txn_run(struct writer *w, struct op **ops, unsigned n, bool tending, unsigned *bad_r)
+static int txn_try(struct writer *w, struct op **ops, unsigned n, bool tending, unsigned *bad_r)
 {
 	*bad_r = NOT_ONE;
 	int rc = txn_begin(w);
@@ -170,10 +161,22 @@ static int txn_run(struct writer *w, struct op **ops, unsigned n, bool tending, 
 		rc = txn_commit(w);
 	}
 	if (rc) {
-		counter_inc(CTR_STORE_ERRORS);
+		counter_add(CTR_STORE_ERRORS, rc != JOURNAL_SLOT_FULL);
 		txn_undo(w);
 	}
 	return rc;
+}
+
+/* A slot that has no room for all of it is left for another. */
+static int txn_run(struct writer *w, struct op **ops, unsigned n, bool tending, unsigned *bad_r)
+{
+	int rc = txn_try(w, ops, n, tending, bad_r);
+
+	if (rc != JOURNAL_SLOT_FULL)
+		return rc;
+	rc = db_journal_next(w->db);
+	*bad_r = NOT_ONE;
+	return rc ? rc : txn_try(w, ops, n, tending, bad_r);
 }
 
 /* ---- the group, and what is left of it after a failure ---- */
@@ -273,16 +276,8 @@ static bool may_tend(struct writer *w)
 	return clock_mono_us() >= w->garbage_retry_us;
 }
 
-/* As many wait as have been committed: their commit will do for this one's meta page.  Were they
- * fewer, more would wait longer for the next commit than are spared a sync. */
-static bool enough_follow(const struct writer *w, unsigned more)
+void writer_group(struct writer *w, struct op **ops, unsigned n)
 {
-	return w->kept && !w->settle_now && more + service_waiting(&w->service) >= w->pending.n;
-}
-
-void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more)
-{
-	w->kept = w->settle_now = false;
 	n = drop_unknown(ops, n);
 	writer_mutant_ack(w, ops, n);
 	if (n && health(w) != STORE_FAILED) {
@@ -293,8 +288,7 @@ void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more)
 	}
 	if (n)
 		commit(w, ops, n, may_tend(w));
-	if (!enough_follow(w, more))
-		writer_settle(w);
+	writer_settle(w);
 }
 
 bool writer_collect(struct writer *w)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What db.c and the bodies need of an environment's journal (db_journal.c). */
+#pragma once
+#include "store/db.h"
+#include "store/journal.h"
+
+/* Before LMDB opens the data file: finds the journal, and brings the meta pages back to the last
+ * checkpoint.  0 or an errno with a text. */
+int db_journal_prepare(struct db *db, char *error, size_t error_n) WARN_UNUSED;
+/* LMDB has it open: what the checkpoint needs is not to be used again. */
+int db_journal_pin(struct db *db) WARN_UNUSED;
+/* All tables are open: does again what the journal says, and makes a checkpoint of it.  From now on
+ * transactions are noted. */
+int db_journal_start(struct db *db) WARN_UNUSED;
+/* Before LMDB closes. */
+void db_journal_end(struct db *db);
+/* The environment is durable as it is, and the journal begins behind it. */
+int db_checkpoint(struct db *db) WARN_UNUSED;
+/* Is there anything behind the last one; so much that one is due? */
+bool db_checkpoint_wanted(const struct db *db);
+bool db_checkpoint_due(const struct db *db);
+/* After JOURNAL_SLOT_FULL, before the transaction is done anew. */
+int db_journal_next(struct db *db) WARN_UNUSED;
+/* A body of so many octets at `at` is referred to (octets > 0), or no longer. */
+void db_live(const struct db *db, uint64_t at, int64_t octets);
