@@ -650,16 +650,6 @@ int db_commit(MDB_txn *txn)
 	return rc ? rc : db_sync(db);
 }
 
-int db_sync(struct db *db)
-{
-	/* While it is being opened, the transaction itself was synced, or the checkpoint to come is. */
-	int rc = db->noting ? journal_sync(db->journal) : 0;
-
-	if (!rc)
-		db_durable_set(db, db_last_txn(db));
-	return rc;
-}
-
 uint64_t db_last_txn(const struct db *db)
 {
 	MDB_envinfo info;

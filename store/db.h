@@ -7,7 +7,9 @@
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include "store/journal.h"
 #include "store/schema.h"
+#include "store/syncer.h"
 
 #define DB_PATH_MAX 1024
 
@@ -19,8 +21,6 @@ struct db_shard {
 	bool whole;      /* of shard 0: all the others have been made */
 	bool must_exist; /* asked for: an empty directory is an error */
 };
-
-struct journal;
 
 struct db {
 	MDB_env *env; /* NULL: a reopen failed */
@@ -35,6 +35,15 @@ struct db {
 	bool noting; /* transactions go to it */
 	bool broken; /* something could not be made durable: only opening anew helps */
 	MDB_txn *pin; /* keeps the pages of the last checkpoint */
+	struct syncer journal_syncer, checkpoint_syncer;
+	struct {
+		uint64_t number, at, txn; /* what will be durable before */
+	} syncing;
+	struct {
+		struct journal_head head;
+		MDB_txn *pin;
+		uint64_t bytes_since;
+	} next; /* the checkpoint under way */
 	struct db_shard shard;
 	/* The newest transaction that a power cut cannot undo; readers see the one behind it
 	 * already, and keep their answers back until it is durable, too. */
@@ -103,6 +112,14 @@ int db_commit_early(struct db *db, MDB_txn *txn, bool *changed_r) WARN_UNUSED;
 int db_undo(struct db *db) WARN_UNUSED;
 /* All that has been committed is durable when it returns 0. */
 int db_sync(struct db *db) WARN_UNUSED;
+/* The same in two steps, with db_threads_start: what has been committed until _begin is durable when
+ * _end returns 0, which waits.  Nothing is done when nothing has begun. */
+void db_sync_begin(struct db *db);
+bool db_sync_begun(const struct db *db);
+int db_sync_end(struct db *db) WARN_UNUSED;
+/* For the writer's life: syncs and checkpoints that it need not wait for.  0 or -errno. */
+int db_threads_start(struct db *db) WARN_UNUSED;
+void db_threads_stop(struct db *db);
 /* Number of the newest transaction. */
 uint64_t db_last_txn(const struct db *db);
 /* Whoever waits for transactions up to txn goes on; UINT64_MAX: nobody waits any more. */

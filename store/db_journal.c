@@ -298,8 +298,111 @@ int db_journal_start(struct db *db)
 	return 0;
 }
 
+/* ---- checkpoints ---- */
+
+int db_journal_pin(struct db *db)
+{
+	return mdb_txn_begin(db->env, NULL, MDB_RDONLY, &db->pin);
+}
+
+/* Notes what is to be durable. */
+static int checkpoint_begin(struct db *db)
+{
+	struct journal *j = db->journal;
+	struct journal_head *h = &db->next.head;
+	int rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &db->next.pin);
+
+	if (rc) {
+		db->next.pin = NULL;
+		return rc;
+	}
+	*h = (struct journal_head){.set = j->head.set,
+		.txn = mdb_txn_id(db->next.pin),
+		.number = j->number,
+		.at = j->at,
+		.salt = j->salt};
+	db->next.bytes_since = j->bytes_since;
+	rc = meta_get(db, h->txn, h->meta);
+	if (rc) {
+		db_abort(db->next.pin);
+		db->next.pin = NULL;
+	}
+	return rc;
+}
+
+/* The slow part: any thread. */
+static int checkpoint_write(void *arg)
+{
+	struct db *db = arg;
+	int rc = db->no_sync ? 0 : mdb_env_sync(db->env, 1);
+
+	return rc ? rc : journal_head_write(db->journal, &db->next.head);
+}
+
+static int checkpoint_end(struct db *db, int rc)
+{
+	struct journal *j = db->journal;
+	MDB_txn *old = rc ? db->next.pin : db->pin;
+
+	if (!rc) {
+		db->pin = db->next.pin;
+		j->head = db->next.head;
+		j->bytes_since -= MIN(j->bytes_since, db->next.bytes_since);
+	}
+	db->next.pin = NULL;
+	if (old)
+		db_abort(old);
+	return rc;
+}
+
+static int checkpoint_wait(struct db *db)
+{
+	if (!syncer_pending(&db->checkpoint_syncer))
+		return 0;
+	return checkpoint_end(db, syncer_wait(&db->checkpoint_syncer));
+}
+
+int db_checkpoint(struct db *db)
+{
+	struct journal *j = db->journal;
+	int rc = checkpoint_wait(db);
+
+	if (!rc)
+		rc = checkpoint_begin(db);
+	if (rc)
+		return rc;
+	rc = checkpoint_end(db, checkpoint_write(db));
+	if (!rc)
+		journal_durable(j, j->head.number, j->head.at);
+	return rc;
+}
+
+bool db_checkpoint_wanted(const struct db *db)
+{
+	return db->noting && db->journal->bytes_since > 0 &&
+	       !syncer_pending(&db->checkpoint_syncer);
+}
+
+int db_checkpoint_tend(struct db *db)
+{
+	struct syncer *s = &db->checkpoint_syncer;
+
+	if (syncer_pending(s))
+		return syncer_done(s) ? checkpoint_wait(db) : 0;
+	if (!db->noting || db->journal->bytes_since < CHECKPOINT_BYTES)
+		return 0;
+	if (!s->started)
+		return db_checkpoint(db);
+	int rc = checkpoint_begin(db);
+	if (!rc)
+		syncer_ask(s);
+	return rc;
+}
+
 void db_journal_end(struct db *db)
 {
+	if (checkpoint_wait(db))
+		db->broken = true;
 	/* What has failed is found out anew from the last checkpoint. */
 	if (db->noting && db->env && !db->broken && db_checkpoint(db))
 		log_warn("store", "checkpoint-failed path=%s", db->path);
@@ -310,59 +413,75 @@ void db_journal_end(struct db *db)
 	journal_close(&db->journal);
 }
 
-/* ---- checkpoints ---- */
+/* ---- syncs ---- */
 
-/* Keeps the pages of the newest transaction. */
-static int pin_take(struct db *db, MDB_txn **pin_r)
+static int journal_syncer_work(void *arg)
 {
-	return mdb_txn_begin(db->env, NULL, MDB_RDONLY, pin_r);
+	struct db *db = arg;
+
+	return journal_sync(db->journal);
 }
 
-int db_journal_pin(struct db *db)
-{
-	return pin_take(db, &db->pin);
-}
-
-int db_checkpoint(struct db *db)
+void db_sync_begin(struct db *db)
 {
 	struct journal *j = db->journal;
-	struct journal_head old = j->head;
-	MDB_txn *pin;
-	int rc = pin_take(db, &pin);
 
+	db->syncing.number = j->number;
+	db->syncing.at = j->at;
+	db->syncing.txn = db_last_txn(db);
+	syncer_ask(&db->journal_syncer);
+}
+
+bool db_sync_begun(const struct db *db)
+{
+	return syncer_pending(&db->journal_syncer);
+}
+
+int db_sync_end(struct db *db)
+{
+	if (!syncer_pending(&db->journal_syncer))
+		return 0;
+	int rc = syncer_wait(&db->journal_syncer);
 	if (rc)
 		return rc;
-	j->head.txn = mdb_txn_id(pin);
-	j->head.number = j->number;
-	j->head.at = j->at;
-	j->head.salt = j->salt;
-	rc = meta_get(db, j->head.txn, j->head.meta);
-	if (!rc && !db->no_sync)
-		rc = mdb_env_sync(db->env, 1);
-	if (!rc)
-		rc = journal_head_write(j);
-	if (rc) {
-		j->head = old;
-		db_abort(pin);
-		return rc;
-	}
-	if (db->pin)
-		db_abort(db->pin);
-	db->pin = pin;
-	j->bytes_since = 0;
-	j->durable_number = j->number;
-	j->durable_at = j->at;
+	journal_durable(db->journal, db->syncing.number, db->syncing.at);
+	db_durable_set(db, db->syncing.txn);
 	return 0;
 }
 
-bool db_checkpoint_wanted(const struct db *db)
+int db_sync(struct db *db)
 {
-	return db->noting && db->journal->bytes_since > 0;
+	struct journal *j = db->journal;
+	int rc = db_sync_end(db);
+
+	/* While it is being opened, the transaction itself was synced, or the checkpoint to come is. */
+	if (!rc && db->noting)
+		rc = journal_sync(j);
+	if (rc)
+		return rc;
+	if (db->noting)
+		journal_durable(j, j->number, j->at);
+	db_durable_set(db, db_last_txn(db));
+	return 0;
 }
 
-bool db_checkpoint_due(const struct db *db)
+int db_threads_start(struct db *db)
 {
-	return db->noting && db->journal->bytes_since >= CHECKPOINT_BYTES;
+	int err = syncer_start(&db->journal_syncer, "journal", journal_syncer_work, db);
+
+	if (!err)
+		err = syncer_start(&db->checkpoint_syncer, "checkpoint", checkpoint_write, db);
+	if (err)
+		db_threads_stop(db);
+	return err;
+}
+
+void db_threads_stop(struct db *db)
+{
+	if (db->checkpoint_syncer.started && checkpoint_wait(db))
+		db->broken = true;
+	syncer_stop(&db->checkpoint_syncer);
+	syncer_stop(&db->journal_syncer);
 }
 
 /* ---- transactions ---- */
@@ -475,6 +594,9 @@ int db_commit_early(struct db *db, MDB_txn *txn, bool *changed_r)
 int db_undo(struct db *db)
 {
 	db->broken = true;
+	if (db_sync_end(db)) {
+		/* It is one of those that are taken back. */
+	}
 	journal_back(db->journal);
 	return journal_void(db->journal);
 }

@@ -16,9 +16,10 @@ int db_journal_start(struct db *db) WARN_UNUSED;
 void db_journal_end(struct db *db);
 /* The environment is durable as it is, and the journal begins behind it. */
 int db_checkpoint(struct db *db) WARN_UNUSED;
-/* Is there anything behind the last one; so much that one is due? */
+/* Begins one beside the work of the caller when it is due, ends one that is through. */
+int db_checkpoint_tend(struct db *db) WARN_UNUSED;
+/* Is there anything behind the last one, and none under way? */
 bool db_checkpoint_wanted(const struct db *db);
-bool db_checkpoint_due(const struct db *db);
 /* After JOURNAL_SLOT_FULL, before the transaction is done anew. */
 int db_journal_next(struct db *db) WARN_UNUSED;
 /* A body of so many octets at `at` is referred to (octets > 0), or no longer. */

@@ -113,12 +113,12 @@ void journal_close(struct journal **jp)
 	*jp = NULL;
 }
 
-static int sync_file(struct journal *j)
+int journal_sync(const struct journal *j)
 {
 	return j->no_sync || fdatasync(j->fd) == 0 ? 0 : errno;
 }
 
-static int write_at(struct journal *j, const void *p, size_t n, uint64_t at)
+static int write_at(const struct journal *j, const void *p, size_t n, uint64_t at)
 {
 	ssize_t done = pwrite(j->fd, p, n, (off_t)at);
 
@@ -145,19 +145,13 @@ bool journal_head_read(struct journal *j)
 	return any;
 }
 
-int journal_head_write(struct journal *j)
+int journal_head_write(const struct journal *j, struct journal_head *h)
 {
-	struct journal_head h = j->head;
-
-	h.magic = HEAD_MAGIC;
-	h.turn++;
-	h.crc = crc32c(0, &h, offsetof(struct journal_head, crc));
-	int rc = write_at(j, &h, sizeof(h), h.turn % HEADS * HEAD_PLACE);
-	if (!rc)
-		rc = sync_file(j);
-	if (!rc)
-		j->head = h;
-	return rc;
+	h->magic = HEAD_MAGIC;
+	h->turn = j->head.turn + 1;
+	h->crc = crc32c(0, h, offsetof(struct journal_head, crc));
+	int rc = write_at(j, h, sizeof(*h), h->turn % HEADS * HEAD_PLACE);
+	return rc ? rc : journal_sync(j);
 }
 
 /* ---- the record under way ---- */
@@ -399,18 +393,13 @@ int journal_void(struct journal *j)
 	if (j->at == 0 || j->at + sizeof(none) > slot_end(j->at))
 		return 0; /* the last of its slot: the next one begins another */
 	int rc = write_at(j, &none, sizeof(none), j->at);
-	return rc ? rc : sync_file(j);
+	return rc ? rc : journal_sync(j);
 }
 
-int journal_sync(struct journal *j)
+void journal_durable(struct journal *j, uint64_t number, uint64_t at)
 {
-	int rc = sync_file(j);
-
-	if (!rc) {
-		j->durable_number = j->number;
-		j->durable_at = j->at;
-	}
-	return rc;
+	j->durable_number = number;
+	j->durable_at = at;
 }
 
 void journal_back(struct journal *j)

@@ -95,8 +95,8 @@ int journal_open(struct journal **j_r, const char *directory, bool no_sync) WARN
 void journal_close(struct journal **j);
 /* The newest valid checkpoint; false: there is none. */
 bool journal_head_read(struct journal *j);
-/* Writes j->head with the next turn, durably.  0 or an errno. */
-int journal_head_write(struct journal *j) WARN_UNUSED;
+/* Writes *h as the one behind j->head, durably.  Any thread, one at a time.  0 or an errno. */
+int journal_head_write(const struct journal *j, struct journal_head *h) WARN_UNUSED;
 
 /* ---- the record under way ---- */
 /* Forget what was noted. */
@@ -123,8 +123,10 @@ void journal_live_settle(struct journal *j, uint64_t txn);
 /* Whatever stands at the position of the record under way and behind it is never read again: 0, or
  * an errno: it may be. */
 int journal_void(struct journal *j) WARN_UNUSED;
-/* Everything up to the last journal_advance is durable. */
-int journal_sync(struct journal *j) WARN_UNUSED;
+/* What has been written is durable.  Any thread.  0 or an errno. */
+int journal_sync(const struct journal *j) WARN_UNUSED;
+/* Everything before this record, which is or will be at `at`, is durable. */
+void journal_durable(struct journal *j, uint64_t number, uint64_t at);
 /* What is not durable is forgotten: j->at and j->number are behind the last record that is. */
 void journal_back(struct journal *j);
 

@@ -12,6 +12,7 @@
 #define IDLE_US         1000000
 #define GROUP_MESSAGES  512 /* a message is two: it comes, and goes */
 #define GROUP_BYTES     (8ull << 20)
+#define HALVE_BYTES     (1u << 20) /* chosen: half of it takes a disk as long as the writer */
 #define DEBT_HIGH_PAGES 65536 /* chosen: 256 MiB of garbage get commits of their own under load */
 
 static void effects_free(struct writer_effects *e)
@@ -74,17 +75,29 @@ static uint64_t op_bytes(const struct op *op)
 	return o && o->bytes ? o->bytes(op) : 0;
 }
 
-/* Runs what was taken in groups of at most group_bytes, in order. */
+/* How much of what was taken goes into one group: all of it, or half, when it is so much that a sync
+ * takes long enough to do the other half beside it. */
+static uint64_t group_limit(const struct writer *w, struct op **ops, unsigned n)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bytes += op_bytes(ops[i]);
+	return bytes < HALVE_BYTES ? w->group_bytes : MIN(w->group_bytes, bytes / 2);
+}
+
+/* Runs what was taken in groups, in order. */
 static void run(struct writer *w, struct op **ops, unsigned n)
 {
+	uint64_t limit = group_limit(w, ops, n);
 	unsigned from = 0;
 
 	while (from < n) {
 		uint64_t bytes = op_bytes(ops[from]);
 		unsigned to = from + 1;
-		while (to < n && bytes + op_bytes(ops[to]) <= w->group_bytes)
+		while (to < n && bytes + op_bytes(ops[to]) <= limit)
 			bytes += op_bytes(ops[to++]);
-		writer_group(w, ops + from, to - from);
+		writer_group(w, ops + from, to - from, n - to);
 		from = to;
 	}
 }
@@ -107,11 +120,13 @@ static void checkpoint(struct writer *w, bool is_idle)
 
 	w->quiet_us = !is_idle ? 0 : w->quiet_us ? w->quiet_us : now;
 	bool quiet = w->quiet_us && now - w->quiet_us >= IDLE_US && db_checkpoint_wanted(w->db);
-	if (failed || (!quiet && !db_checkpoint_due(w->db)))
+	if (failed)
 		return;
-	int rc = db_checkpoint(w->db);
-	if (rc)
+	int rc = quiet ? db_checkpoint(w->db) : db_checkpoint_tend(w->db);
+	if (rc) {
+		writer_settle(w);
 		writer_fail(w, rc);
+	}
 }
 
 /* One turn without requests: garbage, the index, recovery, sleep. */
@@ -166,11 +181,18 @@ static void *thread_main(void *arg)
 
 int writer_start(struct writer *w)
 {
-	return -pthread_create(&w->thread, NULL, thread_main, w);
+	int err = db_threads_start(w->db);
+
+	if (!err)
+		err = -pthread_create(&w->thread, NULL, thread_main, w);
+	if (err)
+		db_threads_stop(w->db);
+	return err;
 }
 
 void writer_stop(struct writer *w)
 {
 	service_stop(&w->service);
 	pthread_join(w->thread, NULL);
+	db_threads_stop(w->db);
 }

@@ -132,7 +132,8 @@ int writer_start(struct writer *w) WARN_UNUSED;
 void writer_stop(struct writer *w);
 
 /* ---- writer_group.c: transactions ---- */
-void writer_group(struct writer *w, struct op **ops, unsigned n);
+/* more: ops that have been taken already and come in the groups that follow. */
+void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more);
 /* One transaction that only frees.  Returns false when it could not. */
 bool writer_collect(struct writer *w);
 /* References of expunged messages whose time has come are garbage. */
@@ -144,6 +145,8 @@ void writer_follow(struct writer *w, bool changed);
 void writer_keep(struct writer *w, struct op **ops, unsigned n);
 /* Makes all commits durable and answers what is pending. */
 void writer_settle(struct writer *w);
+/* The same, begun: done by writer_settle or the next commit. */
+void writer_settle_later(struct writer *w);
 /* ---- writer_error.c ---- */
 enum writer_error { WRITER_ERROR_ONE, WRITER_ERROR_FULL, WRITER_ERROR_FAILED };
 /* What a failure means for the shard. */

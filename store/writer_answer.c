@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Answers, and when they are due: when the journal is on disk.  Writer thread. */
+ * Answers, and when they are due: when the journal is on disk.  A group is synced beside the work
+ * on the next one when as much waits.  Writer thread. */
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
 #include "store/writer.h"
@@ -63,16 +64,10 @@ static void pending_refuse(struct writer *w)
 		writer_refuse(p->ops[i], WRITER_ERROR_FAILED);
 }
 
-void writer_settle(struct writer *w)
+static void settle(struct writer *w, int rc, uint64_t start)
 {
-	uint64_t start = clock_mono_us();
-
-	if (!w->pending.n && !w->unsynced)
-		return;
-	int rc = w->unsynced ? db_sync(w->db) : 0;
 	if (rc)
 		writer_fail(w, rc);
-	w->unsynced = false;
 	w->pending.commit_us += clock_mono_us() - start;
 	if (health(w) == STORE_FAILED)
 		pending_refuse(w);
@@ -80,10 +75,33 @@ void writer_settle(struct writer *w)
 		pending_answer(w);
 }
 
+void writer_settle(struct writer *w)
+{
+	uint64_t start = clock_mono_us();
+
+	if (!w->pending.n && !w->unsynced)
+		return;
+	int rc = db_sync_end(w->db);
+	if (!rc && w->unsynced)
+		rc = db_sync(w->db);
+	w->unsynced = false;
+	settle(w, rc, start);
+}
+
+void writer_settle_later(struct writer *w)
+{
+	db_sync_begin(w->db);
+	w->unsynced = false;
+}
+
 void writer_follow(struct writer *w, bool changed)
 {
+	uint64_t start = clock_mono_us();
+
 	w->unsynced |= changed;
-	if (w->pending.n)
+	if (w->pending.n && db_sync_begun(w->db))
+		settle(w, db_sync_end(w->db), start);
+	else if (w->pending.n)
 		writer_settle(w);
 }
 

@@ -200,6 +200,7 @@ static void salvage(struct writer *w, struct op **ops, unsigned n, int rc, unsig
 
 	log_warn("store", "group-failed ops=%u error=\"%s\"", n, mdb_strerror(rc));
 	if (why == WRITER_ERROR_FAILED) {
+		writer_settle(w); /* what came before */
 		writer_fail(w, rc);
 		refuse_all(ops, n, why);
 		return;
@@ -276,7 +277,14 @@ static bool may_tend(struct writer *w)
 	return clock_mono_us() >= w->garbage_retry_us;
 }
 
-void writer_group(struct writer *w, struct op **ops, unsigned n)
+/* As many wait as have been committed: they are worked on while those are synced.  Were they fewer,
+ * more would wait for two short groups than for a whole one. */
+static bool enough_follow(const struct writer *w, unsigned more)
+{
+	return w->pending.n && w->unsynced && more + service_waiting(&w->service) >= w->pending.n;
+}
+
+void writer_group(struct writer *w, struct op **ops, unsigned n, unsigned more)
 {
 	n = drop_unknown(ops, n);
 	writer_mutant_ack(w, ops, n);
@@ -288,7 +296,10 @@ void writer_group(struct writer *w, struct op **ops, unsigned n)
 	}
 	if (n)
 		commit(w, ops, n, may_tend(w));
-	writer_settle(w);
+	if (enough_follow(w, more))
+		writer_settle_later(w);
+	else
+		writer_settle(w);
 }
 
 bool writer_collect(struct writer *w)
@@ -302,8 +313,10 @@ bool writer_collect(struct writer *w)
 		return true;
 	}
 	w->garbage_retry_us = clock_mono_us() + COLLECT_RETRY_US;
-	if (writer_classify(w, rc) == WRITER_ERROR_FAILED)
+	if (writer_classify(w, rc) == WRITER_ERROR_FAILED) {
+		writer_settle(w);
 		writer_fail(w, rc);
+	}
 	return false;
 }
 
