@@ -5,8 +5,9 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
-#include "store/db.h"
+#include "store/body.h"
 #include "tests/unit/store/store_harness.h"
 
 #define MAILBOX_PREFIX "Return-Path: <>\r\nReceived: here\r\n"
@@ -244,28 +245,27 @@ static void test_dropped_and_forgotten_parts_are_freed(void **state)
 	wait_collected(DB_GC);
 }
 
-static void corrupt_first_chunk(const char *dir)
+/* An octet in the middle of the first chunk of a body, where it lies in the journal. */
+static void corrupt_first_chunk(const char *dir, uint64_t blob)
 {
-	char error[256];
+	char error[256], path[400];
+	struct body_head head;
 	struct db db;
 	MDB_txn *txn;
-	struct db_cursor c;
-	struct key k;
-	uint8_t copy[CHUNK_DATA];
+	uint8_t octet;
 
 	BUG_ON(db_open(&db, dir, 1ull << 30, false, error, sizeof(error)) < 0);
-	BUG_ON(db_begin(&db, true, &txn));
-	BUG_ON(db_cursor_open(txn, &db, DB_CHUNK, &c));
-	BUG_ON(db_cursor_seek(&c, key_id(&k, 0)));
-	memcpy(copy, c.value.p, c.value.n);
-	copy[c.value.n / 2] ^= 1;
-	struct bytes value = bytes_make(copy, c.value.n);
-	memcpy(k.p, c.key.p, c.key.n);
-	k.n = (uint16_t)c.key.n;
-	db_cursor_close(&c);
-	BUG_ON(db_put(txn, &db, DB_CHUNK, key_view(&k), value));
-	BUG_ON(db_commit(txn));
+	BUG_ON(db_begin(&db, false, &txn));
+	BUG_ON(body_head_read(txn, &db, blob, &head) || !head.r.in_journal);
+	db_abort(txn);
 	db_close(&db);
+	snprintf(path, sizeof(path), "%s/" JOURNAL_NAME, dir);
+	int fd = open(path, O_RDWR);
+	off_t at = (off_t)head.at + CHUNK_DATA / 2;
+	BUG_ON(pread(fd, &octet, 1, at) != 1);
+	octet ^= 1;
+	BUG_ON(pwrite(fd, &octet, 1, at) != 1);
+	close(fd);
 }
 
 static void test_corrupt_body_is_reported(void **state)
@@ -276,7 +276,7 @@ static void test_corrupt_body_is_reported(void **state)
 
 	assert_int_equal(harness_accept(&h, m), HANDOFF_OK);
 	harness_close(&h);
-	corrupt_first_chunk(h.dir);
+	corrupt_first_chunk(h.dir, id);
 	harness_open(&h);
 	struct body_read_op op = {.blob = id, .max = 100000};
 	assert_int_equal(harness_read(&h, &op.op, STORE_READ_BODY), -EIO);

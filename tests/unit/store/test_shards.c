@@ -44,6 +44,7 @@ static void test_a_wrong_number_is_refused(void **state)
 static void test_a_missing_or_a_wrong_shard_is_refused(void **state)
 {
 	char error[512], away[320], here[300];
+	char journal_away[300], journal_here[300];
 	struct shards *s;
 
 	(void)state;
@@ -58,6 +59,11 @@ static void test_a_missing_or_a_wrong_shard_is_refused(void **state)
 	/* Its file in another's place. */
 	bed_path(1, "data.mdb", here);
 	assert_int_equal(rename(away, here), 0);
+	assert_true(shards_open(&bed.conf, &s, error, sizeof(error)) < 0);
+	assert_non_null(strstr(error, "the file `journal` is of another store"));
+	bed_path(2, "journal", journal_away);
+	bed_path(1, "journal", journal_here);
+	assert_int_equal(rename(journal_away, journal_here), 0);
 	assert_true(shards_open(&bed.conf, &s, error, sizeof(error)) < 0);
 	assert_non_null(strstr(error, "this is shard 2 and not shard 1"));
 	bed_fini();
