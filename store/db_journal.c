@@ -10,7 +10,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 #include "store/body.h"
 
@@ -25,6 +27,11 @@ static_assert(META_TXN_AT + sizeof(uint64_t) == JOURNAL_META, "the number is the
 
 #define REPLAY_BATCH     (4u << 20) /* octets of rows in one transaction; chosen */
 #define CHECKPOINT_BYTES (64ull << 20) /* of the journal between checkpoints; chosen: 0.2 s to replay */
+
+#define PORTIONS        256        /* of the data file, written one after the other; chosen */
+#define PORTION_MIN     (4 << 20)  /* octets */
+#define PORTION_IDLE_US 30         /* it had nothing to write */
+#define PAUSE_MAX_US    2000
 
 struct mark {
 	uint64_t magic, set;
@@ -330,13 +337,42 @@ static int checkpoint_begin(struct db *db)
 	return rc;
 }
 
-/* The slow part: any thread. */
-static int checkpoint_write(void *arg)
+/* The slow part. */
+static int checkpoint_write(struct db *db)
 {
-	struct db *db = arg;
 	int rc = db->no_sync ? 0 : mdb_env_sync(db->env, 1);
 
 	return rc ? rc : journal_head_write(db->journal, &db->next.head);
+}
+
+/* Pages in small portions with pauses between them: a journal's sync that comes meanwhile has to
+ * wait for one of them, not for all. */
+static int pages_write(struct db *db)
+{
+	struct stat st;
+	int fd;
+
+	if (mdb_env_get_fd(db->env, &fd) || fstat(fd, &st) < 0)
+		return EIO;
+	off_t step = MAX(st.st_size / PORTIONS, (off_t)PORTION_MIN);
+	for (off_t at = 0; at < st.st_size; at += step) {
+		uint64_t start = clock_mono_us();
+		if (sync_file_range(fd, at, step,
+			    SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0)
+			return errno;
+		uint64_t took = clock_mono_us() - start;
+		if (took > PORTION_IDLE_US)
+			usleep((useconds_t)MIN(took, (uint64_t)PAUSE_MAX_US));
+	}
+	return 0;
+}
+
+static int checkpoint_syncer_work(void *arg)
+{
+	struct db *db = arg;
+	int rc = db->no_sync ? 0 : pages_write(db);
+
+	return rc ? rc : checkpoint_write(db);
 }
 
 static int checkpoint_end(struct db *db, int rc)
@@ -470,7 +506,7 @@ int db_threads_start(struct db *db)
 	int err = syncer_start(&db->journal_syncer, "journal", journal_syncer_work, db);
 
 	if (!err)
-		err = syncer_start(&db->checkpoint_syncer, "checkpoint", checkpoint_write, db);
+		err = syncer_start(&db->checkpoint_syncer, "checkpoint", checkpoint_syncer_work, db);
 	if (err)
 		db_threads_stop(db);
 	return err;
