@@ -184,6 +184,9 @@ static int blob_free(
 		int rc = rows_of_free(w, DB_CRC, blob, pages);
 		if (rc == MDB_NOTFOUND)
 			rc = extents_free(w, blob, pages);
+		/* What has been moved out of the journal since it became garbage. */
+		if (rc == MDB_NOTFOUND)
+			rc = rows_of_free(w, DB_CHUNK, blob, pages);
 		if (rc == MDB_NOTFOUND)
 			rc = rows_of_free(w, DB_SHAPE, blob, pages);
 		if (rc == MDB_NOTFOUND)
