@@ -24,6 +24,9 @@ enum stage {
 	STAGE_CRCS,
 	STAGE_SHAPES,
 	STAGE_GARBAGE,
+	STAGE_TAILS, /* behind these nothing that is in the journal is let go */
+	STAGE_EXTENTS,
+	STAGE_SLOTS,
 	STAGE_RECIPIENTS,
 	STAGE_SCHEDULE,
 	STAGE_MOVES,
@@ -48,6 +51,9 @@ static const struct {
 	[STAGE_CRCS] = {"checksums",  check_step_crc           },
 	[STAGE_SHAPES] = {"shapes",     check_step_shape         },
 	[STAGE_GARBAGE] = {"garbage",    check_step_garbage       },
+	[STAGE_TAILS] = {"journal",    check_step_tail          },
+	[STAGE_EXTENTS] = {"journal",    check_step_extent        },
+	[STAGE_SLOTS] = {"journal",    check_step_slot          },
 	[STAGE_BLOBS] = {"bodies",     check_step_blob          },
 	[STAGE_QUEUE] = {"queue",      check_step_queue         },
 	[STAGE_BOXES] = {"mailboxes",  check_step_box           },
@@ -75,7 +81,8 @@ struct check *check_create(const struct check_conf *conf)
 	c->conf = *conf;
 	c->db = conf->db;
 	c->refs = malloc(CHECK_REFS_MAX * sizeof(*c->refs));
-	if (!c->refs)
+	c->slots = calloc(JOURNAL_SLOTS_MAX, sizeof(*c->slots));
+	if (!c->refs || !c->slots)
 		check_destroy(&c);
 	return c;
 }
@@ -87,6 +94,7 @@ void check_destroy(struct check **cp)
 	if (!c)
 		return;
 	free(c->refs);
+	free(c->slots);
 	free(c);
 	*cp = NULL;
 }

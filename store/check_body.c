@@ -76,15 +76,12 @@ int check_step_blob(struct check *c)
 	}
 	rc = body_head_read(c->txn, c->db, blob, &h);
 	if (rc == EIO) {
-		struct blob_rec r;
-		if (!rec_read(v, &r, sizeof(r)) || r.crc_first > r.chunks ||
-			r.prefix_local > r.prefix_n ||
-			v.n != sizeof(r) + r.prefix_n + 4ull * (r.chunks - r.crc_first))
+		if (!body_row_read(v, &h))
 			return blob_unreadable(c, blob, "the row cannot be read");
 		char name[64];
 		check_problem(c, "body-damaged", false, true, blob_name(blob, name),
 			"fields before the body");
-		refs_add(c, blob, r.refs);
+		refs_add(c, blob, h.r.refs);
 		return 0;
 	}
 	if (!rc)
@@ -100,12 +97,10 @@ int check_step_blob(struct check *c)
 
 /* ---- rows of bodies that nobody knows ---- */
 
-/* Chunks below *first_r have been freed, those from *end_r on must not be there. */
-static int chunk_limit(struct check *c, uint64_t blob, uint32_t *end_r)
+int check_chunk_limit(struct check *c, uint64_t blob, uint32_t *end_r)
 {
 	struct incoming_rec in;
 	struct blob_rec b;
-	struct gc_rec g;
 	struct bytes v;
 	struct key k;
 	int rc = db_get(c->txn, c->db, DB_BLOB, key_id(&k, blob), &v);
@@ -123,8 +118,9 @@ static int chunk_limit(struct check *c, uint64_t blob, uint32_t *end_r)
 	}
 	if (rc == MDB_NOTFOUND)
 		rc = db_get(c->txn, c->db, DB_GC, key_gc(&k, GC_BLOB, 0, blob), &v);
+	/* Those of a slot that was emptied meanwhile go with the rest. */
 	if (rc == 0)
-		*end_r = rec_read(v, &g, sizeof(g)) ? g.chunks : 0;
+		*end_r = UINT32_MAX;
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -142,7 +138,7 @@ int check_step_chunk(struct check *c)
 		return EIO;
 	uint64_t blob = key_get_u64(key_view(&k), 0);
 	uint32_t n = key_get_u32(key_view(&k), 8);
-	rc = chunk_limit(c, blob, &end);
+	rc = check_chunk_limit(c, blob, &end);
 	if (rc)
 		return rc;
 	if (n < end) {
@@ -167,7 +163,7 @@ int check_step_crc(struct check *c)
 	if (k.n != 12)
 		return EIO;
 	uint64_t blob = key_get_u64(key_view(&k), 0);
-	rc = chunk_limit(c, blob, &end);
+	rc = check_chunk_limit(c, blob, &end);
 	if (rc || end > 0) {
 		struct key behind;
 		check_go_on(c, key_id_n(&behind, blob, UINT32_MAX));
@@ -279,13 +275,17 @@ static int refs_set(struct check *c, uint64_t blob, uint32_t refs)
 		return rc;
 	if (v.n > sizeof(row) || !rec_read(v, &r, sizeof(r)))
 		return EIO;
+	struct body_head h = {.r.in_journal = 0};
+	bool tail = body_row_read(v, &h) && h.r.in_journal;
 	r.refs = refs;
 	if (refs) {
 		memcpy(row, v.p, v.n);
 		memcpy(row, &r, sizeof(r));
 		return db_put(c->txn, c->db, DB_BLOB, key_id(&k, blob), bytes_make(row, v.n));
 	}
-	struct gc_rec g = {.chunks = r.chunks};
+	if (tail)
+		db_live(c->db, h.at, -(int64_t)body_tail(&h.r));
+	struct gc_rec g = {.chunks = tail ? r.crc_first : r.chunks};
 	rc = db_del(c->txn, c->db, DB_BLOB, key_id(&k, blob));
 	return rc ? rc
 		  : db_put(c->txn, c->db, DB_GC, key_gc(&k, GC_BLOB, 0, blob),

@@ -21,6 +21,12 @@ struct check_box {
 	size_t row_n;
 };
 
+/* A slot of the journal: as its row was before the rows that refer to it were counted. */
+struct check_slot {
+	struct slot_rec was;
+	uint64_t found; /* octets */
+};
+
 struct check {
 	struct check_conf conf;
 	const struct db *db;
@@ -41,6 +47,7 @@ struct check {
 	uint64_t ref_next; /* the first body of the next range; 0: this is the last */
 	bool again;        /* live: counting the suspects a second time */
 	struct check_box box;
+	struct check_slot *slots; /* JOURNAL_SLOTS_MAX */
 };
 
 #define CHECK_REFS_MAX (1u << 22) /* bodies counted in one pass; chosen: 64 MiB */
@@ -60,12 +67,18 @@ bool check_problem(struct check *c, const char *what, bool repairable, bool lost
 /* A reference to a body was found. */
 void check_count(struct check *c, uint64_t blob);
 
+/* Chunks of this body from *end_r on must not be there; 0: nobody knows it. */
+int check_chunk_limit(struct check *c, uint64_t blob, uint32_t *end_r) WARN_UNUSED;
+
 /* Each looks at one object.  0; MDB_NOTFOUND: the stage is over; else an error. */
 int check_step_blob(struct check *c);
 int check_step_chunk(struct check *c);
 int check_step_crc(struct check *c);
 int check_step_shape(struct check *c);
 int check_step_garbage(struct check *c);
+int check_step_tail(struct check *c);
+int check_step_extent(struct check *c);
+int check_step_slot(struct check *c);
 int check_step_refs(struct check *c);
 int check_step_queue(struct check *c);
 int check_step_recipient(struct check *c);

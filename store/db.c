@@ -467,11 +467,11 @@ int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, c
 	return db_open_shard(db, path, NULL, map_bytes, no_sync, error, error_n);
 }
 
-int db_open_plain(
-	struct db *db, const char *path, uint64_t map_bytes, char *error, size_t error_n)
+int db_open_plain(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
+	char *error, size_t error_n)
 {
-	*db = (struct db){.lock_fd = -1, .no_sync = true, .plain = true, .any_shard = true};
-	return db_open_any(db, path, NULL, map_bytes, error, error_n);
+	*db = (struct db){.lock_fd = -1, .no_sync = true, .plain = true, .any_shard = !shard};
+	return db_open_any(db, path, shard, map_bytes, error, error_n);
 }
 
 int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
@@ -570,13 +570,23 @@ uint64_t db_free_bytes(const struct db *db, uint64_t enough)
 	return pages * 4096;
 }
 
-uint64_t db_file_bytes(const struct db *db)
+static uint64_t file_bytes(const struct db *db, const char *file)
 {
 	char name[DB_PATH_MAX + 16];
 	struct stat st;
 
-	snprintf(name, sizeof(name), "%s/" DATA_NAME, db->path);
+	snprintf(name, sizeof(name), "%s/%s", db->path, file);
 	return stat(name, &st) < 0 ? 0 : (uint64_t)st.st_size;
+}
+
+uint64_t db_file_bytes(const struct db *db)
+{
+	return file_bytes(db, DATA_NAME);
+}
+
+uint64_t db_journal_bytes(const struct db *db)
+{
+	return file_bytes(db, JOURNAL_NAME);
 }
 
 int db_pages(MDB_txn *txn, const struct db *db, uint64_t *used_r, uint64_t *file_r)

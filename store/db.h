@@ -32,8 +32,8 @@ struct db {
 	bool any_shard;
 	/* db_journal.c */
 	struct journal *journal;
-	bool noting; /* transactions go to it */
-	bool broken; /* something could not be made durable: only opening anew helps */
+	bool noting;  /* transactions go to it */
+	bool broken;  /* something could not be made durable: only opening anew helps */
 	MDB_txn *pin; /* keeps the pages of the last checkpoint */
 	struct syncer journal_syncer, checkpoint_syncer;
 	struct {
@@ -61,9 +61,10 @@ int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, c
 /* The same as this shard and no other; db->shard is then what is stored. */
 int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
 	bool no_sync, char *error, size_t error_n) WARN_UNUSED;
-/* A new environment without a journal, for a copy: durable only after mdb_env_sync. */
-int db_open_plain(struct db *db, const char *path, uint64_t map_bytes, char *error,
-	size_t error_n) WARN_UNUSED;
+/* An environment without a journal, which is a copy or becomes one: durable only after
+ * mdb_env_sync.  shard: NULL, or as for db_open_shard.  Any thread. */
+int db_open_plain(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
+	char *error, size_t error_n) WARN_UNUSED;
 /* Shard 0: the other shards are there from now on. */
 int db_shard_whole(struct db *db) WARN_UNUSED;
 /* Is there an environment in this directory? */
@@ -82,6 +83,8 @@ uint64_t db_used_bytes(const struct db *db);
 /* Octets in free pages; stops counting at enough. */
 uint64_t db_free_bytes(const struct db *db, uint64_t enough);
 uint64_t db_file_bytes(const struct db *db);
+/* Of the journal's file. */
+uint64_t db_journal_bytes(const struct db *db);
 /* Pages that trees and the free list account for, and pages of the file; *file_r is 0 when another
  * transaction has been committed since txn began. */
 int db_pages(MDB_txn *txn, const struct db *db, uint64_t *used_r, uint64_t *file_r) WARN_UNUSED;
@@ -112,8 +115,8 @@ int db_commit_early(struct db *db, MDB_txn *txn, bool *changed_r) WARN_UNUSED;
 int db_undo(struct db *db) WARN_UNUSED;
 /* All that has been committed is durable when it returns 0. */
 int db_sync(struct db *db) WARN_UNUSED;
-/* The same in two steps, with db_threads_start: what has been committed until _begin is durable when
- * _end returns 0, which waits.  Nothing is done when nothing has begun. */
+/* The same in two steps, with db_threads_start: what has been committed until _begin is durable
+ * when _end returns 0, which waits.  Nothing is done when nothing has begun. */
 void db_sync_begin(struct db *db);
 bool db_sync_begun(const struct db *db);
 int db_sync_end(struct db *db) WARN_UNUSED;

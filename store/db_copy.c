@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "store/db_journal.h"
 
-#define REWRITE_BATCH (4u << 20) /* octets in one commit of a rewrite; chosen */
-#define COPY_BUFFER   (1u << 20)
+#define PART        "data.mdb.part" /* directory of a copy that is not whole yet */
+#define COPY_BUFFER (1u << 20)
 
 static int say(char *error, size_t n, int err, const char *path, const char *what)
 {
@@ -34,6 +35,19 @@ static int directory_sync(const char *path)
 	return err;
 }
 
+void db_copy_clear(const char *directory)
+{
+	static const char *const names[] = {
+		"data.mdb", "data.mdb.new", JOURNAL_NAME, "lock.mdb", "lock"};
+	char path[DB_PATH_MAX + 64];
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+		unlink(path);
+	}
+	rmdir(directory);
+}
+
 /* ---- backup ---- */
 
 struct db_backup {
@@ -41,53 +55,67 @@ struct db_backup {
 	pthread_t thread;
 	pthread_mutex_t lock; /* who joins */
 	bool joined;
-	int fd;
 	uint64_t used_at_start, growth_max;
 	atomic_int state;
-	atomic_bool cancelled;
+	atomic_bool said; /* error is somebody's */
+	struct db_copy_watch watch;
 	char directory[DB_PATH_MAX];
+	char part[DB_PATH_MAX + 16];
 	char error[DB_PATH_MAX + 160];
 };
 
-static int copy_and_name(struct db_backup *b)
+static uint64_t bytes_used(const struct db *db)
 {
-	char part[DB_PATH_MAX + 16], name[DB_PATH_MAX + 16];
-	int rc = mdb_env_copyfd2(b->db->env, b->fd, 0);
+	return db_used_bytes(db) + db_journal_bytes(db);
+}
 
-	if (rc)
-		return rc < 0 ? EIO : rc;
-	snprintf(part, sizeof(part), "%s/data.mdb.part", b->directory);
+static int copy_and_name(struct db_backup *b, char *error, size_t error_n)
+{
+	char part[DB_PATH_MAX + 32], name[DB_PATH_MAX + 16];
+	struct stat st;
+	int err = db_rewrite(b->db, b->part, &b->watch, error, error_n);
+
+	if (err)
+		return err;
+	snprintf(part, sizeof(part), "%s/data.mdb", b->part);
 	snprintf(name, sizeof(name), "%s/data.mdb", b->directory);
-	if (fsync(b->fd) < 0)
-		return errno;
 	/* link, not rename: what is there stays. */
-	if (link(part, name) < 0 || unlink(part) < 0)
-		return errno;
-	return -directory_sync(b->directory);
+	if (stat(part, &st) < 0 || link(part, name) < 0)
+		return say(error, error_n, -errno, name, "cannot name the copy");
+	db_copy_clear(b->part);
+	atomic_store(&b->watch.octets, (uint64_t)st.st_size);
+	err = directory_sync(b->directory);
+	return err ? say(error, error_n, err, b->directory, "cannot sync") : 0;
 }
 
 static void *backup_main(void *arg)
 {
 	struct db_backup *b = arg;
-	int rc = copy_and_name(b);
+	char error[sizeof(b->error)] = "";
+	int err = copy_and_name(b, error, sizeof(error));
 
-	if (rc && !atomic_load(&b->cancelled))
-		say(b->error, sizeof(b->error), -rc, b->directory, "cannot write the copy");
+	if (err && !atomic_exchange(&b->said, true))
+		memcpy(b->error, error, sizeof(error));
 	atomic_store_explicit(
-		&b->state, rc ? DB_BACKUP_FAILED : DB_BACKUP_DONE, memory_order_release);
+		&b->state, err ? DB_BACKUP_FAILED : DB_BACKUP_DONE, memory_order_release);
 	return NULL;
 }
 
-static int part_open(struct db_backup *b, char *error, size_t error_n)
+/* What an attempt that was ended has left goes. */
+static int target_prepare(struct db_backup *b, char *error, size_t error_n)
 {
 	char name[DB_PATH_MAX + 16];
+	int err = directory_make(b->directory, error, error_n);
 
+	if (err)
+		return err;
 	snprintf(name, sizeof(name), "%s/data.mdb", b->directory);
 	if (access(name, F_OK) == 0)
 		return say(error, error_n, -EEXIST, name, "a backup is there");
-	snprintf(name, sizeof(name), "%s/data.mdb.part", b->directory);
-	b->fd = open(name, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
-	return b->fd < 0 ? say(error, error_n, -errno, name, "cannot open") : 0;
+	db_copy_clear(b->part);
+	if (unlink(b->part) < 0 && errno != ENOENT)
+		return say(error, error_n, -errno, b->part, "cannot remove what is left over");
+	return 0;
 }
 
 int db_backup_start(const struct db *db, const char *directory, uint64_t growth_max,
@@ -96,42 +124,38 @@ int db_backup_start(const struct db *db, const char *directory, uint64_t growth_
 	struct db_backup *b = calloc(1, sizeof(*b));
 
 	*b_r = b;
-	if (!b || strlen(directory) >= DB_PATH_MAX - 32) {
-		db_backup_destroy(b_r);
+	if (!b || strlen(directory) >= DB_PATH_MAX - 64) {
+		free(b);
+		*b_r = NULL;
 		return say(error, error_n, b ? -ENAMETOOLONG : -ENOMEM, "backup", "cannot begin");
 	}
 	b->db = db;
-	b->fd = -1;
 	b->growth_max = growth_max;
-	b->used_at_start = db_used_bytes(db);
+	b->used_at_start = bytes_used(db);
 	b->joined = true;
 	pthread_mutex_init(&b->lock, NULL);
 	snprintf(b->directory, sizeof(b->directory), "%s", directory);
-	int err = directory_make(directory, error, error_n);
-	if (!err)
-		err = part_open(b, error, error_n);
+	snprintf(b->part, sizeof(b->part), "%s/" PART, directory);
+	int err = target_prepare(b, error, error_n);
 	if (!err) {
 		err = -pthread_create(&b->thread, NULL, backup_main, b);
 		b->joined = err != 0;
 		if (err)
 			say(error, error_n, err, directory, "no thread");
 	}
-	if (err)
-		db_backup_destroy(b_r);
+	if (err) {
+		free(b);
+		*b_r = NULL;
+	}
 	return err;
 }
 
-/* LMDB's copy cannot be interrupted, but its descriptor can become a disk that is full. */
 void db_backup_cancel(struct db_backup *b, const char *why)
 {
-	if (atomic_load(&b->state) != DB_BACKUP_RUNNING || atomic_exchange(&b->cancelled, true))
+	if (atomic_load(&b->state) != DB_BACKUP_RUNNING || atomic_exchange(&b->said, true))
 		return;
 	snprintf(b->error, sizeof(b->error), "%s: given up: %.120s", b->directory, why);
-	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
-	if (full >= 0) {
-		dup3(full, b->fd, O_CLOEXEC);
-		close(full);
-	}
+	atomic_store(&b->watch.cancelled, true);
 }
 
 void db_backup_wait(struct db_backup *b)
@@ -147,10 +171,9 @@ enum db_backup_state db_backup_poll(struct db_backup *b, uint64_t *octets_r)
 {
 	enum db_backup_state state =
 		(enum db_backup_state)atomic_load_explicit(&b->state, memory_order_acquire);
-	struct stat st;
 
-	*octets_r = fstat(b->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
-	if (state == DB_BACKUP_RUNNING && db_used_bytes(b->db) > b->used_at_start + b->growth_max)
+	*octets_r = atomic_load(&b->watch.octets);
+	if (state == DB_BACKUP_RUNNING && bytes_used(b->db) > b->used_at_start + b->growth_max)
 		db_backup_cancel(b, "the store has grown too much meanwhile (--limit)");
 	return state;
 }
@@ -163,100 +186,14 @@ const char *db_backup_error(const struct db_backup *b)
 void db_backup_destroy(struct db_backup **bp)
 {
 	struct db_backup *b = *bp;
-	char part[DB_PATH_MAX + 16];
 
 	if (!b)
 		return;
-	if (b->db)
-		db_backup_wait(b);
-	if (b->fd > 0)
-		close(b->fd);
-	if (b->directory[0] && atomic_load(&b->state) != DB_BACKUP_DONE) {
-		snprintf(part, sizeof(part), "%s/data.mdb.part", b->directory);
-		unlink(part);
-	}
+	db_backup_wait(b);
+	if (atomic_load(&b->state) != DB_BACKUP_DONE)
+		db_copy_clear(b->part);
 	free(b);
 	*bp = NULL;
-}
-
-/* ---- rewrite ---- */
-
-struct rewrite {
-	const struct db *from;
-	struct db to;
-	MDB_txn *read, *write;
-	uint64_t batch;
-};
-
-static int rewrite_row(struct rewrite *r, enum db_id id, struct bytes key, struct bytes value)
-{
-	void *room;
-	int rc;
-
-	if (!r->write) {
-		rc = db_begin(&r->to, true, &r->write);
-		if (rc)
-			return rc;
-		r->batch = 0;
-	}
-	/* The table of numbers has rows since it was made: not in order. */
-	rc = db_reserve(r->write, &r->to, id, key, value.n, id != DB_META, &room);
-	if (rc)
-		return rc;
-	if (value.n)
-		memcpy(room, value.p, value.n);
-	r->batch += key.n + value.n;
-	if (r->batch < REWRITE_BATCH)
-		return 0;
-	MDB_txn *txn = r->write;
-	r->write = NULL;
-	return db_commit(txn);
-}
-
-static int rewrite_table(struct rewrite *r, enum db_id id)
-{
-	struct db_cursor c;
-	int rc = db_cursor_open(r->read, r->from, id, &c);
-
-	if (rc)
-		return rc;
-	for (rc = db_cursor_seek(&c, bytes_make("", 1)); !rc; rc = db_cursor_next(&c)) {
-		rc = rewrite_row(r, id, c.key, c.value);
-		if (rc)
-			break;
-	}
-	db_cursor_close(&c);
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static int rewrite_all(struct rewrite *r)
-{
-	int rc = db_begin(r->from, false, &r->read);
-
-	if (rc)
-		return rc;
-	for (int id = 0; !rc && id < DB_N; id++)
-		rc = rewrite_table(r, (enum db_id)id);
-	if (r->write && rc)
-		db_abort(r->write);
-	else if (r->write)
-		rc = db_commit(r->write);
-	db_abort(r->read);
-	return rc ? rc : mdb_env_sync(r->to.env, 1);
-}
-
-int db_rewrite(const struct db *from, const char *directory, char *error, size_t error_n)
-{
-	struct rewrite r = {.from = from};
-	int err = db_open_plain(&r.to, directory, from->map_bytes, error, error_n);
-
-	if (err < 0)
-		return err;
-	int rc = rewrite_all(&r);
-	db_close(&r.to);
-	if (rc)
-		snprintf(error, error_n, "%s: cannot write: %s", directory, mdb_strerror(rc));
-	return rc > 0 ? -rc : rc ? -EIO : 0;
 }
 
 /* ---- files ---- */
@@ -281,11 +218,32 @@ static int octets_copy(int from, int to)
 	return err;
 }
 
+/* A file with a mark lacks what is in the journal that it belongs to. */
+static int source_check(const char *from, char *error, size_t error_n)
+{
+	uint64_t set;
+	int rc = db_mark_get(from, &set);
+
+	if (rc)
+		return say(error, error_n, -rc, from, "data.mdb cannot be read");
+	if (set == 0)
+		return 0;
+	snprintf(error, error_n,
+		"%s: not a backup: these are the files of a store, whose mail is partly in its "
+		"file "
+		"`journal`; make a backup of it (bypostctl store backup), or copy data.mdb and "
+		"journal together",
+		from);
+	return -EINVAL;
+}
+
 int db_copy_file(const char *from, const char *directory, char *error, size_t error_n)
 {
 	char source[DB_PATH_MAX + 16], target[DB_PATH_MAX + 16];
-	int err = directory_make(directory, error, error_n);
+	int err = source_check(from, error, error_n);
 
+	if (!err)
+		err = directory_make(directory, error, error_n);
 	if (err)
 		return err;
 	snprintf(source, sizeof(source), "%s/data.mdb", from);
@@ -301,32 +259,47 @@ int db_copy_file(const char *from, const char *directory, char *error, size_t er
 	return err ? say(error, error_n, err, target, "cannot copy") : directory_sync(directory);
 }
 
-static void file_remove(const char *directory, const char *name)
+/* Another name for a file that may not be there. */
+static int file_keep(const char *path, const char *name, const char *keep)
 {
-	char path[DB_PATH_MAX + 32];
+	char from[DB_PATH_MAX + 64], to[DB_PATH_MAX + 64];
 
-	snprintf(path, sizeof(path), "%s/%s", directory, name);
-	unlink(path);
+	snprintf(from, sizeof(from), "%s/%s", path, name);
+	snprintf(to, sizeof(to), "%s/%s%s", path, name, keep);
+	unlink(to);
+	return link(from, to) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* A data file without a mark: the journal beside it is of the old one, and left over. */
+static int journal_remove(const char *path)
+{
+	char name[DB_PATH_MAX + 16];
+
+	snprintf(name, sizeof(name), "%s/" JOURNAL_NAME, path);
+	if (unlink(name) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return directory_sync(path);
 }
 
 int db_replace(
 	const char *path, const char *directory, const char *keep, char *error, size_t error_n)
 {
-	char from[DB_PATH_MAX + 16], to[DB_PATH_MAX + 16], old[DB_PATH_MAX + 64];
+	char from[DB_PATH_MAX + 16], to[DB_PATH_MAX + 16];
+	int err = 0;
 
 	snprintf(from, sizeof(from), "%s/data.mdb", directory);
 	snprintf(to, sizeof(to), "%s/data.mdb", path);
-	if (keep) {
-		snprintf(old, sizeof(old), "%s/%s", path, keep);
-		unlink(old);
-		if (link(to, old) < 0 && errno != ENOENT)
-			return say(error, error_n, -errno, old, "cannot keep the old store");
-	}
+	if (keep)
+		err = file_keep(path, "data.mdb", keep);
+	if (keep && !err)
+		err = file_keep(path, JOURNAL_NAME, keep);
+	if (err)
+		return say(error, error_n, err, path, "cannot keep the old store");
 	if (rename(from, to) < 0)
 		return say(error, error_n, -errno, to, "cannot replace");
-	int err = directory_sync(path);
-	file_remove(directory, "lock.mdb");
-	file_remove(directory, "lock");
-	rmdir(directory);
+	err = directory_sync(path);
+	if (!err)
+		err = journal_remove(path);
+	db_copy_clear(directory);
 	return err ? say(error, error_n, err, path, "cannot sync") : 0;
 }

@@ -22,11 +22,12 @@
 #define META_PAGE   4096
 static_assert(META_TXN_AT + sizeof(uint64_t) == JOURNAL_META, "the number is the last of it");
 /* Which journal a data file belongs to: in its first page, behind what LMDB uses of it. */
-#define MARK_AT     2048
-#define MARK_MAGIC  0x6b72614d74736f70ull /* "postMark" */
+#define MARK_AT    2048
+#define MARK_MAGIC 0x6b72614d74736f70ull /* "postMark" */
 
-#define REPLAY_BATCH     (4u << 20) /* octets of rows in one transaction; chosen */
-#define CHECKPOINT_BYTES (64ull << 20) /* of the journal between checkpoints; chosen: 0.2 s to replay */
+#define REPLAY_BATCH (4u << 20) /* octets of rows in one transaction; chosen */
+#define CHECKPOINT_BYTES                                                                           \
+	(64ull << 20) /* of the journal between checkpoints; chosen: 0.2 s to replay */
 
 #define PORTIONS        256        /* of the data file, written one after the other; chosen */
 #define PORTION_MIN     (4 << 20)  /* octets */
@@ -45,19 +46,19 @@ static int say(char *error, size_t n, const struct db *db, int rc, const char *w
 
 /* ---- the data file ---- */
 
-static int data_open(const struct db *db, int *fd_r)
+static int data_open(const char *directory, int flags, int *fd_r)
 {
 	char name[DB_PATH_MAX + 16];
 
-	snprintf(name, sizeof(name), "%s/data.mdb", db->path);
-	*fd_r = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	snprintf(name, sizeof(name), "%s/data.mdb", directory);
+	*fd_r = open(name, flags | O_CLOEXEC);
 	return *fd_r < 0 ? errno : 0;
 }
 
-static int mark_get(const struct db *db, uint64_t *set_r)
+int db_mark_get(const char *directory, uint64_t *set_r)
 {
 	struct mark m = {0};
-	int fd, rc = data_open(db, &fd);
+	int fd, rc = data_open(directory, O_RDONLY, &fd);
 
 	*set_r = 0;
 	if (rc)
@@ -73,7 +74,7 @@ static int mark_get(const struct db *db, uint64_t *set_r)
 static int mark_put(const struct db *db, uint64_t set)
 {
 	struct mark m = {MARK_MAGIC, set};
-	int fd, rc = data_open(db, &fd);
+	int fd, rc = data_open(db->path, O_RDWR | O_NOFOLLOW, &fd);
 
 	if (rc)
 		return rc;
@@ -82,6 +83,16 @@ static int mark_put(const struct db *db, uint64_t set)
 	if (!rc && !db->no_sync && fdatasync(fd) < 0)
 		rc = errno;
 	close(fd);
+	return rc;
+}
+
+static int directory_sync(const struct db *db)
+{
+	int fd = db->no_sync ? -1 : open(db->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = !db->no_sync && (fd < 0 || fsync(fd) < 0) ? errno : 0;
+
+	if (fd >= 0)
+		close(fd);
 	return rc;
 }
 
@@ -104,7 +115,7 @@ static int meta_put(int fd, const uint8_t *meta, uint64_t place, uint64_t number
  * that is older, so that neither of what came after is found. */
 static int meta_restore(const struct db *db, const struct journal_head *h)
 {
-	int fd, rc = data_open(db, &fd);
+	int fd, rc = data_open(db->path, O_RDWR | O_NOFOLLOW, &fd);
 
 	if (rc)
 		return rc;
@@ -130,35 +141,42 @@ static int meta_get(const struct db *db, uint64_t txn, uint8_t meta[JOURNAL_META
 /* ---- opening ---- */
 
 /* A data file without a mark is whole by itself: a new one, one of an older format, or a copy that
- * has taken the place of another.  A journal beside it is left over. */
+ * has taken the place of another.  A journal beside it is left over; its file may have another name
+ * as well, under which it is kept. */
+static int leftover_remove(const struct db *db)
+{
+	char name[DB_PATH_MAX + 16];
+
+	snprintf(name, sizeof(name), "%s/" JOURNAL_NAME, db->path);
+	return unlink(name) < 0 && errno != ENOENT ? errno : 0;
+}
+
 int db_journal_prepare(struct db *db, char *error, size_t error_n)
 {
 	uint64_t set;
 	bool is_there = journal_exists(db->path);
-	int rc = mark_get(db, &set);
+	int rc = db_mark_get(db->path, &set);
 
 	if (!rc && set && !is_there)
 		return say(error, error_n, db, ENOENT,
-			"the file `journal` is missing: mail is in it (copies of a store need both files, or "
+			"the file `journal` is missing: mail is in it (copies of a store need both "
+			"files, or "
 			"bypostctl store backup)");
+	if (!rc && !set)
+		rc = leftover_remove(db);
 	if (!rc)
 		rc = journal_open(&db->journal, db->path, db->no_sync);
 	if (rc)
 		return say(error, error_n, db, rc, strerror(rc));
+	if (!set)
+		return 0;
 	bool valid = journal_head_read(db->journal);
-	if (set && (!valid || db->journal->head.set != set))
+	if (!valid || db->journal->head.set != set)
 		return say(error, error_n, db, EINVAL,
 			valid ? "the file `journal` is of another store"
 			      : "the file `journal` is damaged: no checkpoint in it can be read");
-	if (set) {
-		rc = meta_restore(db, &db->journal->head);
-		return rc ? say(error, error_n, db, rc, strerror(rc)) : 0;
-	}
-	db->journal->head = (struct journal_head){0};
-	if (ftruncate(db->journal->fd, 0) < 0)
-		return say(error, error_n, db, errno, strerror(errno));
-	db->journal->size = 0;
-	return 0;
+	rc = meta_restore(db, &db->journal->head);
+	return rc ? say(error, error_n, db, rc, strerror(rc)) : 0;
 }
 
 static int row_apply(MDB_txn *txn, const struct db *db, const struct journal_row *r)
@@ -292,6 +310,9 @@ int db_journal_start(struct db *db)
 	journal_begin(j);
 	if (!rc)
 		rc = db_checkpoint(db);
+	/* From the mark on the data file is nothing without its journal. */
+	if (!rc && is_new)
+		rc = directory_sync(db);
 	if (!rc && is_new)
 		rc = mark_put(db, j->head.set);
 	if (!rc)
@@ -490,7 +511,8 @@ int db_sync(struct db *db)
 	struct journal *j = db->journal;
 	int rc = db_sync_end(db);
 
-	/* While it is being opened, the transaction itself was synced, or the checkpoint to come is. */
+	/* While it is being opened, the transaction itself was synced, or the checkpoint to come
+	 * is. */
 	if (!rc && db->noting)
 		rc = journal_sync(j);
 	if (rc)
@@ -557,12 +579,13 @@ static int slots_put(struct db *db, MDB_txn *txn)
 
 	for (uint32_t i = 1; j->touched_n && i < j->slot_count; i++) {
 		const struct journal_slot *s = &j->slots[i];
-		uint64_t live = (uint64_t)((int64_t)s->live + s->delta);
+		const struct slot_rec r = {
+			(uint64_t)((int64_t)s->live + s->delta), mdb_txn_id(txn)};
 		struct key k = {.n = 0};
 		if (!s->touched)
 			continue;
 		key_u32(&k, i);
-		int rc = db_put(txn, db, DB_SLOT, key_view(&k), bytes_make(&live, sizeof(live)));
+		int rc = db_put(txn, db, DB_SLOT, key_view(&k), bytes_make(&r, sizeof(r)));
 		if (rc)
 			return rc;
 	}
@@ -582,7 +605,8 @@ static int record_write(struct db *db, bool *direct_r)
 		if (!rc)
 			rc = journal_write(j);
 	}
-	if (rc && !bodies && (rc == ENOSPC || rc == EDQUOT || rc == JOURNAL_SLOT_FULL || rc == ENOMEM)) {
+	if (rc && !bodies &&
+		(rc == ENOSPC || rc == EDQUOT || rc == JOURNAL_SLOT_FULL || rc == ENOMEM)) {
 		*direct_r = true;
 		rc = 0;
 	}

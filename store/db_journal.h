@@ -4,6 +4,8 @@
 #include "store/db.h"
 #include "store/journal.h"
 
+/* Which journal directory/data.mdb belongs to; 0: none, it is whole by itself.  0 or an errno. */
+int db_mark_get(const char *directory, uint64_t *set_r) WARN_UNUSED;
 /* Before LMDB opens the data file: finds the journal, and brings the meta pages back to the last
  * checkpoint.  0 or an errno with a text. */
 int db_journal_prepare(struct db *db, char *error, size_t error_n) WARN_UNUSED;

@@ -49,7 +49,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-end
 	DB(MOVE, "move", "shard u32, id u64, recipient u32 -> nothing: on the way to that shard")  \
 	DB(DEDUP, "dedup", "id u64, recipient u32 -> dedup_rec: has come from another shard")      \
 	DB(EXTENT, "extent", "blob u64, first chunk u32 -> extent_rec: chunks in the journal")     \
-	DB(SLOT, "slot", "slot of the journal u32 -> octets in it that are referred to")
+	DB(SLOT, "slot", "slot of the journal u32 -> slot_rec: what of it is referred to")
 
 enum db_id {
 #define DB(id, name, what) DB_##id,
@@ -243,6 +243,13 @@ struct extent_rec {
 	uint32_t crc;    /* CRC-32C of all of it */
 };
 static_assert(sizeof(struct extent_rec) == 16, "stored record");
+
+/* Of a slot of the journal. */
+struct slot_rec {
+	uint64_t live;    /* octets of bodies that are referred to */
+	uint64_t changed; /* number of the transaction that was the last to change it */
+};
+static_assert(sizeof(struct slot_rec) == 16, "stored record");
 
 /* In the first row of a shape: what follows in all its rows together. */
 struct shape_rec {

@@ -11,7 +11,7 @@
 #include "store/db_queue_index.h"
 #include "store/shards.h"
 
-#define KEPT "data.mdb.replaced" /* the store that a restore put aside */
+#define KEPT ".replaced" /* behind the names of the files that a restore put aside */
 
 struct offline_work {
 	const struct offline *o;
@@ -172,34 +172,22 @@ static void work_directory(const struct offline_work *w, char out[DB_PATH_MAX + 
 	snprintf(out, DB_PATH_MAX + 16, "%.*s/new", DB_PATH_MAX, w->path);
 }
 
-/* Left over from an attempt that was ended. */
-static void work_directory_clear(const char *directory)
-{
-	static const char *const names[] = {"data.mdb", "lock.mdb", "lock"};
-	char path[DB_PATH_MAX + 64];
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
-		unlink(path);
-	}
-	rmdir(directory);
-}
-
 static int compact(struct offline_work *w, struct db *db)
 {
 	char directory[DB_PATH_MAX + 16];
-	uint64_t before = db_file_bytes(db);
+	uint64_t before = db_file_bytes(db) + db_journal_bytes(db);
+	struct db_copy_watch watch = {0};
 
 	work_directory(w, directory);
-	work_directory_clear(directory);
-	int err = db_rewrite(db, directory, w->error, sizeof(w->error));
+	db_copy_clear(directory);
+	int err = db_rewrite(db, directory, &watch, w->error, sizeof(w->error));
 	/* The lock is kept: nobody may open the store between the two. */
 	if (!err) {
 		db_close_env(db);
 		err = db_replace(w->path, directory, NULL, w->error, sizeof(w->error));
 	}
 	if (err)
-		work_directory_clear(directory);
+		db_copy_clear(directory);
 	w->bytes_before += before;
 	w->bytes += db_file_bytes(db);
 	return err;
@@ -222,8 +210,9 @@ static int restore_check(struct offline_work *w, const char *directory)
 {
 	struct db_shard want = shard_wanted(w);
 	struct db db;
-	int err = db_open_shard(
-		&db, directory, &want, w->conf.map_bytes, false, w->error, sizeof(w->error));
+	/* It gets a journal when it is the store. */
+	int err =
+		db_open_plain(&db, directory, &want, w->conf.map_bytes, w->error, sizeof(w->error));
 
 	if (err)
 		return err;
@@ -236,6 +225,11 @@ static int restore_check(struct offline_work *w, const char *directory)
 		snprintf(w->error, sizeof(w->error), "%s: cannot be checked: %s", w->beside,
 			strerror(-err));
 	check_destroy(&c);
+	/* One of an older format has been raised. */
+	if (!err && mdb_env_sync(db.env, 1)) {
+		snprintf(w->error, sizeof(w->error), "%s: cannot be written", directory);
+		err = -EIO;
+	}
 	db_close(&db);
 	return err;
 }
@@ -246,7 +240,9 @@ static int restore_copy(struct offline_work *w)
 
 	if (db_exists(w->path) && !w->o->yes) {
 		snprintf(w->error, sizeof(w->error),
-			"%s: there is a store: with --yes it is put aside as " KEPT, w->path);
+			"%s: there is a store: with --yes its files are put aside as data.mdb" KEPT
+			" and journal" KEPT " (to bring it back, both get their names again)",
+			w->path);
 		return -EEXIST;
 	}
 	work_directory(w, directory);
@@ -289,7 +285,7 @@ static void work_directories_clear(struct offline_work *w)
 	for (unsigned i = 0; i < w->count; i++) {
 		at_shard(w, i);
 		work_directory(w, directory);
-		work_directory_clear(directory);
+		db_copy_clear(directory);
 	}
 }
 

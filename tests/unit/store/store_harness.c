@@ -107,6 +107,7 @@ void harness_fini(struct harness *h)
 	file_remove(h, "data.mdb");
 	file_remove(h, "lock.mdb");
 	file_remove(h, "lock");
+	file_remove(h, "journal");
 	file_remove(h, "ballast");
 	if (h->mounted)
 		umount(h->dir);

@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <unistd.h>
 #include "dataplane/base/clock.h"
+#include "store/body.h"
 #include "store/check.h"
 #include "store/db_queue_index.h"
 #include "tests/unit/store/store_harness.h"
@@ -112,10 +114,50 @@ static void row_cut(enum db_id id, struct bytes key)
 #define CHANGE(id, key, type, member, value)                                                       \
 	row_change(id, key, offsetof(type, member), value, sizeof(((type *)0)->member))
 
+static struct body_head body_head(uint64_t blob)
+{
+	struct body_head head;
+
+	assert_int_equal(body_head_read(txn, &db, blob, &head), 0);
+	return head;
+}
+
+/* In the journal's file, where it lies. */
 static void damage_chunk(void)
+{
+	struct body_head head = body_head(QUEUED);
+
+	assert_true(head.r.in_journal && head.r.size > CHUNK_DATA);
+	assert_int_equal(
+		pwrite(db.journal->fd, "\xff\xee", 2, (off_t)(head.at + CHUNK_DATA + 100)), 2);
+}
+
+/* The row says a place that the file has not. */
+static void damage_chunk_outside(void)
+{
+	struct body_head head = body_head(QUEUED);
+	struct bytes v;
+	struct key k;
+
+	assert_int_equal(db_get(txn, &db, DB_BLOB, key_id(&k, QUEUED), &v), 0);
+	row_change(DB_BLOB, key_view(&k), v.n - sizeof(head.at), 1ull << 39, sizeof(head.at));
+	db_live(&db, head.at, -(int64_t)body_tail(&head.r));
+}
+
+/* Bodies that have been moved out of it. */
+static void move_out(void)
 {
 	struct key k;
 
+	assert_int_equal(body_move(txn, &db, DB_BLOB, key_id(&k, QUEUED)), 0);
+	assert_false(body_head(QUEUED).r.in_journal);
+}
+
+static void damage_chunk_row(void)
+{
+	struct key k;
+
+	move_out();
 	row_change(DB_CHUNK, key_id_n(&k, QUEUED, 1), 100, 0xff, 1);
 }
 
@@ -123,7 +165,41 @@ static void damage_chunk_gone(void)
 {
 	struct key k;
 
+	move_out();
 	assert_int_equal(db_del(txn, &db, DB_CHUNK, key_id_n(&k, QUEUED, 0)), 0);
+}
+
+static void damage_slot(void)
+{
+	uint64_t at = body_head(QUEUED).at;
+
+	assert_true(at >= JOURNAL_SLOT);
+	db_live(&db, at, 4321);
+}
+
+static void damage_slot_row(void)
+{
+	struct key k = {.n = 0};
+
+	key_u32(&k, journal_slot_of(body_head(QUEUED).at));
+	row_change(DB_SLOT, key_view(&k), 0, 5, 8);
+}
+
+static void damage_orphan_extent(void)
+{
+	struct extent_rec r = {.at = body_head(QUEUED).at, .octets = CHUNK_DATA};
+	struct key k;
+
+	assert_int_equal(
+		db_put(txn, &db, DB_EXTENT, key_id_n(&k, 77, 0), bytes_make(&r, sizeof(r))), 0);
+	db_live(&db, r.at, CHUNK_DATA);
+}
+
+/* The same, and its slot does not know of it. */
+static void damage_stray_extent(void)
+{
+	damage_orphan_extent();
+	db_live(&db, body_head(QUEUED).at, -CHUNK_DATA);
 }
 
 static void shape_add(uint64_t blob, uint32_t crc)
@@ -419,7 +495,14 @@ static const struct {
 	bool repairable;
 } cases[] = {
 	{"body-damaged",       damage_chunk,           false},
+	{"body-damaged",       damage_chunk_outside,   false},
+	{"body-damaged",       damage_chunk_row,       false},
 	{"body-damaged",       damage_chunk_gone,      false},
+	{"journal-slot",       damage_slot,            true },
+	{"journal-slot",       damage_slot_row,        true },
+	{"journal-slot",       damage_blob_row,        true },
+	{"extent-orphan",      damage_orphan_extent,   true },
+	{"extent-orphan",      damage_stray_extent,    true },
 	{"body-damaged",       damage_prefix,          false},
 	{"body-row",           damage_blob_row,        true },
 	{"queue-body",         damage_blob_row,        true },
