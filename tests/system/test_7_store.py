@@ -31,7 +31,7 @@ def offline(bed, *args, check=True):
 
 
 def damage(path):
-    """One octet of a body's page, where the file says "Subject: message 3"."""
+    """One octet of a body, where the journal says "Subject: message 3"."""
     with open(path, "r+b") as f:
         data = f.read()
         at = data.rindex(b"Subject: message 3\r\n")
@@ -58,7 +58,7 @@ def check(work):
         expect(refused.returncode == 1 and "in use" in refused.stdout, refused.stdout)
         bed.stop_daemon()
         expect("0 problems" in offline(bed, "check").stdout, "offline")
-        damage(bed.path("store", "data.mdb"))
+        damage(bed.path("store", "journal"))
         found = offline(bed, "check", check=False)
         expect(found.returncode == 1 and "body-damaged" in found.stdout, found.stdout)
         found = offline(bed, "check", "--repair", check=False)
@@ -105,8 +105,12 @@ def copies(work):
         bed.stop_daemon()
         refused = offline(bed, "restore", copy, check=False)
         expect(refused.returncode == 1 and "--yes" in refused.stdout, refused.stdout)
+        # The files of a store are no backup.
+        refused = offline(bed, "restore", bed.path("store"), "--yes", check=False)
+        expect(refused.returncode == 1 and "not a backup" in refused.stdout, refused.stdout)
         offline(bed, "restore", copy, "--yes")
-        expect(os.path.exists(bed.path("store", "data.mdb.replaced")), "the old store is kept")
+        for name in "data.mdb.replaced", "journal.replaced":
+            expect(os.path.exists(bed.path("store", name)), f"the old store's {name} is kept")
         before = os.path.getsize(bed.path("store", "data.mdb"))
         expect("compacted" in offline(bed, "compact").stdout, "compact")
         expect(os.path.getsize(bed.path("store", "data.mdb")) <= before, "compact makes it larger")
