@@ -189,7 +189,7 @@ int body_move_step(struct writer *w, uint64_t octets)
 	int rc = 0;
 
 	if (w->moving.slot == 0) {
-		w->moving.slot = journal_victim(j);
+		w->moving.slot = journal_victim(j, w->db->journal_spare);
 		w->moving.at = w->moving.slot * JOURNAL_SLOT;
 		w->moving.row = 0;
 	}

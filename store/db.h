@@ -27,7 +27,8 @@ struct db {
 	MDB_dbi dbi[DB_N];
 	int lock_fd; /* flock: one daemon per directory */
 	uint64_t map_bytes;
-	bool no_sync; /* test mutant */
+	uint64_t checkpoint_bytes, journal_spare; /* as in store_conf; 0: the default */
+	bool no_sync, early_reuse, early_head;    /* test mutants */
 	bool plain;   /* without a journal */
 	bool any_shard;
 	/* db_journal.c */

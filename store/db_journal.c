@@ -361,7 +361,7 @@ static int checkpoint_begin(struct db *db)
 /* The slow part. */
 static int checkpoint_write(struct db *db)
 {
-	int rc = db->no_sync ? 0 : mdb_env_sync(db->env, 1);
+	int rc = db->no_sync || db->early_head ? 0 : mdb_env_sync(db->env, 1);
 
 	return rc ? rc : journal_head_write(db->journal, &db->next.head);
 }
@@ -446,7 +446,8 @@ int db_checkpoint_tend(struct db *db)
 
 	if (syncer_pending(s))
 		return syncer_done(s) ? checkpoint_wait(db) : 0;
-	if (!db->noting || db->journal->bytes_since < CHECKPOINT_BYTES)
+	uint64_t interval = db->checkpoint_bytes ? db->checkpoint_bytes : CHECKPOINT_BYTES;
+	if (!db->noting || db->journal->bytes_since < interval)
 		return 0;
 	if (!s->started)
 		return db_checkpoint(db);
@@ -563,6 +564,7 @@ int db_journal_next(struct db *db)
 
 	if (mdb_reader_list(db->env, reader_look, &oldest) < 0)
 		return EIO;
+	db->journal->early_reuse = db->early_reuse;
 	return journal_next(db->journal, oldest);
 }
 

@@ -15,7 +15,8 @@
 #define RECORD_MAGIC 0x316365526c6e4aull   /* "JnlRec1" */
 #define HEAD_PLACE   4096                  /* octets between the two heads */
 #define HEADS        2
-#define ALLOCATE     (1u << 20) /* octets of a slot that get their blocks at once; chosen */
+/* Octets of a slot that get their blocks at once; chosen. */
+#define ALLOCATE     ((uint32_t)MIN(1ull << 20, JOURNAL_SLOT))
 #define MAP_BYTES    (JOURNAL_SLOT * JOURNAL_SLOTS_MAX)
 #define IOV_BATCH    1024 /* IOV_MAX of Linux */
 #define ROW_HEAD     8    /* what u8, table u8, octets of the key u16, of the value u32 */
@@ -415,9 +416,10 @@ static bool is_free(const struct journal *j, uint32_t i, uint64_t oldest)
 {
 	const struct journal_slot *s = &j->slots[i];
 
-	return s->live == 0 && s->delta == 0 && i != journal_slot_of(j->at) &&
-	       s->last_number < j->head.number && s->empty_txn <= j->head.txn &&
-	       s->empty_txn <= oldest;
+	if (s->live || s->delta || i == journal_slot_of(j->at))
+		return false;
+	return j->early_reuse || (s->last_number < j->head.number &&
+					 s->empty_txn <= j->head.txn && s->empty_txn <= oldest);
 }
 
 int journal_next(struct journal *j, uint64_t oldest)
@@ -466,13 +468,13 @@ void journal_usage(const struct journal *j, uint64_t *octets_r, uint64_t *live_r
 	}
 }
 
-uint32_t journal_victim(const struct journal *j)
+uint32_t journal_victim(const struct journal *j, uint64_t spare)
 {
 	uint64_t octets, live;
 	uint32_t best = 0;
 
 	journal_usage(j, &octets, &live);
-	if (octets <= SPARE + live + live / 2)
+	if (octets <= (spare ? spare : SPARE) + live + live / 2)
 		return 0;
 	for (uint32_t i = 1; i < j->slot_count; i++) {
 		const struct journal_slot *s = &j->slots[i];

@@ -14,7 +14,9 @@
 #include "dataplane/base/rt/chunk.h"
 
 #define JOURNAL_NAME      "journal"
+#ifndef JOURNAL_SLOT                    /* tests of crashes have smaller ones */
 #define JOURNAL_SLOT      (16ull << 20) /* chosen: two groups of 8 MiB */
+#endif
 #define JOURNAL_SLOTS_MAX 65536         /* 1 TiB */
 #define JOURNAL_META      120           /* octets of LMDB's meta page that a commit writes */
 /* Not in this slot: journal_next, and the whole transaction anew.  Among LMDB's codes. */
@@ -65,7 +67,7 @@ struct journal {
 	int fd;
 	const uint8_t *map;
 	uint64_t size; /* of the file */
-	bool no_sync;  /* test mutant */
+	bool no_sync, early_reuse; /* test mutants */
 	struct journal_head head;
 	uint64_t at, number, salt; /* of the record under way */
 	uint64_t bytes_since;      /* written since the checkpoint */
@@ -140,8 +142,9 @@ static inline uint32_t journal_slot_of(uint64_t at)
 }
 /* A body of n octets at `at` is referred to (n > 0), or no longer (n < 0). */
 void journal_live(struct journal *j, uint64_t at, int64_t n);
-/* The slot that has the least in use when all together have too much that is not; 0: none. */
-uint32_t journal_victim(const struct journal *j);
+/* The slot that has the least in use when all together have more than `spare` octets too much that
+ * is not (0: the default); 0: none. */
+uint32_t journal_victim(const struct journal *j, uint64_t spare);
 /* Octets of the slots that are in use, and of the bodies in them that somebody refers to. */
 void journal_usage(const struct journal *j, uint64_t *octets_r, uint64_t *live_r);
 

@@ -121,6 +121,12 @@ static int parts_open(struct store *s, const struct db_shard *shard, char *error
 		db_open_shard(&s->db, conf->path, shard, conf->map_bytes, no_sync, error, error_n);
 	if (err < 0)
 		return err;
+	s->db.checkpoint_bytes = conf->checkpoint_bytes;
+	s->db.journal_spare = conf->journal_spare;
+#ifdef BYPOST_MUTANTS
+	s->db.early_reuse = conf->mutant_early_reuse;
+	s->db.early_head = conf->mutant_early_head;
+#endif
 	if (s->owns_directory)
 		s->directory = directory_create(
 			conf->local_domains, conf->local_domain_count, conf->extension);

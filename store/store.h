@@ -30,6 +30,9 @@ struct store_conf {
 	uint32_t quota_messages;
 	uint32_t index_rows;              /* queue rows in a run of its index; 0: 32,768 */
 	uint64_t expunged_read_ms;        /* how long expunged bodies can be read; 0: a minute */
+	uint64_t checkpoint_bytes;        /* of the journal between checkpoints; 0: 64 MiB */
+	uint64_t journal_spare;           /* octets that the journal's slots may have in use beside
+					     what is live in them and half of that; 0: 128 MiB */
 	char extension;                   /* "user+anything" is user: '+'; 0: no such addresses */
 	const char *const *local_domains; /* lower case */
 	uint32_t local_domain_count;
@@ -38,7 +41,9 @@ struct store_conf {
 	/* Test mutants (meson -Dmutants=true only): */
 	bool mutant_no_sync;      /* commits are not synced */
 	bool mutant_early_ack;    /* accepts are answered 20 ms before their commit */
-	bool mutant_unsynced_ack; /* groups are answered before their meta page is synced */
+	bool mutant_unsynced_ack; /* groups are answered before the journal is synced */
+	bool mutant_early_reuse;  /* a slot of the journal is used again before a checkpoint */
+	bool mutant_early_head;   /* a checkpoint is noted before its pages are synced */
 	bool mutant_early_index;  /* the index says it has what is not in it yet */
 };
 

@@ -13,6 +13,7 @@
 #include "dataplane/base/log.h"
 #include "store/check.h"
 #include "store/store_priv.h"
+#include "tests/crash/conf.h"
 #include "tests/crash/image.h"
 #include "tests/crash/lane_look.h"
 
@@ -111,7 +112,7 @@ static bool writer_works(struct store *s)
 static void directory_empty(void)
 {
 	static const char *const names[] = {
-		"data.mdb", "data.mdb.new", "lock.mdb", "lock", "ballast"};
+		"data.mdb", "data.mdb.new", "journal", "lock.mdb", "lock", "ballast"};
 	char path[600];
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -128,6 +129,9 @@ static bool image_is_right(bool full)
 		.readers = 1,
 		.map_bytes = 1ull << 30,
 		.reserve_bytes = 1,
+		.group_bytes = CRASH_GROUP,
+		.checkpoint_bytes = CRASH_CHECKPOINT,
+		.journal_spare = CRASH_SPARE,
 		.index_rows = 48,
 		.local_domains = domains,
 		.local_domain_count = 1};

@@ -14,6 +14,7 @@
 #include "dataplane/base/rt/ids.h"
 #include "store/shards.h"
 #include "store/store_priv.h"
+#include "tests/crash/conf.h"
 #include "tests/crash/courier_mutant.h"
 #include "tests/crash/crossing.h"
 
@@ -206,6 +207,9 @@ static void store_make(const char *path, const char *mutant)
 		.readers = 1,
 		.map_bytes = 1ull << 30,
 		.reserve_bytes = 1,
+		.group_bytes = CRASH_GROUP,
+		.checkpoint_bytes = CRASH_CHECKPOINT,
+		.journal_spare = CRASH_SPARE,
 		.index_rows = 16,
 		.queue_lifetime_ms = 1ull << 60, /* ids here are those of 1970 */
 		.local_domains = domains,

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -62,18 +63,12 @@ __attribute__((constructor)) static void start(void)
 /* Called with the lock held. */
 static void put(const struct disklog_record *r, const struct iovec *data, int n)
 {
-	struct iovec all[IOV_MAX];
-	ssize_t want = sizeof(*r);
+	struct iovec head = {(void *)(uintptr_t)r, sizeof(*r)};
 	REAL("writev", ssize_t(*)(int, const struct iovec *, int));
 
-	if (n >= IOV_MAX)
-		fatal("too many pieces");
-	all[0] = (struct iovec){(void *)(uintptr_t)r, sizeof(*r)};
-	for (int i = 0; i < n; i++) {
-		all[i + 1] = data[i];
-		want += (ssize_t)data[i].iov_len;
-	}
-	if (real(log_fd, all, n + 1) != want)
+	/* The pieces may be as many as one call takes: the head has one of its own. */
+	if (real(log_fd, &head, 1) != sizeof(*r) ||
+		(n && real(log_fd, data, n) != (ssize_t)r->n))
 		fatal("cannot write the log");
 }
 
@@ -200,12 +195,17 @@ static void write_begins(int fd, const struct iovec *iov, int n, off64_t at)
 	pthread_mutex_unlock(&lock);
 }
 
-static void ended(enum disklog_type type, int fd, ssize_t result)
+/* which: the offset of a write, the thread of a sync: others may be under way. */
+static void ended(enum disklog_type type, int fd, uint64_t which, ssize_t result)
 {
 	int err = errno;
+	struct disklog_record r = {.type = type,
+		.file = fds[fd].file,
+		.offset = which,
+		.value = (uint64_t)(result < 0 ? -err : result)};
 
 	pthread_mutex_lock(&lock);
-	put_plain(type, fds[fd].file, (uint64_t)(result < 0 ? -err : result));
+	put(&r, NULL, 0);
 	pthread_mutex_unlock(&lock);
 	errno = err;
 }
@@ -219,11 +219,43 @@ static void ended(enum disklog_type type, int fd, ssize_t result)
 			return real(fd, p, n, at);                                                 \
 		write_begins(fd, &v, 1, at);                                                       \
 		ssize_t r = real(fd, p, n, at);                                                    \
-		ended(DISKLOG_WRITE_END, fd, r);                                                   \
+		ended(DISKLOG_WRITE_END, fd, (uint64_t)at, r);                                     \
 		return r;                                                                          \
 	}
 PWRITE(pwrite, off_t)
 PWRITE(pwrite64, off64_t)
+
+#define PWRITEV(name, offset_t)                                                                    \
+	ssize_t name(int fd, const struct iovec *iov, int n, offset_t at)                          \
+	{                                                                                          \
+		REAL(#name, ssize_t (*)(int, const struct iovec *, int, offset_t));                \
+		if (!is_ours(fd))                                                                  \
+			return real(fd, iov, n, at);                                               \
+		write_begins(fd, iov, n, at);                                                      \
+		ssize_t r = real(fd, iov, n, at);                                                  \
+		ended(DISKLOG_WRITE_END, fd, (uint64_t)at, r);                                     \
+		return r;                                                                          \
+	}
+PWRITEV(pwritev, off_t)
+PWRITEV(pwritev64, off64_t)
+
+#define FALLOCATE(name, offset_t)                                                                  \
+	int name(int fd, offset_t at, offset_t n)                                                  \
+	{                                                                                          \
+		REAL(#name, int (*)(int, offset_t, offset_t));                                     \
+		int r = real(fd, at, n);                                                           \
+		if (r == 0 && is_ours(fd)) {                                                       \
+			pthread_mutex_lock(&lock);                                                 \
+			struct disklog_record rec = {.type = DISKLOG_ALLOCATE,                     \
+				.file = fds[fd].file,                                              \
+				.value = (uint64_t)(at + n)};                                      \
+			put(&rec, NULL, 0);                                                        \
+			pthread_mutex_unlock(&lock);                                               \
+		}                                                                                  \
+		return r;                                                                          \
+	}
+FALLOCATE(posix_fallocate, off_t)
+FALLOCATE(posix_fallocate64, off64_t)
 
 ssize_t writev(int fd, const struct iovec *iov, int n)
 {
@@ -231,9 +263,10 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 
 	if (!is_ours(fd))
 		return real(fd, iov, n);
-	write_begins(fd, iov, n, lseek64(fd, 0, SEEK_CUR));
+	off64_t at = lseek64(fd, 0, SEEK_CUR);
+	write_begins(fd, iov, n, at);
 	ssize_t r = real(fd, iov, n);
-	ended(DISKLOG_WRITE_END, fd, r);
+	ended(DISKLOG_WRITE_END, fd, (uint64_t)at, r);
 	return r;
 }
 
@@ -244,9 +277,10 @@ ssize_t write(int fd, const void *p, size_t n)
 
 	if (!is_ours(fd))
 		return real(fd, p, n);
-	write_begins(fd, &v, 1, lseek64(fd, 0, SEEK_CUR));
+	off64_t at = lseek64(fd, 0, SEEK_CUR);
+	write_begins(fd, &v, 1, at);
 	ssize_t r = real(fd, p, n);
-	ended(DISKLOG_WRITE_END, fd, r);
+	ended(DISKLOG_WRITE_END, fd, (uint64_t)at, r);
 	return r;
 }
 
@@ -263,14 +297,12 @@ static int sync_any(int fd, int (*real)(int))
 
 	if (!is_ours(fd) && !directory_itself)
 		return real(fd);
-	if (!directory_itself) {
-		pthread_mutex_lock(&lock);
-		put_plain(DISKLOG_SYNC, fds[fd].file, 0);
-		pthread_mutex_unlock(&lock);
-	}
+	uint64_t thread = (uint64_t)syscall(SYS_gettid);
+	if (!directory_itself)
+		ended(DISKLOG_SYNC, fd, thread, 0);
 	int r = real(fd);
 	if (!directory_itself)
-		ended(DISKLOG_SYNC_END, fd, r);
+		ended(DISKLOG_SYNC_END, fd, thread, r);
 	else if (r == 0)
 		directory_synced(fd);
 	return r;

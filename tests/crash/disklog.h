@@ -9,9 +9,10 @@ enum disklog_type {
 	DISKLOG_OPEN = 1,    /* value: flags of open(2); octets: name within the directory */
 	DISKLOG_CREATE,      /* the same, when the name was new */
 	DISKLOG_WRITE,       /* begins: offset, octets; value 1: the descriptor is O_DSYNC */
-	DISKLOG_WRITE_END,   /* value: octets written, or -errno */
-	DISKLOG_SYNC,        /* fdatasync or fsync begins */
-	DISKLOG_SYNC_END,    /* value: 0 or -errno */
+	DISKLOG_WRITE_END,   /* offset: of the write; value: octets written, or -errno */
+	DISKLOG_SYNC,        /* fdatasync or fsync begins; offset: number of its thread */
+	DISKLOG_SYNC_END,    /* offset: the same; value: 0 or -errno */
+	DISKLOG_ALLOCATE,    /* posix_fallocate: value: the file has at least this size */
 	DISKLOG_TRUNCATE,    /* value: new size */
 	DISKLOG_RENAME,      /* octets: two names, each with its NUL */
 	DISKLOG_UNLINK,      /* octets: name */

@@ -12,12 +12,18 @@
 
 #define FILES_MAX   64
 #define PENDING_MAX 65536
+#define SYNCS_MAX   8 /* of one file at the same time */
 #define SECTOR      512
 
 struct pending {
 	uint64_t offset, n;
-	const uint8_t *octets;
-	bool dsync, ended, synced; /* synced: by a sync that has begun */
+	const uint8_t *octets; /* NULL: none, the file only becomes as long */
+	uint64_t began, ended; /* at which record of the log; ended 0: not yet */
+	bool dsync;
+};
+
+struct sync {
+	uint64_t thread, began; /* began 0: none */
 };
 
 struct file {
@@ -27,16 +33,18 @@ struct file {
 	uint64_t size, cap;
 	struct pending *pending;
 	unsigned pending_n;
+	struct sync syncs[SYNCS_MAX];
 };
 
 struct image {
 	const uint8_t *log;
 	size_t log_n, at;
-	uint64_t records;
+	uint64_t records, now; /* now: which one is played */
 	struct file files[FILES_MAX + 1];
 };
 
-const char *const image_fate_names[IMAGE_FATES] = {"none", "all", "some", "torn", "last"};
+const char *const image_fate_names[IMAGE_FATES] = {
+	"none", "all", "some", "torn", "last", "older", "younger"};
 
 static void fatal(const char *what)
 {
@@ -106,10 +114,11 @@ static void room(struct file *f, uint64_t n)
 static void settle(struct file *f, const struct pending *p)
 {
 	room(f, p->offset + p->n);
-	memcpy(f->octets + p->offset, p->octets, p->n);
+	if (p->octets)
+		memcpy(f->octets + p->offset, p->octets, p->n);
 }
 
-static void write_begins(struct file *f, const struct disklog_record *r, const uint8_t *octets)
+static struct pending *pending_add(struct file *f)
 {
 	if (!f->pending) {
 		f->pending = calloc(PENDING_MAX, sizeof(*f->pending));
@@ -118,44 +127,88 @@ static void write_begins(struct file *f, const struct disklog_record *r, const u
 	}
 	if (f->pending_n == PENDING_MAX)
 		fatal("too many writes without a sync");
-	f->pending[f->pending_n++] = (struct pending){
-		.offset = r->offset, .n = r->n, .octets = octets, .dsync = r->value != 0};
+	return &f->pending[f->pending_n++];
 }
 
-/* The youngest write of the file that has not ended (one thread writes). */
-static void write_ends(struct file *f, uint64_t result)
+static void write_begins(
+	struct image *i, struct file *f, const struct disklog_record *r, const uint8_t *octets)
 {
-	unsigned last = f->pending_n - 1;
+	*pending_add(f) = (struct pending){.offset = r->offset,
+		.n = r->n,
+		.octets = octets,
+		.began = i->now,
+		.dsync = r->value != 0};
+}
 
-	if (f->pending_n == 0 || f->pending[last].ended)
-		fatal("a write ends that has not begun");
-	struct pending *p = &f->pending[last];
-	p->ended = true;
+/* Blocks that are allocated are zeros until they are written; and only the length is not there
+ * before a sync. */
+static void allocated(struct image *i, struct file *f, uint64_t size)
+{
+	*pending_add(f) = (struct pending){
+		.offset = size, .began = i->now, .ended = i->now};
+}
+
+/* The youngest write at that place that has not ended: several threads write, but not to one. */
+static struct pending *pending_find(const struct file *f, uint64_t offset)
+{
+	for (unsigned k = f->pending_n; k-- > 0;) {
+		if (!f->pending[k].ended && f->pending[k].offset == offset)
+			return &f->pending[k];
+	}
+	fatal("a write ends that has not begun");
+	return NULL;
+}
+
+static void write_ends(struct image *i, struct file *f, uint64_t offset, uint64_t result)
+{
+	struct pending *p = pending_find(f, offset);
+
+	p->ended = i->now;
 	p->n = (int64_t)result < 0 ? 0 : result;
 	if (!p->dsync)
 		return;
 	settle(f, p);
 	f->pending_n--;
+	memmove(p, p + 1, (size_t)(f->pending + f->pending_n - p) * sizeof(*p));
 }
 
-static void sync_begins(struct file *f)
+static void sync_begins(struct image *i, struct file *f, uint64_t thread)
 {
-	for (unsigned k = 0; k < f->pending_n; k++)
-		f->pending[k].synced = f->pending[k].ended;
+	for (unsigned k = 0; k < SYNCS_MAX; k++) {
+		if (f->syncs[k].began)
+			continue;
+		f->syncs[k] = (struct sync){thread, i->now};
+		return;
+	}
+	fatal("too many syncs at once");
 }
 
-static void sync_ends(struct file *f, uint64_t result)
+/* What had ended before it began is there. */
+static void sync_ends(struct file *f, uint64_t thread, uint64_t result)
 {
+	struct sync *s = f->syncs;
 	unsigned kept = 0;
 
+	while (s < f->syncs + SYNCS_MAX && (!s->began || s->thread != thread))
+		s++;
+	if (s == f->syncs + SYNCS_MAX)
+		fatal("a sync ends that has not begun");
 	for (unsigned k = 0; k < f->pending_n; k++) {
 		struct pending *p = &f->pending[k];
-		if (p->synced && result == 0)
+		if (p->ended && p->ended < s->began && result == 0)
 			settle(f, p);
 		else
 			f->pending[kept++] = *p;
 	}
 	f->pending_n = kept;
+	s->began = 0;
+}
+
+/* A file that is empty is made empty: nothing else is modelled. */
+static void truncated(const struct file *f, uint64_t size)
+{
+	if (f->size || f->pending_n || size)
+		fatal("the store truncates a file: this is not modelled");
 }
 
 /* ---- names ---- */
@@ -217,6 +270,7 @@ bool image_step(struct image *i, uint64_t *mark_r)
 	memcpy(&r, i->log + i->at, sizeof(r));
 	const uint8_t *octets = i->log + i->at + sizeof(r);
 	i->at += sizeof(r) + r.n;
+	i->now++;
 	struct file *f = &i->files[r.file <= FILES_MAX ? r.file : 0];
 	switch ((enum disklog_type)r.type) {
 	case DISKLOG_OPEN:
@@ -224,19 +278,22 @@ bool image_step(struct image *i, uint64_t *mark_r)
 		name_take(i, &r, octets);
 		break;
 	case DISKLOG_WRITE:
-		write_begins(f, &r, octets);
+		write_begins(i, f, &r, octets);
 		break;
 	case DISKLOG_WRITE_END:
-		write_ends(f, r.value);
+		write_ends(i, f, r.offset, r.value);
 		break;
 	case DISKLOG_SYNC:
-		sync_begins(f);
+		sync_begins(i, f, r.offset);
 		break;
 	case DISKLOG_SYNC_END:
-		sync_ends(f, r.value);
+		sync_ends(f, r.offset, r.value);
 		break;
 	case DISKLOG_TRUNCATE:
-		fatal("the store truncates a file: this is not modelled");
+		truncated(f, r.value);
+		break;
+	case DISKLOG_ALLOCATE:
+		allocated(i, f, r.value);
 		break;
 	case DISKLOG_RENAME:
 		renamed(i, (const char *)octets);
@@ -273,89 +330,155 @@ static uint64_t rnd(uint64_t *state)
 	return *state >> 16;
 }
 
-/* Which of a write's sectors are there. */
-static bool sector_is_there(enum image_fate fate, bool last, bool whole, uint64_t *random)
+/* What of the writes that need not be there is there. */
+struct crash {
+	enum image_fate fate;
+	uint64_t cut;    /* record of the log: older and younger are told apart by it */
+	unsigned chance; /* of 8: how many of some, or of torn ones' sectors, are there */
+	uint64_t *random;
+};
+
+static bool write_is_there(const struct crash *c, const struct pending *p, bool last)
 {
-	switch (fate) {
+	switch (c->fate) {
 	case IMAGE_ALL:
+	case IMAGE_TORN:
 		return true;
 	case IMAGE_SOME:
-		return whole;
-	case IMAGE_TORN:
-		return rnd(random) & 1;
+		return rnd(c->random) % 8 < c->chance;
 	case IMAGE_LAST:
 		return last;
+	case IMAGE_OLDER:
+		return p->began <= c->cut;
+	case IMAGE_YOUNGER:
+		return p->began >= c->cut;
 	default:
 		return false;
 	}
 }
 
-static int put(int fd, const uint8_t *p, uint64_t n, uint64_t at)
+static void pending_put(
+	const struct crash *c, const struct pending *p, bool last, uint8_t *octets, uint64_t *size)
 {
-	while (n) {
-		ssize_t w = pwrite(fd, p, n, (off_t)at);
+	uint64_t n;
+
+	if (!write_is_there(c, p, last))
+		return;
+	/* The one at the cut is on its way. */
+	bool torn = c->fate == IMAGE_TORN || p->began == c->cut;
+	for (uint64_t at = 0; at < p->n; at += n) {
+		/* Sectors of the disk, wherever the write begins. */
+		n = SECTOR - (p->offset + at) % SECTOR;
+		n = n < p->n - at ? n : p->n - at;
+		if (torn && rnd(c->random) % 8 >= c->chance)
+			continue;
+		memcpy(octets + p->offset + at, p->octets + at, n);
+		*size = *size > p->offset + at + n ? *size : p->offset + at + n;
+	}
+	if (!p->octets && *size < p->offset)
+		*size = p->offset;
+}
+
+static int put(int fd, const uint8_t *p, uint64_t n)
+{
+	for (uint64_t at = 0; at < n;) {
+		ssize_t w = pwrite(fd, p + at, n - at, (off_t)at);
 		if (w <= 0)
 			return w < 0 ? -errno : -EIO;
-		p += w;
-		n -= (uint64_t)w;
 		at += (uint64_t)w;
 	}
 	return 0;
 }
 
-static int pending_put(
-	int fd, const struct pending *p, enum image_fate fate, bool last, uint64_t *random)
+/* The file's octets after the crash, in memory. */
+static uint8_t *file_crash(const struct file *f, const struct crash *c, uint64_t *size_r)
 {
-	bool whole = rnd(random) & 1;
-	int err = 0;
+	uint64_t end = f->size;
 
-	for (uint64_t at = 0; at < p->n && !err;) {
-		/* Sectors of the disk, wherever the write begins. */
-		uint64_t n = SECTOR - (p->offset + at) % SECTOR;
-		n = n < p->n - at ? n : p->n - at;
-		if (sector_is_there(fate, last, whole, random))
-			err = put(fd, p->octets + at, n, p->offset + at);
-		at += n;
+	for (unsigned k = 0; k < f->pending_n; k++) {
+		const struct pending *p = &f->pending[k];
+		end = end > p->offset + p->n ? end : p->offset + p->n;
 	}
-	return err;
+	uint8_t *octets = calloc(1, end + 1);
+	if (!octets)
+		fatal("no memory");
+	if (f->size)
+		memcpy(octets, f->octets, f->size);
+	*size_r = f->size;
+	for (unsigned k = 0; k < f->pending_n; k++)
+		pending_put(c, &f->pending[k], k + 1 == f->pending_n, octets, size_r);
+	/* The length is another thing that may be there before its octets. */
+	if (f->pending_n && rnd(c->random) & 1)
+		*size_r = end;
+	return octets;
 }
 
-static int file_write(
-	const struct file *f, const char *directory, enum image_fate fate, uint64_t *random)
+static int file_write(const struct file *f, const char *directory, const struct crash *c)
 {
 	char path[4096];
+	uint64_t size;
 
 	snprintf(path, sizeof(path), "%s/%s", directory, f->name);
 	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	int err = put(fd, f->octets, f->size, 0);
-	for (unsigned k = 0; k < f->pending_n && !err; k++)
-		err = pending_put(fd, &f->pending[k], fate, k + 1 == f->pending_n, random);
-	/* The length is another thing that may be there before its octets. */
-	if (!err && f->pending_n && rnd(random) & 1) {
-		const struct pending *p = &f->pending[f->pending_n - 1];
-		struct stat st;
-		if (fstat(fd, &st) == 0 && (uint64_t)st.st_size < p->offset + p->n &&
-			ftruncate(fd, (off_t)(p->offset + p->n)) < 0)
-			err = -errno;
-	}
+	uint8_t *octets = file_crash(f, c, &size);
+	int err = put(fd, octets, size);
+	free(octets);
 	close(fd);
 	return err;
+}
+
+/* Files of the directory itself are one disk, those below it another. */
+static bool is_below(const struct file *f)
+{
+	return strchr(f->name, '/') != NULL;
+}
+
+/* One of the writes of that disk, as chance has it. */
+static uint64_t cut_choose(const struct image *i, bool below, uint64_t *random)
+{
+	uint64_t n = 0, which;
+
+	for (int f = 1; f <= FILES_MAX; f++)
+		n += is_below(&i->files[f]) == below ? i->files[f].pending_n : 0;
+	if (n == 0)
+		return 0;
+	which = rnd(random) % n;
+	for (int f = 1; f <= FILES_MAX; f++) {
+		if (is_below(&i->files[f]) != below)
+			continue;
+		if (which < i->files[f].pending_n)
+			return i->files[f].pending[which].began;
+		which -= i->files[f].pending_n;
+	}
+	return 0;
+}
+
+static struct crash crash_of(
+	const struct image *i, enum image_fate fate, bool below, uint64_t *random)
+{
+	struct crash c = {.fate = fate, .chance = 1 + (unsigned)(rnd(random) % 7), .random = random};
+
+	if (fate == IMAGE_OLDER || fate == IMAGE_YOUNGER)
+		c.cut = cut_choose(i, below, random);
+	return c;
 }
 
 int image_write(
 	struct image *i, const char *directory, const enum image_fate fates[2], uint64_t seed)
 {
 	uint64_t random = (seed + 1) * 0x9e3779b97f4a7c15ull;
+	struct crash crashes[2];
 	int err = 0;
 
+	for (int k = 0; k < 2; k++)
+		crashes[k] = crash_of(i, fates[k], k, &random);
 	for (int f = 1; f <= FILES_MAX && !err; f++) {
 		const struct file *file = &i->files[f];
 		/* A name that no sync of the directory has covered: as chance has it. */
 		if (file->exists && (file->durable_name || rnd(&random) & 1))
-			err = file_write(
-				file, directory, fates[strchr(file->name, '/') != NULL], &random);
+			err = file_write(file, directory, &crashes[is_below(file)]);
 	}
 	return err;
 }

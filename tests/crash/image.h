@@ -22,7 +22,19 @@ bool image_step(struct image *i, uint64_t *mark_r);
 /* Writes that a crash now could undo. */
 unsigned image_pending(const struct image *i);
 
-enum image_fate { IMAGE_NONE, IMAGE_ALL, IMAGE_SOME, IMAGE_TORN, IMAGE_LAST, IMAGE_FATES };
+/* Of the writes of a disk that no sync has covered, there are: none; all; each as chance has it, and
+ * how likely is chance, too; parts of each; the last of each file; those before one of them, which
+ * is torn; those behind it. */
+enum image_fate {
+	IMAGE_NONE,
+	IMAGE_ALL,
+	IMAGE_SOME,
+	IMAGE_TORN,
+	IMAGE_LAST,
+	IMAGE_OLDER,
+	IMAGE_YOUNGER,
+	IMAGE_FATES
+};
 extern const char *const image_fate_names[IMAGE_FATES];
 
 /* Writes the files as a crash now could leave them into a directory; those below it exist.  fates:

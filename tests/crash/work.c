@@ -2,7 +2,8 @@
  * The process that will have crashed: lanes that work on a store, each with one operation under
  * way, and a mark in the disk's log for every acknowledgement.
  *
- *   crash_work DIRECTORY SEED OPERATIONS [relaxed | ack-early | ack-unsynced | no-sync] */
+ *   crash_work DIRECTORY SEED OPERATIONS [relaxed | ack-early | ack-unsynced | no-sync |
+ *     index-early | reuse-early | head-early] */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 #include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
+#include "tests/crash/conf.h"
 #include "tests/crash/lane.h"
 
 #define BATCH 4 /* chunks of one part */
@@ -308,6 +310,9 @@ static void open_store(const char *path, const char *mutant)
 		.readers = 1,
 		.map_bytes = 1ull << 30,
 		.reserve_bytes = 1,
+		.group_bytes = CRASH_GROUP,
+		.checkpoint_bytes = CRASH_CHECKPOINT,
+		.journal_spare = CRASH_SPARE,
 		.index_rows = 48, /* runs in several parts, and sweeps, all the time */
 		.local_domains = domains,
 		.local_domain_count = 1};
@@ -317,6 +322,8 @@ static void open_store(const char *path, const char *mutant)
 #ifdef BYPOST_MUTANTS
 	conf.mutant_early_ack = strcmp(mutant, "ack-early") == 0;
 	conf.mutant_unsynced_ack = strcmp(mutant, "ack-unsynced") == 0;
+	conf.mutant_early_reuse = strcmp(mutant, "reuse-early") == 0;
+	conf.mutant_early_head = strcmp(mutant, "head-early") == 0;
 	conf.mutant_early_index = strcmp(mutant, "index-early") == 0;
 	conf.mutant_no_sync = strcmp(mutant, "no-sync") == 0;
 #else
