@@ -5,5 +5,5 @@
 #pragma once
 
 #define CRASH_GROUP      (64ull << 10)
-#define CRASH_CHECKPOINT (128ull << 10)
+#define CRASH_CHECKPOINT (448ull << 10)
 #define CRASH_SPARE      (256ull << 10)

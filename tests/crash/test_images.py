@@ -61,7 +61,7 @@ def ack_early(work):
     must_be_caught(work, "ack-early")
 
 
-@test("power cut: a writer that answers before the meta page is synced is caught", seconds=120)
+@test("power cut: a writer that answers before the journal is synced is caught", seconds=120)
 def ack_unsynced(work):
     must_be_caught(work, "ack-unsynced")
 
@@ -69,6 +69,16 @@ def ack_unsynced(work):
 @test("power cut: a writer that does not sync is caught", seconds=120)
 def no_sync(work):
     must_be_caught(work, "no-sync")
+
+
+@test("power cut: a slot of the journal that is used again before a checkpoint is caught", seconds=120)
+def reuse_early(work):
+    must_be_caught(work, "reuse-early")
+
+
+@test("power cut: a checkpoint that is noted before its pages are synced is caught", seconds=120)
+def head_early(work):
+    must_be_caught(work, "head-early")
 
 
 @test("power cut: an index that says it has what it has not is caught", seconds=120)
@@ -86,6 +96,6 @@ def forget_early(work):
     must_be_caught(work, "forget-early", 2)
 
 
-@test("power cut, two shards: a writer that answers before the meta page is synced is caught", seconds=120)
+@test("power cut, two shards: a writer that answers before the journal is synced is caught", seconds=120)
 def unsynced_in(work):
     must_be_caught(work, "ack-unsynced", 2)
