@@ -494,6 +494,7 @@ int db_lock(struct db *db, const char *path, char *error, size_t error_n)
 void db_close_env(struct db *db)
 {
 	db_journal_end(db);
+	db->replayed = false;
 	if (db->env)
 		mdb_env_close(db->env);
 	db->env = NULL;
@@ -513,10 +514,14 @@ int db_reopen(struct db *db)
 
 	db->broken = true; /* what is in the page cache may be more than the disk has */
 	db_close_env(db);
+	db->reopening = true;
 	int err = contents_open(db, error, sizeof(error));
+	db->reopening = false;
 	if (err < 0) {
 		log_warn("store", "open-failed path=%s error=\"%s\"", db->path, error);
-		db_close_env(db);
+		/* A disk that takes no more writes can still be read. */
+		if (!db->replayed)
+			db_close_env(db);
 	}
 	return err;
 }

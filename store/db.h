@@ -29,11 +29,13 @@ struct db {
 	uint64_t map_bytes;
 	uint64_t checkpoint_bytes, journal_spare; /* as in store_conf; 0: the default */
 	bool no_sync, early_reuse, early_head;    /* test mutants */
-	bool plain;   /* without a journal */
+	bool plain;                               /* without a journal */
 	bool any_shard;
 	/* db_journal.c */
 	struct journal *journal;
-	bool noting;  /* transactions go to it */
+	bool noting;   /* transactions go to it */
+	bool replayed; /* what the journal says has been done again: it can be read */
+	bool reopening;
 	bool broken;  /* something could not be made durable: only opening anew helps */
 	MDB_txn *pin; /* keeps the pages of the last checkpoint */
 	struct syncer journal_syncer, checkpoint_syncer;
@@ -76,7 +78,7 @@ int db_lock(struct db *db, const char *path, char *error, size_t error_n) WARN_U
 /* Closes the environment, keeps the lock. */
 void db_close_env(struct db *db);
 /* Close and open the environment anew (the lock is kept) after LMDB has given up.  No transaction
- * may be open.  0 or -errno; then db->env is NULL. */
+ * may be open.  0 or -errno; then it can be read at best, or db->env is NULL. */
 int db_reopen(struct db *db) WARN_UNUSED;
 
 /* Octets of the file in use, free pages of older transactions included. */

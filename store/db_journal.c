@@ -29,6 +29,9 @@ static_assert(META_TXN_AT + sizeof(uint64_t) == JOURNAL_META, "the number is the
 #define CHECKPOINT_BYTES                                                                           \
 	(64ull << 20) /* of the journal between checkpoints; chosen: 0.2 s to replay */
 
+/* Pages that these have replaced cannot be used again before: chosen, some 100 MiB. */
+#define CHECKPOINT_TXNS 2048
+
 #define PORTIONS        256        /* of the data file, written one after the other; chosen */
 #define PORTION_MIN     (4 << 20)  /* octets */
 #define PORTION_IDLE_US 30         /* it had nothing to write */
@@ -168,8 +171,10 @@ int db_journal_prepare(struct db *db, char *error, size_t error_n)
 		rc = journal_open(&db->journal, db->path, db->no_sync);
 	if (rc)
 		return say(error, error_n, db, rc, strerror(rc));
-	if (!set)
-		return 0;
+	if (!set) {
+		rc = journal_empty(db->journal);
+		return rc ? say(error, error_n, db, rc, strerror(rc)) : 0;
+	}
 	bool valid = journal_head_read(db->journal);
 	if (!valid || db->journal->head.set != set)
 		return say(error, error_n, db, EINVAL,
@@ -303,10 +308,15 @@ int db_journal_start(struct db *db)
 	} else {
 		j->number = from;
 		j->at = j->head.at;
-		rc = replay(db);
+		/* Pages of the one before are used again from now on. */
+		if (!db->reopening)
+			rc = journal_head_keep(j);
+		if (!rc)
+			rc = replay(db);
 	}
 	if (!rc)
 		rc = slots_load(db);
+	db->replayed = !rc;
 	journal_begin(j);
 	if (!rc)
 		rc = db_checkpoint(db);
@@ -406,6 +416,7 @@ static int checkpoint_end(struct db *db, int rc)
 		j->head = db->next.head;
 		j->bytes_since -= MIN(j->bytes_since, db->next.bytes_since);
 	}
+	j->head_doubtful = rc != 0;
 	db->next.pin = NULL;
 	if (old)
 		db_abort(old);
@@ -434,6 +445,21 @@ int db_checkpoint(struct db *db)
 	return rc;
 }
 
+bool db_checkpoint_due(const struct db *db)
+{
+	uint64_t interval = db->checkpoint_bytes ? db->checkpoint_bytes : CHECKPOINT_BYTES;
+
+	if (!db->noting || syncer_pending(&db->checkpoint_syncer))
+		return false;
+	return db->journal->bytes_since >= interval ||
+	       db_last_txn(db) - db->journal->head.txn >= CHECKPOINT_TXNS;
+}
+
+bool db_checkpoint_frees(const struct db *db)
+{
+	return db->noting && db_last_txn(db) != db->journal->head.txn;
+}
+
 bool db_checkpoint_wanted(const struct db *db)
 {
 	return db->noting && db->journal->bytes_since > 0 &&
@@ -446,8 +472,7 @@ int db_checkpoint_tend(struct db *db)
 
 	if (syncer_pending(s))
 		return syncer_done(s) ? checkpoint_wait(db) : 0;
-	uint64_t interval = db->checkpoint_bytes ? db->checkpoint_bytes : CHECKPOINT_BYTES;
-	if (!db->noting || db->journal->bytes_since < interval)
+	if (!db_checkpoint_due(db))
 		return 0;
 	if (!s->started)
 		return db_checkpoint(db);
@@ -498,10 +523,12 @@ bool db_sync_begun(const struct db *db)
 int db_sync_end(struct db *db)
 {
 	if (!syncer_pending(&db->journal_syncer))
-		return 0;
+		return db->broken ? EIO : 0;
 	int rc = syncer_wait(&db->journal_syncer);
-	if (rc)
+	if (rc) {
+		db->broken = true;
 		return rc;
+	}
 	journal_durable(db->journal, db->syncing.number, db->syncing.at);
 	db_durable_set(db, db->syncing.txn);
 	return 0;
@@ -615,10 +642,14 @@ static int record_write(struct db *db, bool *direct_r)
 	return rc;
 }
 
+/* What came before is durable by itself, or it is not to be in the checkpoint. */
 static int committed_directly(struct db *db)
 {
 	journal_begin(db->journal);
-	int rc = db_checkpoint(db);
+	int rc = db_sync_end(db);
+
+	if (!rc)
+		rc = db_checkpoint(db);
 
 	return rc ? MDB_PANIC : 0;
 }
@@ -660,5 +691,7 @@ int db_undo(struct db *db)
 		/* It is one of those that are taken back. */
 	}
 	journal_back(db->journal);
-	return journal_void(db->journal);
+	int rc = db->journal->head_doubtful ? journal_head_void(db->journal) : 0;
+	int void_rc = journal_void(db->journal);
+	return rc ? rc : void_rc;
 }

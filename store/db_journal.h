@@ -18,10 +18,15 @@ int db_journal_start(struct db *db) WARN_UNUSED;
 void db_journal_end(struct db *db);
 /* The environment is durable as it is, and the journal begins behind it. */
 int db_checkpoint(struct db *db) WARN_UNUSED;
-/* Begins one beside the work of the caller when it is due, ends one that is through. */
+/* Has enough been written since the last one, and is none under way? */
+bool db_checkpoint_due(const struct db *db);
+/* Begins one beside the work of the caller when it is due, ends one that is through.  What has been
+ * committed is durable when one begins: else it would be in the environment, and refused. */
 int db_checkpoint_tend(struct db *db) WARN_UNUSED;
 /* Is there anything behind the last one, and none under way? */
 bool db_checkpoint_wanted(const struct db *db);
+/* Would one make pages free? */
+bool db_checkpoint_frees(const struct db *db);
 /* After JOURNAL_SLOT_FULL, before the transaction is done anew. */
 int db_journal_next(struct db *db) WARN_UNUSED;
 /* A body of so many octets at `at` is referred to (octets > 0), or no longer. */

@@ -18,12 +18,12 @@
 /* Octets of a slot that get their blocks at once; chosen. */
 #define ALLOCATE     ((uint32_t)MIN(1ull << 20, JOURNAL_SLOT))
 #define MAP_BYTES    (JOURNAL_SLOT * JOURNAL_SLOTS_MAX)
-#define IOV_BATCH    1024 /* IOV_MAX of Linux */
-#define ROW_HEAD     8    /* what u8, table u8, octets of the key u16, of the value u32 */
+#define IOV_BATCH    1024        /* IOV_MAX of Linux */
+#define ROW_HEAD     8           /* what u8, table u8, octets of the key u16, of the value u32 */
 #define ROWS_RESERVE (64u << 10) /* kept behind the bodies of a record; more costs a second try */
 #define ROWS_MAX     (JOURNAL_SLOT / 2)
 /* Slots in use may be larger than what is live in them by a half and this: chosen. */
-#define SPARE        (8 * JOURNAL_SLOT)
+#define SPARE (8 * JOURNAL_SLOT)
 
 static int path_of(const char *directory, char *out, size_t cap)
 {
@@ -97,6 +97,15 @@ int journal_open(struct journal **j_r, const char *directory, bool no_sync)
 	return rc;
 }
 
+int journal_empty(struct journal *j)
+{
+	j->head = (struct journal_head){0};
+	if (ftruncate(j->fd, 0) < 0)
+		return errno;
+	int rc = posix_fallocate(j->fd, 0, HEADS * HEAD_PLACE);
+	return rc ? rc : size_look(j);
+}
+
 void journal_close(struct journal **jp)
 {
 	struct journal *j = *jp;
@@ -146,13 +155,32 @@ bool journal_head_read(struct journal *j)
 	return any;
 }
 
+static int head_put(const struct journal *j, const struct journal_head *h, uint64_t turn)
+{
+	int rc = write_at(j, h, sizeof(*h), turn % HEADS * HEAD_PLACE);
+
+	return rc ? rc : journal_sync(j);
+}
+
 int journal_head_write(const struct journal *j, struct journal_head *h)
 {
 	h->magic = HEAD_MAGIC;
 	h->turn = j->head.turn + 1;
 	h->crc = crc32c(0, h, offsetof(struct journal_head, crc));
-	int rc = write_at(j, h, sizeof(*h), h->turn % HEADS * HEAD_PLACE);
-	return rc ? rc : journal_sync(j);
+	return head_put(j, h, h->turn);
+}
+
+int journal_head_keep(const struct journal *j)
+{
+	return head_put(j, &j->head, j->head.turn);
+}
+
+int journal_head_void(struct journal *j)
+{
+	static const struct journal_head none;
+
+	j->head_doubtful = false;
+	return head_put(j, &none, j->head.turn + 1);
 }
 
 /* ---- the record under way ---- */
@@ -387,13 +415,17 @@ void journal_advance(struct journal *j)
 	journal_begin(j);
 }
 
+/* The record may also be the first of another slot. */
 int journal_void(struct journal *j)
 {
 	static const struct journal_record none;
+	struct journal_view v;
+	int rc = 0;
 
-	if (j->at == 0 || j->at + sizeof(none) > slot_end(j->at))
-		return 0; /* the last of its slot: the next one begins another */
-	int rc = write_at(j, &none, sizeof(none), j->at);
+	if (j->at != 0)
+		rc = write_at(j, &none, sizeof(none), j->at);
+	while (!rc && journal_find(j, j->at, j->number, j->salt, &v))
+		rc = write_at(j, &none, sizeof(none), journal_place_of(j, &v));
 	return rc ? rc : journal_sync(j);
 }
 
@@ -418,8 +450,8 @@ static bool is_free(const struct journal *j, uint32_t i, uint64_t oldest)
 
 	if (s->live || s->delta || i == journal_slot_of(j->at))
 		return false;
-	return j->early_reuse || (s->last_number < j->head.number &&
-					 s->empty_txn <= j->head.txn && s->empty_txn <= oldest);
+	return j->early_reuse || (s->last_number < j->head.number && s->empty_txn <= j->head.txn &&
+					 s->empty_txn <= oldest);
 }
 
 int journal_next(struct journal *j, uint64_t oldest)
@@ -468,6 +500,15 @@ void journal_usage(const struct journal *j, uint64_t *octets_r, uint64_t *live_r
 	}
 }
 
+uint64_t journal_free(const struct journal *j)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 1; i < j->slot_count; i++)
+		n += j->slots[i].live == 0 && i != journal_slot_of(j->at) ? JOURNAL_SLOT : 0;
+	return n;
+}
+
 uint32_t journal_victim(const struct journal *j, uint64_t spare)
 {
 	uint64_t octets, live;
@@ -499,7 +540,8 @@ bool journal_view(const struct journal *j, uint64_t at, struct journal_view *v)
 	if (at % 8 || !journal_body(j, at, sizeof(*r)) || at + sizeof(*r) > slot_end(at))
 		return false;
 	r = (const struct journal_record *)(const void *)(j->map + at);
-	if (r->magic != RECORD_MAGIC || r->crc != crc32c(0, r, offsetof(struct journal_record, crc)))
+	if (r->magic != RECORD_MAGIC ||
+		r->crc != crc32c(0, r, offsetof(struct journal_record, crc)))
 		return false;
 	uint64_t room = MIN(slot_end(at), j->size) - at;
 	if (r->bodies_n > room || record_octets(r->bodies_n, r->rows_n) > room)
@@ -516,8 +558,8 @@ static bool is_it(const struct journal *j, uint64_t at, uint64_t number, uint64_
 	return journal_view(j, at, v) && v->record->number == number && v->record->salt == salt;
 }
 
-bool journal_find(
-	const struct journal *j, uint64_t at, uint64_t number, uint64_t salt, struct journal_view *v)
+bool journal_find(const struct journal *j, uint64_t at, uint64_t number, uint64_t salt,
+	struct journal_view *v)
 {
 	if (is_it(j, at, number, salt, v))
 		return true;

@@ -13,12 +13,12 @@
 #pragma once
 #include "dataplane/base/rt/chunk.h"
 
-#define JOURNAL_NAME      "journal"
-#ifndef JOURNAL_SLOT                    /* tests of crashes have smaller ones */
-#define JOURNAL_SLOT      (16ull << 20) /* chosen: two groups of 8 MiB */
+#define JOURNAL_NAME "journal"
+#ifndef JOURNAL_SLOT               /* tests of crashes have smaller ones */
+#define JOURNAL_SLOT (16ull << 20) /* chosen: two groups of 8 MiB */
 #endif
-#define JOURNAL_SLOTS_MAX 65536         /* 1 TiB */
-#define JOURNAL_META      120           /* octets of LMDB's meta page that a commit writes */
+#define JOURNAL_SLOTS_MAX 65536 /* 1 TiB */
+#define JOURNAL_META      120   /* octets of LMDB's meta page that a commit writes */
 /* Not in this slot: journal_next, and the whole transaction anew.  Among LMDB's codes. */
 #define JOURNAL_SLOT_FULL (-30600)
 
@@ -30,7 +30,7 @@ struct journal_head {
 	uint64_t txn;    /* of LMDB */
 	uint64_t number; /* of the first record that is to be read */
 	uint64_t at;     /* where it is to be */
-	uint64_t salt;   /* of the records since the store was opened: what others left is not read */
+	uint64_t salt; /* of the records since the store was opened: what others left is not read */
 	uint8_t meta[JOURNAL_META];
 	uint32_t reserved, crc; /* CRC-32C of what is before */
 };
@@ -66,13 +66,14 @@ struct journal_slot {
 struct journal {
 	int fd;
 	const uint8_t *map;
-	uint64_t size; /* of the file */
+	uint64_t size;             /* of the file */
 	bool no_sync, early_reuse; /* test mutants */
 	struct journal_head head;
-	uint64_t at, number, salt; /* of the record under way */
-	uint64_t bytes_since;      /* written since the checkpoint */
-	uint64_t durable_number, durable_at;   /* behind the last record that is on disk */
-	uint32_t slot_count;       /* slots there are, slot 0 among them */
+	bool head_doubtful;                  /* the one behind it may be there, or not */
+	uint64_t at, number, salt;           /* of the record under way */
+	uint64_t bytes_since;                /* written since the checkpoint */
+	uint64_t durable_number, durable_at; /* behind the last record that is on disk */
+	uint32_t slot_count;                 /* slots there are, slot 0 among them */
 	struct journal_slot *slots;
 	/* the record under way */
 	bool quiet; /* rows are not noted */
@@ -94,11 +95,19 @@ struct journal {
 bool journal_exists(const char *directory);
 /* Opens it, or makes an empty one, without a valid head.  Main thread.  0 or an errno. */
 int journal_open(struct journal **j_r, const char *directory, bool no_sync) WARN_UNUSED;
+/* Makes it empty again, with blocks for the heads: a disk that is full takes checkpoints.  0 or an
+ * errno. */
+int journal_empty(struct journal *j) WARN_UNUSED;
 void journal_close(struct journal **j);
 /* The newest valid checkpoint; false: there is none. */
 bool journal_head_read(struct journal *j);
 /* Writes *h as the one behind j->head, durably.  Any thread, one at a time.  0 or an errno. */
 int journal_head_write(const struct journal *j, struct journal_head *h) WARN_UNUSED;
+
+/* It is there for sure: an earlier life may have ended before its sync.  0 or an errno. */
+int journal_head_keep(const struct journal *j) WARN_UNUSED;
+/* One behind j->head, whose write has failed, is never read.  0 or an errno. */
+int journal_head_void(struct journal *j) WARN_UNUSED;
 
 /* ---- the record under way ---- */
 /* Forget what was noted. */
@@ -110,8 +119,7 @@ int journal_place(struct journal *j, const struct chain *body, uint64_t *at_r) W
 void journal_note(struct journal *j, enum journal_what what, unsigned table, struct bytes key,
 	struct bytes value);
 /* The same with a value of n octets that is not there yet: room is read before the next row. */
-void journal_note_late(
-	struct journal *j, unsigned table, struct bytes key, size_t n, void *room);
+void journal_note_late(struct journal *j, unsigned table, struct bytes key, size_t n, void *room);
 static inline bool journal_is_empty(const struct journal *j)
 {
 	return j->rows_n == 0 && j->bodies_n == 0;
@@ -148,6 +156,9 @@ uint32_t journal_victim(const struct journal *j, uint64_t spare);
 /* Octets of the slots that are in use, and of the bodies in them that somebody refers to. */
 void journal_usage(const struct journal *j, uint64_t *octets_r, uint64_t *live_r);
 
+/* Octets of slots that nobody needs, or will not after the next checkpoint. */
+uint64_t journal_free(const struct journal *j);
+
 /* ---- reading: any thread ---- */
 /* n octets of a body; NULL: not in the file. */
 const uint8_t *journal_body(const struct journal *j, uint64_t at, uint64_t n);
@@ -156,10 +167,14 @@ struct journal_view {
 	struct bytes rows;
 	uint64_t next; /* where the one behind it would be */
 };
+static inline uint64_t journal_place_of(const struct journal *j, const struct journal_view *v)
+{
+	return (uint64_t)((const uint8_t *)v->record - j->map);
+}
 /* The record at `at`, whatever its number and salt; false: there is none. */
 bool journal_view(const struct journal *j, uint64_t at, struct journal_view *v);
 /* The record with this number, as the last life has written it: at `at`, or first in a slot. */
-bool journal_find(
-	const struct journal *j, uint64_t at, uint64_t number, uint64_t salt, struct journal_view *v);
+bool journal_find(const struct journal *j, uint64_t at, uint64_t number, uint64_t salt,
+	struct journal_view *v);
 /* Takes the first row off.  False: there are no more, or (rows->n != 0) it cannot be read. */
 bool journal_row_next(struct bytes *rows, struct journal_row *row);

@@ -75,8 +75,8 @@ static uint64_t op_bytes(const struct op *op)
 	return o && o->bytes ? o->bytes(op) : 0;
 }
 
-/* How much of what was taken goes into one group: all of it, or half, when it is so much that a sync
- * takes long enough to do the other half beside it. */
+/* How much of what was taken goes into one group: all of it, or half, when it is so much that a
+ * sync takes long enough to do the other half beside it. */
 static uint64_t group_limit(const struct writer *w, struct op **ops, unsigned n)
 {
 	uint64_t bytes = 0;
@@ -120,6 +120,11 @@ static void checkpoint(struct writer *w, bool is_idle)
 
 	w->quiet_us = !is_idle ? 0 : w->quiet_us ? w->quiet_us : now;
 	bool quiet = w->quiet_us && now - w->quiet_us >= IDLE_US && db_checkpoint_wanted(w->db);
+	if (!failed && (quiet || db_checkpoint_due(w->db))) {
+		writer_settle(w);
+		failed = atomic_load_explicit(&w->store->health, memory_order_relaxed) ==
+			 STORE_FAILED;
+	}
 	if (failed)
 		return;
 	int rc = quiet ? db_checkpoint(w->db) : db_checkpoint_tend(w->db);

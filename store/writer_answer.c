@@ -66,7 +66,7 @@ static void pending_refuse(struct writer *w)
 
 static void settle(struct writer *w, int rc, uint64_t start)
 {
-	if (rc)
+	if (rc && health(w) != STORE_FAILED)
 		writer_fail(w, rc);
 	w->pending.commit_us += clock_mono_us() - start;
 	if (health(w) == STORE_FAILED)

@@ -46,9 +46,10 @@ bool writer_has_room(const struct writer *w)
 	atomic_store_explicit(&w->store->reserve_bytes, reserve, memory_order_relaxed);
 	if (have >= reserve && map_left >= map_reserve)
 		return true;
-	/* The file never shrinks: what deletions have freed inside it counts as room. */
+	/* The files never shrink: what deletions have freed inside them counts as room. */
 	uint64_t lack = have < reserve ? reserve - have : 0;
-	lack = MAX(lack, map_left < map_reserve ? map_reserve - map_left : 0);
+	uint64_t slots = w->db->noting ? journal_free(w->db->journal) : 0;
+	lack = MAX(lack - MIN(lack, slots), map_left < map_reserve ? map_reserve - map_left : 0);
 	return db_free_bytes(w->db, lack) >= lack;
 }
 
@@ -95,6 +96,18 @@ static void undo(struct writer *w)
 	w->unsynced = false;
 }
 
+/* The environment as it is on disk. */
+static int reopen(struct writer *w)
+{
+	store_backup_end(w->store);
+	store_readers_pause(w->store);
+	writer_index_forget(w);
+	w->moving = (struct writer_moving){0};
+	int rc = -db_reopen(w->db);
+	store_readers_resume(w->store);
+	return rc;
+}
+
 void writer_fail(struct writer *w, int rc)
 {
 	uint64_t now = clock_mono_us();
@@ -108,6 +121,9 @@ void writer_fail(struct writer *w, int rc)
 	db_durable_set(w->db, UINT64_MAX); /* readers go on with what there is */
 	log_error("store", "shard-failed path=%s error=\"%s\" reopens=%u", w->db->path,
 		mdb_strerror(rc), w->reopens);
+	/* Before anybody is refused: then nobody finds it, however long the disk is tried. */
+	if (reopen(w))
+		log_warn("store", "shard-only-read path=%s", w->db->path);
 }
 
 /* A commit of its own proves that the disk takes writes again. */
@@ -132,12 +148,7 @@ void writer_recover(struct writer *w)
 		w->reopens >= WRITER_REOPENS_MAX || clock_mono_us() < w->reopen_at_us)
 		return;
 	w->reopens++;
-	store_backup_end(w->store);
-	store_readers_pause(w->store);
-	writer_index_forget(w);
-	w->moving = (struct writer_moving){0};
-	int rc = -db_reopen(w->db);
-	store_readers_resume(w->store);
+	int rc = reopen(w);
 	if (!rc)
 		rc = writer_prove(w);
 	if (!rc) {

@@ -7,12 +7,14 @@
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
 #include "store/body.h"
+#include "store/db_journal.h"
 #include "store/writer.h"
 
 #define COLLECT_RETRY_US (1 * US_PER_SEC)
 #define FULL_RETRY_US    (1 * US_PER_SEC)
-#define MOVE_OCTETS      (256u << 10) /* of bodies out of the journal in one commit, at least; chosen */
-#define NOT_ONE          UINT32_MAX /* the failure is nobody's in particular */
+#define MOVE_OCTETS      (256u << 10) /* of bodies out of the journal in one commit, at least; chosen \
+				       */
+#define NOT_ONE UINT32_MAX            /* the failure is nobody's in particular */
 
 static enum store_health health(const struct writer *w)
 {
@@ -168,7 +170,7 @@ static int txn_try(struct writer *w, struct op **ops, unsigned n, bool tending, 
 }
 
 /* A slot that has no room for all of it is left for another. */
-static int txn_run(struct writer *w, struct op **ops, unsigned n, bool tending, unsigned *bad_r)
+static int txn_fit(struct writer *w, struct op **ops, unsigned n, bool tending, unsigned *bad_r)
 {
 	int rc = txn_try(w, ops, n, tending, bad_r);
 
@@ -177,6 +179,28 @@ static int txn_run(struct writer *w, struct op **ops, unsigned n, bool tending, 
 	rc = db_journal_next(w->db);
 	*bad_r = NOT_ONE;
 	return rc ? rc : txn_try(w, ops, n, tending, bad_r);
+}
+
+/* Pages that have been replaced since the last checkpoint, and slots of the journal, are free with
+ * the next one.  rc: why there is no room; returned when that is so. */
+static int room_make(struct writer *w, int rc)
+{
+	if (!db_checkpoint_frees(w->db))
+		return rc;
+	writer_settle(w);
+	return health(w) == STORE_FAILED || db_checkpoint(w->db) ? MDB_PANIC : 0;
+}
+
+static int txn_run(struct writer *w, struct op **ops, unsigned n, bool tending, unsigned *bad_r)
+{
+	int rc = txn_fit(w, ops, n, tending, bad_r);
+
+	if (rc == 0 || writer_classify(w, rc) != WRITER_ERROR_FULL)
+		return rc;
+	int made = room_make(w, rc);
+	if (made == MDB_PANIC)
+		*bad_r = NOT_ONE;
+	return made ? made : txn_fit(w, ops, n, tending, bad_r);
 }
 
 /* ---- the group, and what is left of it after a failure ---- */

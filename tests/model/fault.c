@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <lmdb.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -53,17 +55,41 @@ static bool strikes(enum fault_kind k)
 	if (!real)                                                                                 \
 	real = (type)dlsym(RTLD_NEXT, name)
 
-ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
-{
-	REAL("pwrite", ssize_t(*)(int, const void *, size_t, off_t));
-	if (strikes(FAULT_PWRITE)) {
-		errno = atomic_load(&code);
-		return -1;
+/* LMDB's is pwrite, the store's own pwrite64. */
+#define PWRITE(name, offset_t)                                                                     \
+	ssize_t name(int fd, const void *p, size_t n, offset_t at)                                 \
+	{                                                                                          \
+		REAL(#name, ssize_t (*)(int, const void *, size_t, offset_t));                     \
+		if (strikes(FAULT_PWRITE)) {                                                       \
+			errno = atomic_load(&code);                                                \
+			return -1;                                                                 \
+		}                                                                                  \
+		return real(fd, p, n > 64 && strikes(FAULT_SHORT) ? n / 2 : n, at);                \
 	}
-	if (n > 512 && strikes(FAULT_SHORT))
-		return real(fd, p, n / 2, at);
-	return real(fd, p, n, at);
-}
+PWRITE(pwrite, off_t)
+PWRITE(pwrite64, off64_t)
+
+#define PWRITEV(name, offset_t)                                                                    \
+	ssize_t name(int fd, const struct iovec *iov, int n, offset_t at)                          \
+	{                                                                                          \
+		REAL(#name, ssize_t (*)(int, const struct iovec *, int, offset_t));                \
+		if (strikes(FAULT_PWRITEV)) {                                                      \
+			errno = atomic_load(&code);                                                \
+			return -1;                                                                 \
+		}                                                                                  \
+		return real(fd, iov, n > 1 && strikes(FAULT_SHORT) ? n / 2 : n, at);               \
+	}
+PWRITEV(pwritev, off_t)
+PWRITEV(pwritev64, off64_t)
+
+#define FALLOCATE(name, offset_t)                                                                  \
+	int name(int fd, offset_t at, offset_t n)                                                  \
+	{                                                                                          \
+		REAL(#name, int (*)(int, offset_t, offset_t));                                     \
+		return strikes(FAULT_ALLOCATE) ? atomic_load(&code) : real(fd, at, n);             \
+	}
+FALLOCATE(posix_fallocate, off_t)
+FALLOCATE(posix_fallocate64, off64_t)
 
 ssize_t writev(int fd, const struct iovec *iov, int n)
 {
@@ -103,10 +129,25 @@ void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
 	return real(at, n, prot, flags, fd, offset);
 }
 
+static bool sync_strikes(void)
+{
+	char name[16] = "";
+
+	if (strikes(FAULT_SYNC))
+		return true;
+	pthread_getname_np(pthread_self(), name, sizeof(name));
+	if (strcmp(name, "checkpoint") == 0)
+		return strikes(FAULT_SYNC_CHECKPOINT);
+	if (strcmp(name, "journal") != 0 || !strikes(FAULT_SYNC_JOURNAL))
+		return false;
+	usleep(50000);
+	return true;
+}
+
 int fdatasync(int fd)
 {
 	REAL("fdatasync", int (*)(int));
-	if (strikes(FAULT_SYNC)) {
+	if (sync_strikes()) {
 		errno = atomic_load(&code);
 		return -1;
 	}

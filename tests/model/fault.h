@@ -7,8 +7,9 @@
 enum fault_kind {
 	FAULT_PWRITE, /* -1 with errno */
 	FAULT_WRITEV,
-	FAULT_SHORT, /* a short write or writev */
+	FAULT_SHORT, /* a short write, pwritev or writev */
 	FAULT_SYNC,
+	FAULT_PWRITEV,
 	FAULT_PUT,                  /* mdb_put returns code */
 	FAULT_COMMIT,               /* mdb_txn_commit aborts and returns code */
 	FAULT_COMMON_N,             /* those above are what test_store_model draws from */
@@ -17,8 +18,11 @@ enum fault_kind {
 	FAULT_CURSOR_OPEN,
 	FAULT_CURSOR_GET,
 	FAULT_BEGIN,
-	FAULT_OPEN, /* LMDB's files: -1 with errno */
-	FAULT_MMAP, /* MAP_FAILED with errno */
+	FAULT_OPEN,            /* LMDB's files: -1 with errno */
+	FAULT_MMAP,            /* MAP_FAILED with errno */
+	FAULT_ALLOCATE,        /* posix_fallocate returns code */
+	FAULT_SYNC_CHECKPOINT, /* fdatasync of the thread that makes checkpoints */
+	FAULT_SYNC_JOURNAL,    /* of the thread that syncs beside the writer, 50 ms later */
 	FAULT_N
 };
 

@@ -14,7 +14,7 @@
 #include "tests/unit/store/store_harness.h"
 
 #define MESSAGE_BYTES 20000
-#define MESSAGES_MAX  4000
+#define MESSAGES_MAX  8000
 
 static struct harness h;
 static uint64_t ids[MESSAGES_MAX];
@@ -115,7 +115,7 @@ static void test_small_map(void **state)
 	(void)state;
 	count = 0;
 	harness_init(&h);
-	h.conf.map_bytes = 16 << 20;
+	h.conf.map_bytes = 2 << 20;
 	harness_open(&h);
 	full_and_back();
 	harness_close(&h);
@@ -136,8 +136,9 @@ static void test_small_disk(void **state)
 	(void)state;
 	count = 0;
 	harness_init(&h);
-	h.conf.group_bytes = 1 << 20;
+	h.conf.group_bytes = 64 << 10;
 	h.conf.reserve_bytes = 2 << 20;
+	h.conf.journal_spare = 1 << 20;
 	if (!tmpfs_mount("20m")) {
 		harness_fini(&h);
 		skip(); /* needs root */
@@ -157,7 +158,7 @@ static void test_disk_filled_by_another(void **state)
 
 	count = 0;
 	harness_init(&h);
-	h.conf.group_bytes = 1 << 20;
+	h.conf.group_bytes = 64 << 10;
 	if (!tmpfs_mount("20m")) {
 		harness_fini(&h);
 		skip(); /* needs root */
