@@ -36,6 +36,7 @@ struct db {
 	bool noting;   /* transactions go to it */
 	bool replayed; /* what the journal says has been done again: it can be read */
 	bool reopening;
+	uint64_t refused_from; /* records from this number on are not to be read again; 0: none */
 	bool broken;  /* something could not be made durable: only opening anew helps */
 	MDB_txn *pin; /* keeps the pages of the last checkpoint */
 	struct syncer journal_syncer, checkpoint_syncer;

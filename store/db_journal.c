@@ -239,6 +239,11 @@ static int records_apply(struct db *db, MDB_txn *txn, bool *more_r)
 	struct journal_view v;
 
 	while (octets < REPLAY_BATCH) {
+		/* What could not be taken back on the disk is passed over all the same. */
+		if (db->refused_from && j->number >= db->refused_from) {
+			*more_r = false;
+			return 0;
+		}
 		*more_r = journal_find(j, j->at, j->number, j->head.salt, &v) &&
 			  bodies_are_whole(db, &v);
 		if (!*more_r)
@@ -330,6 +335,7 @@ int db_journal_start(struct db *db)
 	if (rc)
 		return rc;
 	db->noting = true;
+	db->refused_from = 0;
 	if (!is_new && j->number != from)
 		log_info("store", "journal-replayed path=%s records=%llu", db->path,
 			(unsigned long long)(j->number - from));
@@ -691,6 +697,7 @@ int db_undo(struct db *db)
 		/* It is one of those that are taken back. */
 	}
 	journal_back(db->journal);
+	db->refused_from = db->journal->number;
 	int rc = db->journal->head_doubtful ? journal_head_void(db->journal) : 0;
 	int void_rc = journal_void(db->journal);
 	return rc ? rc : void_rc;
