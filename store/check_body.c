@@ -150,6 +150,19 @@ int check_step_chunk(struct check *c)
 	return db_del(c->txn, c->db, DB_CHUNK, key_view(&k));
 }
 
+/* A body that is garbage keeps its checksums until its turn comes, also when it has no chunks: it
+ * lies in the journal. */
+static int is_garbage(struct check *c, uint64_t blob, uint32_t *end_r)
+{
+	struct bytes v;
+	struct key k;
+	int rc = db_get(c->txn, c->db, DB_GC, key_gc(&k, GC_BLOB, 0, blob), &v);
+
+	if (rc == 0)
+		*end_r = UINT32_MAX;
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int check_step_crc(struct check *c)
 {
 	char name[64];
@@ -164,6 +177,8 @@ int check_step_crc(struct check *c)
 		return EIO;
 	uint64_t blob = key_get_u64(key_view(&k), 0);
 	rc = check_chunk_limit(c, blob, &end);
+	if (!rc && end == 0)
+		rc = is_garbage(c, blob, &end);
 	if (rc || end > 0) {
 		struct key behind;
 		check_go_on(c, key_id_n(&behind, blob, UINT32_MAX));
