@@ -474,6 +474,11 @@ int db_open_plain(struct db *db, const char *path, const struct db_shard *shard,
 	return db_open_any(db, path, shard, map_bytes, error, error_n);
 }
 
+int db_plain_sync(const struct db *db)
+{
+	return mdb_env_sync(db->env, 1);
+}
+
 int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
 	bool no_sync, char *error, size_t error_n)
 {

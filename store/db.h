@@ -66,9 +66,10 @@ int db_open(struct db *db, const char *path, uint64_t map_bytes, bool no_sync, c
 int db_open_shard(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
 	bool no_sync, char *error, size_t error_n) WARN_UNUSED;
 /* An environment without a journal, which is a copy or becomes one: durable only after
- * mdb_env_sync.  shard: NULL, or as for db_open_shard.  Any thread. */
+ * db_plain_sync.  shard: NULL, or as for db_open_shard.  Any thread. */
 int db_open_plain(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
 	char *error, size_t error_n) WARN_UNUSED;
+int db_plain_sync(const struct db *db) WARN_UNUSED;
 /* Shard 0: the other shards are there from now on. */
 int db_shard_whole(struct db *db) WARN_UNUSED;
 /* Is there an environment in this directory? */

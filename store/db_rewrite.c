@@ -259,7 +259,7 @@ static int rewrite_all(struct rewrite *r)
 	else if (r->write)
 		rc = db_commit(r->write);
 	db_abort(r->read);
-	return rc ? rc : mdb_env_sync(r->to.env, 1);
+	return rc ? rc : db_plain_sync(&r->to);
 }
 
 int db_rewrite(const struct db *from, const char *directory, struct db_copy_watch *watch,

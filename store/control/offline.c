@@ -226,7 +226,7 @@ static int restore_check(struct offline_work *w, const char *directory)
 			strerror(-err));
 	check_destroy(&c);
 	/* One of an older format has been raised. */
-	if (!err && mdb_env_sync(db.env, 1)) {
+	if (!err && db_plain_sync(&db)) {
 		snprintf(w->error, sizeof(w->error), "%s: cannot be written", directory);
 		err = -EIO;
 	}
