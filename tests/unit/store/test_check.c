@@ -661,6 +661,43 @@ static void test_live_in_small_slices(void **state)
 	assert_int_equal(look(false).problems, 0);
 }
 
+static bool garbage_is_there(uint64_t blob)
+{
+	struct bytes v;
+	struct key k;
+
+	assert_int_equal(db_begin(harness_db(&h), false, &txn), 0);
+	int rc = db_get(txn, harness_db(&h), DB_GC, key_gc(&k, GC_BLOB, 0, blob), &v);
+	db_abort(txn);
+	return rc == 0;
+}
+
+/* A body had no chunks when it became garbage; then its slot of the journal was emptied. */
+static void test_chunks_that_came_after_the_garbage(void **state)
+{
+	struct gc_rec g = {.chunks = 0};
+	char error[256];
+	struct key k;
+
+	(void)state;
+	assert_int_equal(db_begin(&db, true, &txn), 0);
+	assert_int_equal(
+		db_put(txn, &db, DB_GC, key_gc(&k, GC_BLOB, 0, 77), bytes_make(&g, sizeof(g))), 0);
+	assert_int_equal(db_put(txn, &db, DB_CHUNK, key_id_n(&k, 77, 3), BYTES_LIT("moved")), 0);
+	assert_int_equal(db_put(txn, &db, DB_CRC, key_id_n(&k, 77, 0), BYTES_LIT("stra")), 0);
+	assert_int_equal(db_commit(txn), 0);
+	assert_int_equal(look(false).problems, 0);
+	db_close(&db);
+	harness_open(&h);
+	for (int i = 0; garbage_is_there(77) && i < 10000; i++)
+		usleep(1000);
+	assert_false(garbage_is_there(77));
+	harness_close(&h);
+	assert_int_equal(db_open(&db, h.dir, 1 << 30, false, error, sizeof(error)), 0);
+	assert_int_equal(look(false).problems, 0);
+	assert_string_equal(found, "");
+}
+
 static void copy_all(struct mbox_op *op)
 {
 	static uint32_t uids[4096];
@@ -714,6 +751,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_a_store_in_order_has_no_problems),
 		T(test_damage_is_found_and_repaired),
+		T(test_chunks_that_came_after_the_garbage),
 		T(test_live_in_small_slices),
 		T(test_live_with_a_mailbox_that_never_rests),
 	};
