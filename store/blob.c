@@ -241,7 +241,8 @@ int body_put(struct writer *w, const struct message *m, uint32_t refs)
 	bool in_row = tail <= BLOB_CRC_INLINE;
 	uint64_t at = 0;
 	struct key k;
-	int rc = in_row ? tail_put(w, m, crcs, &at) : run_put(w, m->id, m->streamed_chunks, &m->body);
+	int rc = in_row ? tail_put(w, m, crcs, &at)
+			: run_put(w, m->id, m->streamed_chunks, &m->body);
 
 	if (!rc && m->streamed_chunks)
 		rc = db_del(w->txn, w->db, DB_INCOMING, key_id(&k, m->id));

@@ -31,8 +31,8 @@ uint64_t body_tail(const struct blob_rec *r);
 int body_move_step(struct writer *w, uint64_t octets) WARN_UNUSED;
 
 /* ---- the journal ---- */
-/* The body, or the part of one, that this row of blob or extent describes moves into chunks.  Whoever
- * has the write transaction. */
+/* The body, or the part of one, that this row of blob or extent describes moves into chunks.
+ * Whoever has the write transaction. */
 int body_move(MDB_txn *txn, const struct db *db, enum db_id id, struct bytes key) WARN_UNUSED;
 /* A row of a record that is read anew: is the body that it brought what it says? */
 bool body_row_is_whole(

@@ -37,8 +37,8 @@ struct db {
 	bool replayed; /* what the journal says has been done again: it can be read */
 	bool reopening;
 	uint64_t refused_from; /* records from this number on are not to be read again; 0: none */
-	bool broken;  /* something could not be made durable: only opening anew helps */
-	MDB_txn *pin; /* keeps the pages of the last checkpoint */
+	bool broken;           /* something could not be made durable: only opening anew helps */
+	MDB_txn *pin;          /* keeps the pages of the last checkpoint */
 	struct syncer journal_syncer, checkpoint_syncer;
 	struct {
 		uint64_t number, at, txn; /* what will be durable before */

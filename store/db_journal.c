@@ -32,9 +32,9 @@ static_assert(META_TXN_AT + sizeof(uint64_t) == JOURNAL_META, "the number is the
 /* Pages that these have replaced cannot be used again before: chosen, some 100 MiB. */
 #define CHECKPOINT_TXNS 2048
 
-#define PORTIONS        256        /* of the data file, written one after the other; chosen */
-#define PORTION_MIN     (4 << 20)  /* octets */
-#define PORTION_IDLE_US 30         /* it had nothing to write */
+#define PORTIONS        256       /* of the data file, written one after the other; chosen */
+#define PORTION_MIN     (4 << 20) /* octets */
+#define PORTION_IDLE_US 30        /* it had nothing to write */
 #define PAUSE_MAX_US    2000
 
 struct mark {
@@ -394,8 +394,8 @@ static int pages_write(struct db *db)
 	off_t step = MAX(st.st_size / PORTIONS, (off_t)PORTION_MIN);
 	for (off_t at = 0; at < st.st_size; at += step) {
 		uint64_t start = clock_mono_us();
-		if (sync_file_range(fd, at, step,
-			    SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0)
+		if (sync_file_range(
+			    fd, at, step, SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0)
 			return errno;
 		uint64_t took = clock_mono_us() - start;
 		if (took > PORTION_IDLE_US)
@@ -562,7 +562,8 @@ int db_threads_start(struct db *db)
 	int err = syncer_start(&db->journal_syncer, "journal", journal_syncer_work, db);
 
 	if (!err)
-		err = syncer_start(&db->checkpoint_syncer, "checkpoint", checkpoint_syncer_work, db);
+		err = syncer_start(
+			&db->checkpoint_syncer, "checkpoint", checkpoint_syncer_work, db);
 	if (err)
 		db_threads_stop(db);
 	return err;

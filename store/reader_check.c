@@ -93,6 +93,8 @@ static int file_json(struct reader *r, struct chain *out)
 	json_raw(&j, "{");
 	json_u64(&j, "file_bytes", db_file_bytes(&r->store->db));
 	json_raw(&j, ",");
+	json_u64(&j, "journal_bytes", db_journal_bytes(&r->store->db));
+	json_raw(&j, ",");
 	json_u64(&j, "used_bytes", db_used_bytes(&r->store->db));
 	json_raw(&j, ",");
 	json_u64(&j, "free_bytes", db_free_bytes(&r->store->db, UINT64_MAX));

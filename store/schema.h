@@ -15,8 +15,8 @@
  * log of vanished messages, aliases and domains, the queue by sender and by recipient (upgrade:
  * db_upgrade.c).  4: priorities in the queue's rows, where rows of format 3 have zeros, which is
  * the priority of mail that has none; shapes, which are made when they are first wanted.  5: one
- * index of the queue, made of runs (db_queue_index.h), in the place of two trees.  6: a journal, and
- * bodies in it (journal.h). */
+ * index of the queue, made of runs (db_queue_index.h), in the place of two trees.  6: a journal,
+ * and bodies in it (journal.h). */
 #define STORE_FORMAT     6
 #define STORE_FORMAT_MIN 1 /* what is brought up to date when it is opened */
 
@@ -228,8 +228,8 @@ struct blob_rec {
 	uint8_t body_type;
 	uint8_t in_journal; /* the chunks from crc_first on are not rows of chunk */
 	uint8_t reserved[2];
-	/* prefix_n octets, then (chunks - crc_first) CRCs of 4 octets; in_journal: then where in the
-	 * journal those chunks are, u64 */
+	/* prefix_n octets, then (chunks - crc_first) CRCs of 4 octets; in_journal: then where in
+	 * the journal those chunks are, u64 */
 };
 static_assert(sizeof(struct blob_rec) == 48, "stored record");
 static_assert(MESSAGE_PREFIX_MAX <= UINT16_MAX, "prefix_n");

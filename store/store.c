@@ -344,7 +344,7 @@ void store_get_info(const struct store *s, struct store_info *info_r)
 
 	*info_r = (struct store_info){
 		.health = atomic_load_explicit(&s->health, memory_order_acquire),
-		.file_bytes = db_file_bytes(&s->db),
+		.file_bytes = db_file_bytes(&s->db) + db_journal_bytes(&s->db),
 		.reserve_bytes = atomic_load(&s->reserve_bytes),
 		.queued_messages = atomic_load(&s->queued_messages),
 		.queued_recipients = atomic_load(&s->queued_recipients),

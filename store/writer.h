@@ -99,9 +99,9 @@ struct writer {
 	uint64_t ops_done, messages_done, bytes_done;
 	/* the last commit */
 	struct writer_pending pending;
-	uint64_t commit_us; /* it took */
-	bool unsynced;      /* it is not on disk yet */
-	uint64_t quiet_us;  /* since when there was nothing to do; 0: there was */
+	uint64_t commit_us;             /* it took */
+	bool unsynced;                  /* it is not on disk yet */
+	uint64_t quiet_us;              /* since when there was nothing to do; 0: there was */
 	uint64_t debt_made, debt_freed; /* pages made garbage, and freed, by this transaction */
 	uint32_t freed_now;             /* ... and freed without having been garbage */
 	struct {

@@ -125,11 +125,12 @@ static int stat_show(struct offline_work *w, struct db *db)
 	uint64_t young = 0, stale = 0;
 	int rc = 0;
 
-	print_line(w,
-		json_pack("{s:I, s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)db_file_bytes(db),
-			"used_bytes", (json_int_t)db_used_bytes(db), "free_bytes",
-			(json_int_t)db_free_bytes(db, UINT64_MAX), "map_bytes",
-			(json_int_t)db->map_bytes, "format", (json_int_t)STORE_FORMAT));
+	print_line(w, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "file_bytes",
+			      (json_int_t)db_file_bytes(db), "journal_bytes",
+			      (json_int_t)db_journal_bytes(db), "used_bytes",
+			      (json_int_t)db_used_bytes(db), "free_bytes",
+			      (json_int_t)db_free_bytes(db, UINT64_MAX), "map_bytes",
+			      (json_int_t)db->map_bytes, "format", (json_int_t)STORE_FORMAT));
 	for (int id = 0; !rc && id < DB_N; id++) {
 		struct db_table t;
 		rc = db_table_look(db, (enum db_id)id, &t);

@@ -94,11 +94,12 @@ static int run(struct ctl *c, json_t *request, const char *action, const char *d
 
 static void show_stat(const json_t *o, void *ctx)
 {
-	char a[16], b[16], d[16];
+	char a[16], b[16], d[16], e[16];
 
 	(void)ctx;
 	if (json_object_get(o, "file_bytes")) {
-		printf("file %s, used %s, of these free %s, format %llu\n",
+		printf("journal %s, file %s, used %s, of these free %s, format %llu\n",
+			format_bytes(ctl_number(o, "journal_bytes"), e),
 			format_bytes(ctl_number(o, "file_bytes"), a),
 			format_bytes(ctl_number(o, "used_bytes"), b),
 			format_bytes(ctl_number(o, "free_bytes"), d),

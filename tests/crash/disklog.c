@@ -67,8 +67,7 @@ static void put(const struct disklog_record *r, const struct iovec *data, int n)
 	REAL("writev", ssize_t(*)(int, const struct iovec *, int));
 
 	/* The pieces may be as many as one call takes: the head has one of its own. */
-	if (real(log_fd, &head, 1) != sizeof(*r) ||
-		(n && real(log_fd, data, n) != (ssize_t)r->n))
+	if (real(log_fd, &head, 1) != sizeof(*r) || (n && real(log_fd, data, n) != (ssize_t)r->n))
 		fatal("cannot write the log");
 }
 

@@ -144,8 +144,7 @@ static void write_begins(
  * before a sync. */
 static void allocated(struct image *i, struct file *f, uint64_t size)
 {
-	*pending_add(f) = (struct pending){
-		.offset = size, .began = i->now, .ended = i->now};
+	*pending_add(f) = (struct pending){.offset = size, .began = i->now, .ended = i->now};
 }
 
 /* The youngest write at that place that has not ended: several threads write, but not to one. */
@@ -458,7 +457,8 @@ static uint64_t cut_choose(const struct image *i, bool below, uint64_t *random)
 static struct crash crash_of(
 	const struct image *i, enum image_fate fate, bool below, uint64_t *random)
 {
-	struct crash c = {.fate = fate, .chance = 1 + (unsigned)(rnd(random) % 7), .random = random};
+	struct crash c = {
+		.fate = fate, .chance = 1 + (unsigned)(rnd(random) % 7), .random = random};
 
 	if (fate == IMAGE_OLDER || fate == IMAGE_YOUNGER)
 		c.cut = cut_choose(i, below, random);

@@ -22,9 +22,9 @@ bool image_step(struct image *i, uint64_t *mark_r);
 /* Writes that a crash now could undo. */
 unsigned image_pending(const struct image *i);
 
-/* Of the writes of a disk that no sync has covered, there are: none; all; each as chance has it, and
- * how likely is chance, too; parts of each; the last of each file; those before one of them, which
- * is torn; those behind it. */
+/* Of the writes of a disk that no sync has covered, there are: none; all; each as chance has it,
+ * and how likely is chance, too; parts of each; the last of each file; those before one of them,
+ * which is torn; those behind it. */
 enum image_fate {
 	IMAGE_NONE,
 	IMAGE_ALL,

@@ -37,7 +37,8 @@ static void look(const struct journal *j, const struct journal_view *v)
 	while (journal_row_next(&rows, &r)) {
 		BUG_ON(rows.n >= left);
 		left = rows.n;
-		BUG_ON(r.key.p + r.key.n != r.value.p || r.value.p + r.value.n > v->rows.p + v->rows.n);
+		BUG_ON(r.key.p + r.key.n != r.value.p ||
+			r.value.p + r.value.n > v->rows.p + v->rows.n);
 		(void)body_row_is_whole(j, v, DB_BLOB, r.value);
 		(void)body_row_is_whole(j, v, DB_EXTENT, r.value);
 	}
