@@ -11,6 +11,7 @@
  * another slot.  Bodies are read where they lie, until nobody refers to one of the slot: then the
  * slot is written anew. */
 #pragma once
+#include <stdatomic.h>
 #include "dataplane/base/rt/chunk.h"
 
 #define JOURNAL_NAME "journal"

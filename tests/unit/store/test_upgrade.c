@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A store that a program of format 1 has written: two accounts, mailboxes with copies, flags and an
  * expunge, five queued messages with one deferred and two held recipients.  And the same store as
- * programs of format 3 and 4 have left it. */
+ * programs of format 3, 4 and 5 have left it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -149,9 +149,11 @@ int main(void)
 		T(test_an_old_store_is_brought_up_to_date, "1"),
 		T(test_an_old_store_is_brought_up_to_date, "3"),
 		T(test_an_old_store_is_brought_up_to_date, "4"),
+		T(test_an_old_store_is_brought_up_to_date, "5"),
 		T(test_an_upgrade_that_is_interrupted_goes_on, "1"),
 		T(test_an_upgrade_that_is_interrupted_goes_on, "3"),
 		T(test_an_upgrade_that_is_interrupted_goes_on, "4"),
+		T(test_an_upgrade_that_is_interrupted_goes_on, "5"),
 		T(test_the_index_of_an_old_store_is_made_anew, "4"),
 	};
 
