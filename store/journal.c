@@ -367,6 +367,9 @@ int journal_write(struct journal *j)
 	if (j->at == 0 || j->at + octets > slot_end(j->at) - sizeof(struct journal_record))
 		return JOURNAL_SLOT_FULL;
 	int rc = allocate(j, j->at + octets);
+	/* A slot that cannot grow is full; others may have their blocks. */
+	if (rc == ENOSPC || rc == EDQUOT)
+		return JOURNAL_SLOT_FULL;
 	if (rc)
 		return rc;
 	struct journal_record r = {.magic = RECORD_MAGIC,
