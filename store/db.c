@@ -518,6 +518,10 @@ int db_reopen(struct db *db)
 	char error[DB_PATH_MAX + 128];
 
 	db->broken = true; /* what is in the page cache may be more than the disk has */
+	/* On a disk that takes no writes at all what is open can still be read. */
+	int rc = db->env && db->noting ? db_journal_restore(db) : 0;
+	if (rc)
+		return -rc;
 	db_close_env(db);
 	db->reopening = true;
 	int err = contents_open(db, error, sizeof(error));

@@ -129,6 +129,11 @@ static int meta_restore(const struct db *db, const struct journal_head *h)
 	return rc;
 }
 
+int db_journal_restore(const struct db *db)
+{
+	return meta_restore(db, &db->journal->head);
+}
+
 static int meta_get(const struct db *db, uint64_t txn, uint8_t meta[JOURNAL_META])
 {
 	uint64_t number;

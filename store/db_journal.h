@@ -9,6 +9,9 @@ int db_mark_get(const char *directory, uint64_t *set_r) WARN_UNUSED;
 /* Before LMDB opens the data file: finds the journal, and brings the meta pages back to the last
  * checkpoint.  0 or an errno with a text. */
 int db_journal_prepare(struct db *db, char *error, size_t error_n) WARN_UNUSED;
+/* The same for the meta pages alone, before the environment is opened anew: nobody reads or writes
+ * it.  0 or an errno. */
+int db_journal_restore(const struct db *db) WARN_UNUSED;
 /* LMDB has it open: what the checkpoint needs is not to be used again. */
 int db_journal_pin(struct db *db) WARN_UNUSED;
 /* All tables are open: does again what the journal says, and makes a checkpoint of it.  From now on

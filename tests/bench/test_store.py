@@ -19,7 +19,8 @@ def run(work, name, *args):
 @test("bench: the store under churn writes little, and its file stays small", seconds=120)
 def churn(work):
     found = run(work, "bench_store", 64, 10240, 4, 2000, "fifo")
-    expect(found["growth"] <= 2, found)  # 1.5 with a live set of a size that matters
+    # Half as much as is live again, and the constant share of the journal.
+    expect(found["file_bytes"] <= 1.5 * found["live_bytes"] + (256 << 20), found)
     expect(found["accept_and_delete"]["octets_written"] < 4, found)
     expect(found["accept_and_delete"]["store_per_s"] > 0 and found["accept"]["store_per_s"] > 0, found)
 
@@ -27,7 +28,8 @@ def churn(work):
 @test("bench: large messages fill holes of one page", seconds=120)
 def holes(work):
     found = run(work, "bench_holes", 5000, 120000, 15)
-    equal((found["messages"], found["grown"]), (120, 0), found)
+    equal(found["messages"], 120, found)
+    expect(found["grown"] < found["mail"] / 4, found)  # bodies lie in the journal; pages of rows wait for a checkpoint
 
 
 @test("bench: a queue of 100,000 recipients", seconds=120)
