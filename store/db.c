@@ -381,6 +381,8 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 	}
 	if (!rc && format == STORE_FORMAT)
 		rc = db_upgrade_finish(db);
+	/* Formats without a journal only have come this far with something to be upgraded; behind
+	 * those the journal is to be read first. */
 	if (!rc && format == STORE_FORMAT && !db->plain)
 		rc = db_journal_start(db);
 	if (rc) {

@@ -22,7 +22,8 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");
 
-/* Sub-databases: DB(identifier, name, what is in it). */
+/* Sub-databases: DB(identifier, name, what is in it).  Rows in the journal have their numbers: new
+ * ones at the end. */
 #define DB_TABLE(DB)                                                                               \
 	DB(META, "meta", "name -> number: format, last_id, next_account")                          \
 	DB(BLOB, "blob", "blob u64 -> blob_rec, prefix, CRCs of the last run of chunks")           \
