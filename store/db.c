@@ -35,11 +35,8 @@ static int error_text(char *error, size_t n, int err, const char *path, const ch
  * were answered with 250 could be gone with its name. */
 static int directory_sync(const char *path, char *error, size_t error_n)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int err = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	int err = db_directory_sync(path);
 
-	if (fd >= 0)
-		close(fd);
 	return err < 0 ? error_text(error, error_n, err, path, "cannot sync the directory") : 0;
 }
 
@@ -399,6 +396,16 @@ static int contents_open(struct db *db, char *error, size_t error_n)
 	return shard_check(db, error, error_n);
 }
 
+int db_directory_sync(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 bool db_exists(const char *path)
 {
 	char name[DB_PATH_MAX + 16];
@@ -487,6 +494,7 @@ int db_open_shard(struct db *db, const char *path, const struct db_shard *shard,
 	*db = (struct db){.lock_fd = -1, .no_sync = no_sync, .any_shard = !shard};
 	return db_open_any(db, path, shard, map_bytes, error, error_n);
 }
+
 int db_lock(struct db *db, const char *path, char *error, size_t error_n)
 {
 	*db = (struct db){.lock_fd = -1};

@@ -70,6 +70,8 @@ int db_open_shard(struct db *db, const char *path, const struct db_shard *shard,
 int db_open_plain(struct db *db, const char *path, const struct db_shard *shard, uint64_t map_bytes,
 	char *error, size_t error_n) WARN_UNUSED;
 int db_plain_sync(const struct db *db) WARN_UNUSED;
+/* Names in this directory are on disk.  Any thread that may block.  0 or -errno. */
+int db_directory_sync(const char *path) WARN_UNUSED;
 /* Shard 0: the other shards are there from now on. */
 int db_shard_whole(struct db *db) WARN_UNUSED;
 /* Is there an environment in this directory? */

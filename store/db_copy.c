@@ -25,16 +25,6 @@ static int directory_make(const char *path, char *error, size_t error_n)
 	return 0;
 }
 
-static int directory_sync(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int err = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
-
 void db_copy_clear(const char *directory)
 {
 	static const char *const names[] = {
@@ -84,7 +74,7 @@ static int copy_and_name(struct db_backup *b, char *error, size_t error_n)
 		return say(error, error_n, -errno, name, "cannot name the copy");
 	db_copy_clear(b->part);
 	atomic_store(&b->watch.octets, (uint64_t)st.st_size);
-	err = directory_sync(b->directory);
+	err = db_directory_sync(b->directory);
 	return err ? say(error, error_n, err, b->directory, "cannot sync") : 0;
 }
 
@@ -256,7 +246,7 @@ int db_copy_file(const char *from, const char *directory, char *error, size_t er
 	if (out >= 0)
 		close(out);
 	close(in);
-	return err ? say(error, error_n, err, target, "cannot copy") : directory_sync(directory);
+	return err ? say(error, error_n, err, target, "cannot copy") : db_directory_sync(directory);
 }
 
 /* Another name for a file that may not be there. */
@@ -278,7 +268,7 @@ static int journal_remove(const char *path)
 	snprintf(name, sizeof(name), "%s/" JOURNAL_NAME, path);
 	if (unlink(name) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	return directory_sync(path);
+	return db_directory_sync(path);
 }
 
 int db_replace(
@@ -297,7 +287,7 @@ int db_replace(
 		return say(error, error_n, err, path, "cannot keep the old store");
 	if (rename(from, to) < 0)
 		return say(error, error_n, -errno, to, "cannot replace");
-	err = directory_sync(path);
+	err = db_directory_sync(path);
 	if (!err)
 		err = journal_remove(path);
 	db_copy_clear(directory);

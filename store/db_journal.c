@@ -89,16 +89,6 @@ static int mark_put(const struct db *db, uint64_t set)
 	return rc;
 }
 
-static int directory_sync(const struct db *db)
-{
-	int fd = db->no_sync ? -1 : open(db->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = !db->no_sync && (fd < 0 || fsync(fd) < 0) ? errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
 static off_t meta_place(uint64_t txn)
 {
 	return (off_t)(txn & 1) * META_PAGE + META_AT;
@@ -331,8 +321,8 @@ int db_journal_start(struct db *db)
 	if (!rc)
 		rc = db_checkpoint(db);
 	/* From the mark on the data file is nothing without its journal. */
-	if (!rc && is_new)
-		rc = directory_sync(db);
+	if (!rc && is_new && !db->no_sync)
+		rc = -db_directory_sync(db->path);
 	if (!rc && is_new)
 		rc = mark_put(db, j->head.set);
 	if (!rc)
