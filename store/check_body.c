@@ -6,7 +6,7 @@
 
 #define CHUNKS_PER_STEP 64
 
-static const char *blob_name(uint64_t blob, char out[64])
+const char *check_blob_name(uint64_t blob, char out[64])
 {
 	snprintf(out, 64, "body %016llx", (unsigned long long)blob);
 	return out;
@@ -18,7 +18,7 @@ static int blob_unreadable(struct check *c, uint64_t blob, const char *why)
 	struct key k;
 
 	/* Whoever refers to it is told in the stages to come. */
-	if (!check_problem(c, "body-row", true, true, blob_name(blob, name), "%s", why))
+	if (!check_problem(c, "body-row", true, true, check_blob_name(blob, name), "%s", why))
 		return 0;
 	return db_del(c->txn, c->db, DB_BLOB, key_id(&k, blob));
 }
@@ -39,8 +39,9 @@ static int chunks_look(struct check *c, const struct body_head *h, bool *done_r)
 		struct bytes data;
 		int rc = body_chunk_read(c->txn, c->db, c->body, h, c->body_chunk, &data);
 		if (rc == EIO) {
-			check_problem(c, "body-damaged", false, true, blob_name(c->body, name),
-				"chunk %u of %u", c->body_chunk, h->r.chunks);
+			check_problem(c, "body-damaged", false, true,
+				check_blob_name(c->body, name), "chunk %u of %u", c->body_chunk,
+				h->r.chunks);
 			return 0;
 		}
 		if (rc)
@@ -79,7 +80,7 @@ int check_step_blob(struct check *c)
 		if (!body_row_read(v, &h))
 			return blob_unreadable(c, blob, "the row cannot be read");
 		char name[64];
-		check_problem(c, "body-damaged", false, true, blob_name(blob, name),
+		check_problem(c, "body-damaged", false, true, check_blob_name(blob, name),
 			"fields before the body");
 		refs_add(c, blob, h.r.refs);
 		return 0;
@@ -118,7 +119,8 @@ int check_chunk_limit(struct check *c, uint64_t blob, uint32_t *end_r)
 	}
 	if (rc == MDB_NOTFOUND)
 		rc = db_get(c->txn, c->db, DB_GC, key_gc(&k, GC_BLOB, 0, blob), &v);
-	/* Those of a slot that was emptied meanwhile go with the rest. */
+	/* Garbage: those of a slot that was emptied meanwhile go with the rest, and checksums of
+	 * what lies in the journal as well. */
 	if (rc == 0)
 		*end_r = UINT32_MAX;
 	return rc == MDB_NOTFOUND ? 0 : rc;
@@ -145,22 +147,10 @@ int check_step_chunk(struct check *c)
 		check_go_on(c, key_id_n(&k, blob, end));
 		return 0;
 	}
-	if (!check_problem(c, "chunk-orphan", true, false, blob_name(blob, name), "chunk %u", n))
+	if (!check_problem(
+		    c, "chunk-orphan", true, false, check_blob_name(blob, name), "chunk %u", n))
 		return 0;
 	return db_del(c->txn, c->db, DB_CHUNK, key_view(&k));
-}
-
-/* A body that is garbage keeps its checksums until its turn comes, also when it has no chunks: it
- * lies in the journal. */
-static int is_garbage(struct check *c, uint64_t blob, uint32_t *end_r)
-{
-	struct bytes v;
-	struct key k;
-	int rc = db_get(c->txn, c->db, DB_GC, key_gc(&k, GC_BLOB, 0, blob), &v);
-
-	if (rc == 0)
-		*end_r = UINT32_MAX;
-	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 int check_step_crc(struct check *c)
@@ -177,14 +167,12 @@ int check_step_crc(struct check *c)
 		return EIO;
 	uint64_t blob = key_get_u64(key_view(&k), 0);
 	rc = check_chunk_limit(c, blob, &end);
-	if (!rc && end == 0)
-		rc = is_garbage(c, blob, &end);
 	if (rc || end > 0) {
 		struct key behind;
 		check_go_on(c, key_id_n(&behind, blob, UINT32_MAX));
 		return rc;
 	}
-	if (!check_problem(c, "checksum-orphan", true, false, blob_name(blob, name),
+	if (!check_problem(c, "checksum-orphan", true, false, check_blob_name(blob, name),
 		    "row of chunk %u", key_get_u32(key_view(&k), 8)))
 		return 0;
 	return db_del(c->txn, c->db, DB_CRC, key_view(&k));
@@ -226,7 +214,7 @@ int check_step_shape(struct check *c)
 	if (owned && !check_has(c, DB_BLOB, key_id(&b, blob), &rc))
 		return 0;
 	if (!check_problem(c, owned ? "shape-damaged" : "shape-orphan", true, false,
-		    blob_name(blob, name),
+		    check_blob_name(blob, name),
 		    owned ? "not what its checksum says" : "there is no such body"))
 		return 0;
 	return shape_remove(c, blob);
@@ -247,7 +235,7 @@ int check_step_garbage(struct check *c)
 	if (key_get_u32(key_view(&k), 0) != GC_BLOB ||
 		!check_has(c, DB_BLOB, key_id(&b, number), &rc) || rc)
 		return rc;
-	if (!check_problem(c, "garbage-in-use", true, false, blob_name(number, name),
+	if (!check_problem(c, "garbage-in-use", true, false, check_blob_name(number, name),
 		    "a body with references is to be freed"))
 		return 0;
 	return db_del(c->txn, c->db, DB_GC, key_view(&k));
@@ -337,7 +325,7 @@ int check_step_refs(struct check *c)
 		c->refs[c->suspects++] = (struct check_ref){.blob = r->blob, .refs = r->refs};
 		return 0;
 	}
-	if (!check_problem(c, "body-references", true, false, blob_name(r->blob, name),
+	if (!check_problem(c, "body-references", true, false, check_blob_name(r->blob, name),
 		    "%u, found %u", r->refs, r->count))
 		return 0;
 	return refs_set(c, r->blob, r->count);

@@ -66,8 +66,8 @@ int check_step_extent(struct check *c)
 		found(c, r.at, r.octets);
 		return 0;
 	}
-	snprintf(name, sizeof(name), "body %016llx", (unsigned long long)blob);
-	if (!check_problem(c, "extent-orphan", true, false, name, "chunks from %u on", first)) {
+	if (!check_problem(c, "extent-orphan", true, false, check_blob_name(blob, name),
+		    "chunks from %u on", first)) {
 		found(c, r.at, r.octets);
 		return 0;
 	}

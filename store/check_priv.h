@@ -67,6 +67,8 @@ bool check_problem(struct check *c, const char *what, bool repairable, bool lost
 /* A reference to a body was found. */
 void check_count(struct check *c, uint64_t blob);
 
+/* How a body is called in what is reported; returns out. */
+const char *check_blob_name(uint64_t blob, char out[64]);
 /* Chunks of this body from *end_r on must not be there; 0: nobody knows it. */
 int check_chunk_limit(struct check *c, uint64_t blob, uint32_t *end_r) WARN_UNUSED;
 
