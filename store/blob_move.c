@@ -41,16 +41,13 @@ static int tail_move(MDB_txn *txn, const struct db *db, struct bytes key)
 		return EIO;
 	if (!h.r.in_journal)
 		return 0;
-	size_t n = v.n - sizeof(h.at);
-	memcpy(octets, v.p, n);
+	struct bytes moved = body_row_moved(v, &h, octets);
 	uint64_t tail = body_tail(&h.r);
-	h.r.in_journal = 0;
-	memcpy(octets, &h.r, sizeof(h.r));
 	rc = chunks_put(txn, db, key_get_u64(key, 0), h.r.crc_first, h.at, tail);
 	if (rc)
 		return rc;
 	db_live(db, h.at, -(int64_t)tail);
-	return db_put(txn, db, DB_BLOB, key, bytes_make(octets, n));
+	return db_put(txn, db, DB_BLOB, key, moved);
 }
 
 static int extent_move(MDB_txn *txn, const struct db *db, struct bytes key)

@@ -46,6 +46,10 @@ struct body_head {
 };
 /* The row alone; false: it cannot be one. */
 bool body_row_read(struct bytes row, struct body_head *h) WARN_UNUSED;
+/* A row that says in_journal (at most BLOB_ROW_MAX octets, read into *h) as it is when its tail
+ * lies in chunks; a view of out. */
+struct bytes body_row_moved(
+	struct bytes row, const struct body_head *h, uint8_t out[BLOB_ROW_MAX]) WARN_UNUSED;
 /* MDB_NOTFOUND; EIO: corrupt. */
 int body_head_read(
 	MDB_txn *txn, const struct db *db, uint64_t blob, struct body_head *h) WARN_UNUSED;

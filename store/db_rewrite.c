@@ -174,14 +174,8 @@ static int body_copy(struct rewrite *r, struct bytes key, struct bytes row)
 		return MDB_CORRUPTED;
 	blob = key_get_u64(key, 0);
 	bool moves = row.n <= sizeof(octets) && body_row_read(row, &h) && h.r.in_journal;
-	if (moves) {
-		struct blob_rec rec = h.r;
-		rec.in_journal = 0;
-		row.n -= sizeof(h.at);
-		memcpy(octets, row.p, row.n);
-		memcpy(octets, &rec, sizeof(rec));
-		row.p = octets;
-	}
+	if (moves)
+		row = body_row_moved(row, &h, octets);
 	int rc = row_write(r, DB_BLOB, key, row);
 	if (!rc)
 		rc = chunks_copy(r, blob, moves ? h.r.crc_first : UINT64_MAX, &next);

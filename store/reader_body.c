@@ -24,6 +24,17 @@ bool body_row_read(struct bytes v, struct body_head *h)
 	return true;
 }
 
+struct bytes body_row_moved(struct bytes row, const struct body_head *h, uint8_t out[BLOB_ROW_MAX])
+{
+	struct blob_rec r = h->r;
+
+	r.in_journal = 0;
+	row.n -= sizeof(h->at);
+	memcpy(out, row.p, row.n);
+	memcpy(out, &r, sizeof(r));
+	return bytes_make(out, row.n);
+}
+
 int body_head_read(MDB_txn *txn, const struct db *db, uint64_t blob, struct body_head *h)
 {
 	struct key k;
