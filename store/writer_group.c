@@ -12,10 +12,8 @@
 
 #define COLLECT_RETRY_US (1 * US_PER_SEC)
 #define FULL_RETRY_US    (1 * US_PER_SEC)
-#define MOVE_OCTETS                                                                                \
-	(256u << 10)       /* of bodies out of the journal in one commit, at least; chosen         \
-			    */
-#define NOT_ONE UINT32_MAX /* the failure is nobody's in particular */
+#define MOVE_OCTETS      (256u << 10) /* of bodies out of the journal, at least; chosen */
+#define NOT_ONE          UINT32_MAX   /* the failure is nobody's in particular */
 
 static enum store_health health(const struct writer *w)
 {
