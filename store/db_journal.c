@@ -608,14 +608,12 @@ static int slots_put(struct db *db, MDB_txn *txn)
 {
 	struct journal *j = db->journal;
 
-	for (uint32_t i = 1; j->touched_n && i < j->slot_count; i++) {
-		const struct journal_slot *s = &j->slots[i];
+	for (uint32_t n = 0; n < j->touched_n; n++) {
+		const struct journal_slot *s = &j->slots[j->touched[n]];
 		const struct slot_rec r = {
 			(uint64_t)((int64_t)s->live + s->delta), mdb_txn_id(txn)};
 		struct key k = {.n = 0};
-		if (!s->touched)
-			continue;
-		key_u32(&k, i);
+		key_u32(&k, j->touched[n]);
 		int rc = db_put(txn, db, DB_SLOT, key_view(&k), bytes_make(&r, sizeof(r)));
 		if (rc)
 			return rc;

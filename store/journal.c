@@ -18,6 +18,7 @@
 /* Octets of a slot that get their blocks at once; chosen. */
 #define ALLOCATE     ((uint32_t)MIN(1ull << 20, JOURNAL_SLOT))
 #define MAP_BYTES    (JOURNAL_SLOT * JOURNAL_SLOTS_MAX)
+#define IOV_FIRST    4096        /* pieces of a record that have room from the beginning; chosen */
 #define IOV_BATCH    1024        /* IOV_MAX of Linux */
 #define ROW_HEAD     8           /* what u8, table u8, octets of the key u16, of the value u32 */
 #define ROWS_RESERVE (64u << 10) /* kept behind the bodies of a record; more costs a second try */
@@ -55,6 +56,10 @@ static int slots_grow(struct journal *j, uint32_t count)
 		return ENOMEM;
 	memset(slots + j->slot_count, 0, (count - j->slot_count) * sizeof(*slots));
 	j->slots = slots;
+	uint32_t *touched = realloc(j->touched, count * sizeof(*touched));
+	if (!touched)
+		return ENOMEM;
+	j->touched = touched;
 	j->slot_count = count;
 	return 0;
 }
@@ -89,7 +94,9 @@ int journal_open(struct journal **j_r, const char *directory, bool no_sync)
 		return ENOMEM;
 	j->fd = -1;
 	j->no_sync = no_sync;
-	int rc = file_open(j, directory);
+	j->iov_cap = IOV_FIRST;
+	j->iov = malloc(j->iov_cap * sizeof(*j->iov));
+	int rc = j->iov ? file_open(j, directory) : ENOMEM;
 	if (!rc && getrandom(&j->salt, sizeof(j->salt), 0) != sizeof(j->salt))
 		rc = EIO;
 	if (rc)
@@ -117,6 +124,7 @@ void journal_close(struct journal **jp)
 	if (j->fd >= 0)
 		close(j->fd);
 	free(j->slots);
+	free(j->touched);
 	free(j->iov);
 	free(j->rows);
 	free(j);
@@ -187,13 +195,9 @@ int journal_head_void(struct journal *j)
 
 void journal_begin(struct journal *j)
 {
-	for (uint32_t i = 0; i < MIN(j->touched_n, (uint32_t)ARRAY_LEN(j->touched)); i++) {
+	for (uint32_t i = 0; i < j->touched_n; i++) {
 		j->slots[j->touched[i]].delta = 0;
 		j->slots[j->touched[i]].touched = false;
-	}
-	for (uint32_t i = 0; j->touched_n > ARRAY_LEN(j->touched) && i < j->slot_count; i++) {
-		j->slots[i].delta = 0;
-		j->slots[i].touched = false;
 	}
 	j->touched_n = 0;
 	j->iov_n = 1; /* the first is the header's */
@@ -211,7 +215,7 @@ static uint64_t slot_end(uint64_t at)
 static int iov_add(struct journal *j, void *p, size_t n)
 {
 	if (j->iov_n == j->iov_cap) {
-		uint32_t cap = MAX(2 * j->iov_cap, 4096u);
+		uint32_t cap = 2 * j->iov_cap;
 		struct iovec *iov = realloc(j->iov, cap * sizeof(*iov));
 		if (!iov)
 			return ENOMEM;
@@ -228,11 +232,6 @@ int journal_place(struct journal *j, const struct chain *body, uint64_t *at_r)
 
 	if (j->at == 0 || at + body->bytes + ROWS_RESERVE > slot_end(j->at))
 		return JOURNAL_SLOT_FULL;
-	if (j->iov_n == 1 && j->iov_cap == 0) {
-		j->iov_n = 0; /* make room for the header's */
-		if (iov_add(j, NULL, 0))
-			return ENOMEM;
-	}
 	for (struct chunk *c = body->head; c; c = c->next) {
 		if (c->n && iov_add(j, c->data, c->n))
 			return ENOMEM;
@@ -379,11 +378,7 @@ int journal_write(struct journal *j)
 		.rows_n = (uint32_t)j->rows_n,
 		.rows_crc = crc32c(0, j->rows, j->rows_n)};
 	r.crc = crc32c(0, &r, offsetof(struct journal_record, crc));
-	if (j->iov_cap == 0) {
-		j->iov_n = 0;
-		rc = iov_add(j, NULL, 0);
-	}
-	if (!rc && j->rows_n)
+	if (j->rows_n)
 		rc = iov_add(j, j->rows, j->rows_n);
 	if (!rc && pad)
 		rc = iov_add(j, (void *)(uintptr_t)zeros, pad);
@@ -395,10 +390,8 @@ int journal_write(struct journal *j)
 
 void journal_live_settle(struct journal *j, uint64_t txn)
 {
-	for (uint32_t i = 0; j->touched_n && i < j->slot_count; i++) {
-		struct journal_slot *s = &j->slots[i];
-		if (!s->touched)
-			continue;
+	for (uint32_t i = 0; i < j->touched_n; i++) {
+		struct journal_slot *s = &j->slots[j->touched[i]];
 		s->live = (uint64_t)((int64_t)s->live + s->delta);
 		s->delta = 0;
 		s->touched = false;
@@ -488,9 +481,7 @@ void journal_live(struct journal *j, uint64_t at, int64_t n)
 	if (s->touched)
 		return;
 	s->touched = true;
-	if (j->touched_n < ARRAY_LEN(j->touched))
-		j->touched[j->touched_n] = i;
-	j->touched_n++;
+	j->touched[j->touched_n++] = i;
 }
 
 void journal_usage(const struct journal *j, uint64_t *octets_r, uint64_t *live_r)

@@ -88,8 +88,8 @@ struct journal {
 		void *from; /* room that is filled after it was noted */
 		size_t at, n;
 	} late;
-	uint32_t touched[64];
-	uint32_t touched_n; /* more: all are looked at */
+	uint32_t *touched; /* the slots whose live it changes; room for all */
+	uint32_t touched_n;
 };
 
 /* Is there a journal in this directory? */
