@@ -6,19 +6,12 @@
 
 int schedule_init(struct schedule *s, uint32_t max)
 {
-	uint32_t slots = 1;
-
-	while (slots < max)
-		slots *= 2;
-	*s = (struct schedule){.max = max,
-		.table_mask = slots - 1,
-		.free = SCHEDULE_NONE,
-		.gone = SCHEDULE_LIST_EMPTY};
+	*s = (struct schedule){.max = max, .free = SCHEDULE_NONE, .gone = SCHEDULE_LIST_EMPTY};
 	siphash_key_random(&s->key);
 	/* calloc of this size is fresh pages: resident only as far as it is used. */
 	s->nodes = calloc(max, sizeof(*s->nodes));
 	s->heap = calloc(max, sizeof(*s->heap));
-	s->table = calloc(slots, sizeof(*s->table));
+	s->table = calloc(max, sizeof(*s->table));
 	if (s->nodes && s->heap && s->table)
 		return 0;
 	schedule_fini(s);
@@ -34,12 +27,14 @@ void schedule_fini(struct schedule *s)
 	s->heap = s->table = NULL;
 }
 
-/* Table slots hold 1 + index, so that zeroed memory is an empty table. */
+/* Table slots hold 1 + index, so that zeroed memory is an empty table.  There are as many as nodes:
+ * the hash is a fraction of them, which needs no power of two. */
 static uint32_t *slot_of(const struct schedule *s, uint64_t id, uint32_t rcpt)
 {
 	uint64_t k[2] = {id, rcpt};
+	uint64_t hash = siphash13(&s->key, k, sizeof(k)) >> 32;
 
-	return &s->table[siphash13(&s->key, k, sizeof(k)) & s->table_mask];
+	return &s->table[hash * s->max >> 32];
 }
 
 static void table_insert(struct schedule *s, uint32_t i)

@@ -43,7 +43,7 @@ struct schedule {
 	struct siphash_key key;
 	struct schedule_node *nodes;
 	uint32_t *heap, *table;
-	uint32_t max, table_mask;
+	uint32_t max;          /* nodes, places in the heap, slots of the table */
 	uint32_t used, heap_n; /* nodes taken, nodes in the heap */
 	uint32_t free;         /* free list through next */
 	uint32_t fresh;        /* nodes from here on were never used */
