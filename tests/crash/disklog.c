@@ -48,16 +48,27 @@ static void fatal(const char *what)
 	abort();
 }
 
+void disklog_begin(const char *log, const char *dir)
+{
+	snprintf(directory, sizeof(directory), "%s", dir);
+	file_count = 0;
+	log_fd = open(log, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+	if (log_fd < 0)
+		fatal(log);
+}
+
+void disklog_end(void)
+{
+	close(log_fd);
+	log_fd = -1;
+}
+
 __attribute__((constructor)) static void start(void)
 {
 	const char *log = getenv("BYPOST_DISKLOG"), *dir = getenv("BYPOST_DISKLOG_DIR");
 
-	if (!log || !dir)
-		return;
-	snprintf(directory, sizeof(directory), "%s", dir);
-	log_fd = open(log, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
-	if (log_fd < 0)
-		fatal(log);
+	if (log && dir)
+		disklog_begin(log, dir);
 }
 
 /* Called with the lock held. */

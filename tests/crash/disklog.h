@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The log of a disk: what a process did to the files of one directory (and below it) and, between
  * these, what it promised to others, in one order.  Written by disklog.so (preloaded;
- * BYPOST_DISKLOG names the log, BYPOST_DISKLOG_DIR the directory), read by image.c. */
+ * BYPOST_DISKLOG names the log, BYPOST_DISKLOG_DIR the directory; or linked), read by image.c. */
 #pragma once
 #include <stdint.h>
 
@@ -27,3 +27,8 @@ struct disklog_record {
 	/* n octets */
 };
 _Static_assert(sizeof(struct disklog_record) == 32, "a record of the log");
+
+/* Of a program that is linked with it: a log from here on.  The directory has no file yet, and none
+ * of it is open when the log ends.  No other thread. */
+void disklog_begin(const char *log, const char *dir);
+void disklog_end(void);

@@ -16,6 +16,7 @@
 
 static atomic_int kind = -1, code, wait_calls, times_left;
 static atomic_uint hits;
+static atomic_bool no_room;
 
 void fault_arm(enum fault_kind k, int c, unsigned n, unsigned times)
 {
@@ -34,6 +35,11 @@ void fault_disarm(void)
 unsigned fault_hits(void)
 {
 	return atomic_load(&hits);
+}
+
+void fault_no_room(bool set)
+{
+	atomic_store(&no_room, set);
 }
 
 static bool strikes(enum fault_kind k)
@@ -86,6 +92,8 @@ PWRITEV(pwritev64, off64_t)
 	int name(int fd, offset_t at, offset_t n)                                                  \
 	{                                                                                          \
 		REAL(#name, int (*)(int, offset_t, offset_t));                                     \
+		if (atomic_load(&no_room))                                                         \
+			return ENOSPC;                                                             \
 		return strikes(FAULT_ALLOCATE) ? atomic_load(&code) : real(fd, at, n);             \
 	}
 FALLOCATE(posix_fallocate, off_t)
