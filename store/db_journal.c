@@ -506,10 +506,20 @@ static int journal_syncer_work(void *arg)
 	return journal_sync(db->journal);
 }
 
+/* Has a checkpoint made durable all that has been committed?  Then no sync is to fail behind it. */
+static bool is_durable(const struct db *db)
+{
+	return db->noting && db->journal->number == db->journal->durable_number;
+}
+
 void db_sync_begin(struct db *db)
 {
 	struct journal *j = db->journal;
 
+	if (is_durable(db)) {
+		db_durable_set(db, db_last_txn(db));
+		return;
+	}
 	db->syncing.number = j->number;
 	db->syncing.at = j->at;
 	db->syncing.txn = db_last_txn(db);
@@ -542,7 +552,7 @@ int db_sync(struct db *db)
 
 	/* While it is being opened, the transaction itself was synced, or the checkpoint to come
 	 * is. */
-	if (!rc && db->noting)
+	if (!rc && db->noting && !is_durable(db))
 		rc = journal_sync(j);
 	if (rc)
 		return rc;

@@ -221,6 +221,41 @@ static void test_a_failed_sync_at_the_start_of_a_slot(void **state)
 	assert_false(stored(bad));
 }
 
+static bool account_is_there(const char *address)
+{
+	const struct directory *d = store_directory(h.store);
+	struct directory_entry e;
+
+	return d->lookup(d, bytes_str(address), &e) == DIRECTORY_OK;
+}
+
+/* The journal has no room: a checkpoint makes it durable, and fails with it.  Behind that nothing
+ * can. */
+static void test_a_failed_checkpoint_refuses_what_has_no_record(void **state)
+{
+	(void)state;
+	char address[32];
+	unsigned before, n = 0;
+
+	do {
+		struct account_op op = {.action = ACCOUNT_ADD, .hash = BYTES_LIT("$y$j9T$no.hash")};
+		snprintf(address, sizeof(address), "a%u@example.org", n);
+		op.address = bytes_str(address);
+		fault_no_room(true); /* ... nor has its slot, which has been opened anew */
+		before = fault_hits();
+		fault_arm(FAULT_SYNC, EIO, ++n, 1);
+		int status = harness_write(&h, &op.op, STORE_ACCOUNT);
+		fault_disarm();
+		assert_int_equal(status, fault_hits() == before ? 0 : -EIO);
+		/* It gives up after three failures in ten minutes. */
+		harness_close(&h);
+		fault_no_room(false);
+		harness_open(&h);
+		assert_true(account_is_there(address) == (status == 0));
+	} while (fault_hits() > before);
+	assert_int_equal(n, 3); /* two syncs: pages and head */
+}
+
 static void test_no_space_is_full_and_comes_back(void **state)
 {
 	(void)state;
@@ -333,6 +368,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_a_failed_sync_beside_a_checkpoint, setup_checkpoints, teardown),
 		T(test_a_failed_sync_at_the_start_of_a_slot),
+		T(test_a_failed_checkpoint_refuses_what_has_no_record),
 		T(test_no_space_is_full_and_comes_back),
 		T(test_failed_sync_is_reopened),
 		T(test_failed_meta_write_is_reopened),
