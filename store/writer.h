@@ -119,6 +119,7 @@ struct writer {
 	uint64_t full_until_us; /* a put or commit found no room, whatever the estimate said */
 	unsigned reopens;
 	uint64_t reopen_at_us, failed_at_us;
+	bool opened_anew; /* writer_fail has opened the environment, and nobody has written since */
 	struct writer_index index;
 	struct writer_expansion *expansion; /* recipients of the message under way */
 	uint32_t ref_number;                /* tells rows of GC_REF apart */

@@ -122,7 +122,8 @@ void writer_fail(struct writer *w, int rc)
 	log_error("store", "shard-failed path=%s error=\"%s\" reopens=%u", w->db->path,
 		mdb_strerror(rc), w->reopens);
 	/* Before anybody is refused: then nobody finds it, however long the disk is tried. */
-	if (reopen(w))
+	w->opened_anew = reopen(w) == 0;
+	if (!w->opened_anew)
 		log_warn("store", "shard-only-read path=%s", w->db->path);
 }
 
@@ -148,7 +149,8 @@ void writer_recover(struct writer *w)
 		w->reopens >= WRITER_REOPENS_MAX || clock_mono_us() < w->reopen_at_us)
 		return;
 	w->reopens++;
-	int rc = reopen(w);
+	int rc = w->opened_anew ? 0 : reopen(w);
+	w->opened_anew = false;
 	if (!rc)
 		rc = writer_prove(w);
 	if (!rc) {

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static atomic_int kind = -1, code, wait_calls, times_left;
-static atomic_uint hits;
+static atomic_uint hits, calls[FAULT_N];
 static atomic_bool no_room;
 
 void fault_arm(enum fault_kind k, int c, unsigned n, unsigned times)
@@ -37,6 +37,11 @@ unsigned fault_hits(void)
 	return atomic_load(&hits);
 }
 
+unsigned fault_calls(enum fault_kind k)
+{
+	return atomic_load(&calls[k]);
+}
+
 void fault_no_room(bool set)
 {
 	atomic_store(&no_room, set);
@@ -44,6 +49,7 @@ void fault_no_room(bool set)
 
 static bool strikes(enum fault_kind k)
 {
+	atomic_fetch_add(&calls[k], 1);
 	if (atomic_load(&kind) != (int)k)
 		return false;
 	if (atomic_fetch_sub(&wait_calls, 1) > 0)

@@ -31,5 +31,7 @@ void fault_arm(enum fault_kind kind, int code, unsigned n, unsigned times);
 void fault_disarm(void);
 /* Calls that failed since the process began. */
 unsigned fault_hits(void);
+/* Calls of this kind since then, failed or not. */
+unsigned fault_calls(enum fault_kind kind);
 /* As long as it is set, and beside any plan: posix_fallocate finds no room. */
 void fault_no_room(bool set);

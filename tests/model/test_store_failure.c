@@ -302,6 +302,21 @@ static void test_failed_meta_write_is_reopened(void **state)
 	fail_and_wait(FAULT_PWRITE);
 }
 
+/* Readers wait for it, and a start reads what has been written since the last checkpoint. */
+static void test_a_failure_opens_the_environment_once(void **state)
+{
+	unsigned before = fault_calls(FAULT_OPEN);
+
+	(void)state;
+	harness_close(&h);
+	harness_open(&h);
+	unsigned once = fault_calls(FAULT_OPEN) - before;
+	assert_true(once > 0);
+	before = fault_calls(FAULT_OPEN);
+	fail_and_wait(FAULT_SYNC);
+	assert_int_equal(fault_calls(FAULT_OPEN) - before, once);
+}
+
 /* Whichever call of LMDB's opening fails: the store is not opened, says its name, and is whole. */
 static void test_an_open_that_fails_says_so(void **state)
 {
@@ -372,6 +387,7 @@ int main(void)
 		T(test_no_space_is_full_and_comes_back),
 		T(test_failed_sync_is_reopened),
 		T(test_failed_meta_write_is_reopened),
+		T(test_a_failure_opens_the_environment_once),
 		T(test_an_open_that_fails_says_so),
 		T(test_a_dead_disk_stays_failed_and_says_so),
 	};
