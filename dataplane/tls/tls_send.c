@@ -25,7 +25,7 @@ static size_t tls_send(struct stream *s, struct bytes data)
 	struct tls_session *t = tls_of(s);
 	size_t left = MIN(data.n, room(t)), sent = 0;
 
-	ERR_clear_error();
+	tls_errors_clear();
 	tls_bio_enter(t);
 	while (left && t->out_n == 0 && !(t->flags & TLSF_FAILED)) {
 		size_t n;

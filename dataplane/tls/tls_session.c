@@ -144,7 +144,7 @@ static bool park(struct tls_session *t)
 
 static void handshake(struct tls_session *t)
 {
-	ERR_clear_error();
+	tls_errors_clear();
 	int rc = SSL_do_handshake(t->ssl);
 
 	if (rc == 1)
@@ -160,7 +160,7 @@ static void pump(struct tls_session *t)
 		handshake(t);
 	while (alive(t) && t->flags & TLSF_OPEN && !(t->flags & (TLSF_STOPPED | TLSF_EOF))) {
 		size_t n;
-		ERR_clear_error();
+		tls_errors_clear();
 		tls_bio_enter(t);
 		int rc = SSL_read_ex(t->ssl, t->tls->scratch, sizeof(t->tls->scratch), &n);
 		if (rc != 1) {
