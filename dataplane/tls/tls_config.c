@@ -21,7 +21,7 @@
 
 static SSL_CTX *context_new(const SSL_METHOD *method, const char *ciphers)
 {
-	SSL_CTX *ctx = SSL_CTX_new(method);
+	SSL_CTX *ctx = SSL_CTX_new_ex(NULL, tls_kdf_query(), method);
 
 	if (!ctx)
 		return NULL;

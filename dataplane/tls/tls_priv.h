@@ -2,7 +2,8 @@
  * Between the files of the room: tls_config.c (what main prepares), tls_bio.c (OpenSSL's octets),
  * tls_begin.c (sessions come and go), tls_session.c (what TCP brings), tls_send.c (what the
  * application says), tls_peer.c (what a client asks of its peer, and the tickets it is
- * given), tls_shed.c (what of a handshake does not outlive it), tls_info.c (asking). */
+ * given), tls_shed.c (what of a handshake does not outlive it), tls_info.c (asking), tls_kdf.c (the
+ * key schedule of 1.3). */
 #pragma once
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -141,6 +142,10 @@ bool tls_out_flush(struct tls_session *t);
 
 /* tls_shed.c: give up what OpenSSL keeps of a handshake that is done and nobody needs. */
 void tls_shed(struct tls_session *t);
+
+/* tls_kdf.c: main thread; OpenSSL's property query that prefers the key schedule there.  NULL: it
+ * could not be loaded, OpenSSL's own does it. */
+const char *tls_kdf_query(void);
 
 /* tls_peer.c: keep the tickets that servers give to clients of ctx. */
 void tls_tickets_keep(SSL_CTX *ctx);
