@@ -13,7 +13,8 @@
  * reads a body for each message that is taken, and without results, in a store that grows.  Spread:
  * sizes from a quarter to seven quarters of `octets`, so that holes do not fit.  Also printed:
  * quantiles of the time of one commit, the writer's CPU time per message, octets written for each
- * octet of mail, and the file's size beside what lives in it. */
+ * octet of mail, and the files' size beside what lives in them: under churn, and when the store has
+ * had some seconds of rest. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -32,7 +33,11 @@
 #define MAP_BYTES       (32ull << 30) /* valgrind has no room for the usual one */
 #define READS_MAX       64
 #define FILL_BYTES      (8u << 20)
-#define SLICES          6 /* store and raw take turns */
+#define SLICES          6    /* store and raw take turns */
+#define CALM_MS         2000 /* room is given back after */
+#define REST_US         (CALM_MS * 1000 + 1000000)
+#define RESTS_MAX       60
+#define RESTS_SAME      3
 
 struct slot {
 	struct accept_op accept; /* first: done() gets the op */
@@ -51,7 +56,7 @@ static uint64_t *live; /* ids of messages in the queue */
 static bool fifo = true;
 static uint64_t live_max, live_n, live_at, random_state = 88172645463325252ull;
 static bool stopping;
-static uint64_t steady_file; /* octets of the file after the churn */
+static uint64_t busy_file, rested_file; /* octets of the files after the churn, and after a rest */
 static bool spread;
 static struct channel reading;
 static struct body_read_op reads[READS_MAX];
@@ -354,10 +359,32 @@ static void print(unsigned outstanding, const struct figures *steady, const stru
 	print_figures("accept", growing);
 	printf(",\"reads\":%llu,\"share_with_reader\":%.3f", (unsigned long long)reads_done,
 		steady->read / steady->alone);
-	printf(",\"file_bytes\":%llu,\"live_bytes\":%llu,\"growth\":%.2f,\"errors\":%lu}\n",
-		(unsigned long long)steady_file, (unsigned long long)live_max * octets,
-		live_max ? (double)steady_file / ((double)live_max * octets) : 0,
-		(unsigned long)errors);
+	double live_bytes = (double)live_max * octets;
+	printf(",\"file_bytes\":%llu,\"rested_bytes\":%llu,\"live_bytes\":%.0f,\"growth\":%.2f,"
+	       "\"growth_rested\":%.2f,\"errors\":%lu}\n",
+		(unsigned long long)busy_file, (unsigned long long)rested_file, live_bytes,
+		live_max ? (double)busy_file / live_bytes : 0,
+		live_max ? (double)rested_file / live_bytes : 0, (unsigned long)errors);
+}
+
+static uint64_t file_bytes(const struct store *store)
+{
+	struct store_info info;
+
+	store_get_info(store, &info);
+	return info.file_bytes;
+}
+
+/* Until the files become no smaller. */
+static void rest(const struct store *store)
+{
+	busy_file = rested_file = file_bytes(store);
+	for (int i = 0, same = 0; i < RESTS_MAX && same < RESTS_SAME; i++) {
+		uint64_t before = rested_file;
+		usleep(REST_US);
+		rested_file = file_bytes(store);
+		same = rested_file == before ? same + 1 : 0;
+	}
 }
 
 static struct store *start(const char *directory, unsigned outstanding, struct waker *waker)
@@ -375,6 +402,7 @@ static struct store *start(const char *directory, unsigned outstanding, struct w
 		.readers = 1,
 		.map_bytes = MAP_BYTES,
 		.group_messages = GROUP,
+		.give_back_ms = CALM_MS,
 		.hostname = "bench"};
 	if (chunk_pool_init(chunks, -1) < 0 || message_pool_init(outstanding * 2 + 64, -1) < 0 ||
 		waker_init(waker) < 0) {
@@ -428,7 +456,6 @@ int main(int argc, char **argv)
 	unsigned outstanding = argc > 2 ? (unsigned)atoi(argv[2]) : 64;
 	double seconds = argc > 4 ? atof(argv[4]) : 12;
 	struct figures steady, growing;
-	struct store_info info;
 	struct waker waker;
 
 	if (argc == 6 && strcmp(argv[1], "raw") == 0)
@@ -451,8 +478,7 @@ int main(int argc, char **argv)
 	fill(outstanding);
 	measure(store, argv[1], outstanding, seconds / 2, &steady);
 	measure_reading(outstanding, seconds / 4, &steady);
-	store_get_info(store, &info);
-	steady_file = info.file_bytes;
+	rest(store);
 	churn = false;
 	measure(store, argv[1], outstanding, seconds / 4, &growing);
 	print(outstanding, &steady, &growing);

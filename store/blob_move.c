@@ -8,6 +8,12 @@
 #include "store/body.h"
 #include "store/writer.h"
 
+/* Slots in use may be larger than what is live in them by a half and this: chosen. */
+#define SPARE      (8 * JOURNAL_SLOT)
+#define SPARE_PART 2
+/* When little comes (writer_room.c), by a quarter; the one that is written, by a little more. */
+static const struct journal_slack calm = {0, 4}, calm_last = {JOURNAL_SLOT / 16, 4};
+
 /* Chunks from `first` on, which are at `at`, get rows. */
 static int chunks_put(MDB_txn *txn, const struct db *db, uint64_t blob, uint32_t first, uint64_t at,
 	uint64_t octets)
@@ -179,6 +185,24 @@ static int record_move(struct writer *w, const struct journal_view *v, uint64_t 
 	return 0;
 }
 
+static uint32_t victim(const struct writer *w)
+{
+	const struct journal_slack busy = {
+		w->db->journal_spare ? w->db->journal_spare : SPARE, SPARE_PART};
+
+	return journal_victim(w->db->journal, w->room.giving ? &calm : &busy);
+}
+
+int body_move_wanted(struct writer *w, bool *wanted_r)
+{
+	int rc = 0;
+
+	if (!w->moving.slot && journal_is_sparse(w->db->journal, &calm_last))
+		rc = db_journal_next(w->db);
+	*wanted_r = !rc && (w->moving.slot || victim(w));
+	return rc;
+}
+
 int body_move_step(struct writer *w, uint64_t octets)
 {
 	struct journal *j = w->db->journal;
@@ -186,7 +210,7 @@ int body_move_step(struct writer *w, uint64_t octets)
 	int rc = 0;
 
 	if (w->moving.slot == 0) {
-		w->moving.slot = journal_victim(j, w->db->journal_spare);
+		w->moving.slot = victim(w);
 		w->moving.at = w->moving.slot * JOURNAL_SLOT;
 		w->moving.row = 0;
 	}

@@ -29,6 +29,8 @@ uint64_t body_tail(const struct blob_rec *r);
 /* What is still wanted of the slot that has the least of it, up to `octets`, moves into chunks,
  * when slots hold too much that is not. */
 int body_move_step(struct writer *w, uint64_t octets) WARN_UNUSED;
+/* Is there anything for it to do?  Between transactions. */
+int body_move_wanted(struct writer *w, bool *wanted_r) WARN_UNUSED;
 
 /* ---- the journal ---- */
 /* The body, or the part of one, that this row of blob or extent describes moves into chunks.

@@ -509,6 +509,7 @@ int db_lock(struct db *db, const char *path, char *error, size_t error_n)
 void db_close_env(struct db *db)
 {
 	db_journal_end(db);
+	db_give_back_end(db);
 	db->replayed = false;
 	if (db->env)
 		mdb_env_close(db->env);
@@ -588,7 +589,7 @@ uint64_t db_free_bytes(const struct db *db, uint64_t enough)
 
 	if (!db->env || db_begin(db, false, &txn))
 		return 0;
-	if (free_pages(txn, (enough + 4095) / 4096, &pages))
+	if (free_pages(txn, enough / 4096 + 1, &pages))
 		pages = 0;
 	db_abort(txn);
 	return pages * 4096;
@@ -600,7 +601,7 @@ static uint64_t file_bytes(const struct db *db, const char *file)
 	struct stat st;
 
 	snprintf(name, sizeof(name), "%s/%s", db->path, file);
-	return stat(name, &st) < 0 ? 0 : (uint64_t)st.st_size;
+	return stat(name, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
 
 uint64_t db_file_bytes(const struct db *db)

@@ -27,15 +27,16 @@ struct db {
 	MDB_dbi dbi[DB_N];
 	int lock_fd; /* flock: one daemon per directory */
 	uint64_t map_bytes;
-	uint64_t checkpoint_bytes, journal_spare; /* as in store_conf; 0: the default */
-	bool no_sync, early_reuse, early_head;    /* test mutants */
-	bool plain;                               /* without a journal */
+	uint64_t checkpoint_bytes, journal_spare;          /* as in store_conf; 0: the default */
+	bool no_sync, early_reuse, early_head, early_hole; /* test mutants */
+	bool plain;                                        /* without a journal */
 	bool any_shard;
 	/* db_journal.c */
 	struct journal *journal;
 	bool noting;   /* transactions go to it */
 	bool replayed; /* what the journal says has been done again: it can be read */
 	bool reopening;
+	bool checkpoint_asked; /* it is due, however little was written */
 	uint64_t refused_from; /* records from this number on are not to be read again; 0: none */
 	bool broken;           /* something could not be made durable: only opening anew helps */
 	MDB_txn *pin;          /* keeps the pages of the last checkpoint */
@@ -48,6 +49,17 @@ struct db {
 		MDB_txn *pin;
 		uint64_t bytes_since;
 	} next; /* the checkpoint under way */
+	/* db_room.c */
+	struct {
+		bool refused;    /* the file system gives nothing back */
+		uint64_t *bits;  /* pages that can be given back; NULL: no walk is under way */
+		uint64_t pages;  /* ... of so many */
+		uint64_t txn;    /* ... as of this transaction */
+		uint64_t at;     /* where the walk is */
+		bool all;        /* ... whatever is worth while */
+		uint64_t left;   /* octets that the last one has left */
+		uint64_t behind; /* the next is when this transaction has its checkpoint; 0 */
+	} room;
 	struct db_shard shard;
 	/* The newest transaction that a power cut cannot undo; readers see the one behind it
 	 * already, and keep their answers back until it is durable, too. */
@@ -87,10 +99,11 @@ int db_reopen(struct db *db) WARN_UNUSED;
 
 /* Octets of the file in use, free pages of older transactions included. */
 uint64_t db_used_bytes(const struct db *db);
-/* Octets in free pages; stops counting at enough. */
+/* Octets in free pages, holes among them; stops counting at enough. */
 uint64_t db_free_bytes(const struct db *db, uint64_t enough);
+/* Octets that the file has on disk: its holes are none. */
 uint64_t db_file_bytes(const struct db *db);
-/* Of the journal's file. */
+/* The same of the journal's file. */
 uint64_t db_journal_bytes(const struct db *db);
 /* Pages that trees and the free list account for, and pages of the file; *file_r is 0 when another
  * transaction has been committed since txn began. */

@@ -351,6 +351,7 @@ static int checkpoint_begin(struct db *db)
 	struct journal_head *h = &db->next.head;
 	int rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &db->next.pin);
 
+	db->checkpoint_asked = false;
 	if (rc) {
 		db->next.pin = NULL;
 		return rc;
@@ -452,7 +453,7 @@ bool db_checkpoint_due(const struct db *db)
 
 	if (!db->noting || syncer_pending(&db->checkpoint_syncer))
 		return false;
-	return db->journal->bytes_since >= interval ||
+	return db->checkpoint_asked || db->journal->bytes_since >= interval ||
 	       db_last_txn(db) - db->journal->head.txn >= CHECKPOINT_TXNS;
 }
 
@@ -597,12 +598,19 @@ static int reader_look(const char *line, void *ctx)
 	return 0;
 }
 
+int db_oldest(const struct db *db, uint64_t *txn_r)
+{
+	*txn_r = UINT64_MAX;
+	return mdb_reader_list(db->env, reader_look, txn_r) < 0 ? EIO : 0;
+}
+
 int db_journal_next(struct db *db)
 {
-	uint64_t oldest = UINT64_MAX;
+	uint64_t oldest;
+	int rc = db_oldest(db, &oldest);
 
-	if (mdb_reader_list(db->env, reader_look, &oldest) < 0)
-		return EIO;
+	if (rc)
+		return rc;
 	db->journal->early_reuse = db->early_reuse;
 	return journal_next(db->journal, oldest);
 }

@@ -32,5 +32,21 @@ bool db_checkpoint_wanted(const struct db *db);
 bool db_checkpoint_frees(const struct db *db);
 /* After JOURNAL_SLOT_FULL, before the transaction is done anew. */
 int db_journal_next(struct db *db) WARN_UNUSED;
+/* No reader of a transaction before this one is left.  MDB_* code or errno. */
+int db_oldest(const struct db *db, uint64_t *txn_r) WARN_UNUSED;
+
+/* ---- db_room.c ---- */
+/* Blocks of what nobody needs go back to the file system: a slot of the journal, or some runs of
+ * free pages of the data file.  A step takes some milliseconds at most.  Between transactions.
+ * *octets_r: what it gave back.  False: there is no more; or it cannot be done, which is logged. */
+bool db_give_back(struct db *db, uint64_t *octets_r) WARN_UNUSED;
+/* All that can be given back, at once: the disk is full, and LMDB may want to write to holes.
+ * False: there was nothing. */
+bool db_give_back_all(struct db *db);
+/* Before the environment is closed. */
+void db_give_back_end(struct db *db);
+/* Octets of the data file's holes. */
+uint64_t db_hole_bytes(const struct db *db);
+
 /* A body of so many octets at `at` is referred to (octets > 0), or no longer. */
 void db_live(const struct db *db, uint64_t at, int64_t octets);

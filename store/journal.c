@@ -23,8 +23,7 @@
 #define ROW_HEAD     8           /* what u8, table u8, octets of the key u16, of the value u32 */
 #define ROWS_RESERVE (64u << 10) /* kept behind the bodies of a record; more costs a second try */
 #define ROWS_MAX     (JOURNAL_SLOT / 2)
-/* Slots in use may be larger than what is live in them by a half and this: chosen. */
-#define SPARE (8 * JOURNAL_SLOT)
+#define BLOCK        4096 /* octets that a file system gives back at least */
 
 static int path_of(const char *directory, char *out, size_t cap)
 {
@@ -408,6 +407,7 @@ void journal_advance(struct journal *j)
 	j->number++;
 	j->at += octets;
 	j->bytes_since += octets;
+	j->written += octets;
 	journal_begin(j);
 }
 
@@ -440,14 +440,22 @@ void journal_back(struct journal *j)
 
 /* ---- slots ---- */
 
-static bool is_free(const struct journal *j, uint32_t i, uint64_t oldest)
+static bool is_behind(const struct journal *j, const struct journal_slot *s)
+{
+	return s->last_number < j->head.number && s->empty_txn <= j->head.txn;
+}
+
+static bool is_unneeded(const struct journal *j, uint32_t i, uint64_t oldest)
 {
 	const struct journal_slot *s = &j->slots[i];
 
-	if (s->live || s->delta || i == journal_slot_of(j->at))
-		return false;
-	return j->early_reuse || (s->last_number < j->head.number && s->empty_txn <= j->head.txn &&
-					 s->empty_txn <= oldest);
+	return !s->live && !s->delta &&
+	       (j->early_reuse || (is_behind(j, s) && s->empty_txn <= oldest));
+}
+
+static bool is_free(const struct journal *j, uint32_t i, uint64_t oldest)
+{
+	return i != journal_slot_of(j->at) && is_unneeded(j, i, oldest);
 }
 
 int journal_next(struct journal *j, uint64_t oldest)
@@ -464,6 +472,8 @@ int journal_next(struct journal *j, uint64_t oldest)
 	uint64_t at = j->at;
 	j->at = i * JOURNAL_SLOT;
 	j->slots[i].stuck = false;
+	j->slots[i].hole = 0;
+	j->slots[i].trimmed = false;
 	rc = allocate(j, j->at + ALLOCATE);
 	if (rc)
 		j->at = at;
@@ -489,7 +499,9 @@ void journal_usage(const struct journal *j, uint64_t *octets_r, uint64_t *live_r
 	*octets_r = *live_r = 0;
 	for (uint32_t i = 1; i < j->slot_count; i++) {
 		*live_r += j->slots[i].live;
-		if (j->slots[i].live || i == journal_slot_of(j->at))
+		if (i == journal_slot_of(j->at))
+			*octets_r += j->at % JOURNAL_SLOT;
+		else if (j->slots[i].live)
 			*octets_r += JOURNAL_SLOT;
 	}
 }
@@ -498,18 +510,91 @@ uint64_t journal_free(const struct journal *j)
 {
 	uint64_t n = 0;
 
-	for (uint32_t i = 1; i < j->slot_count; i++)
-		n += j->slots[i].live == 0 && i != journal_slot_of(j->at) ? JOURNAL_SLOT : 0;
+	for (uint32_t i = 1; i < j->slot_count; i++) {
+		if (j->slots[i].live == 0 && i != journal_slot_of(j->at))
+			n += JOURNAL_SLOT - j->slots[i].hole;
+	}
 	return n;
 }
 
-uint32_t journal_victim(const struct journal *j, uint64_t spare)
+uint64_t journal_free_later(const struct journal *j)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 1; i < j->slot_count; i++) {
+		if (j->slots[i].live == 0 && !is_behind(j, &j->slots[i]))
+			n += JOURNAL_SLOT - j->slots[i].hole;
+	}
+	return n;
+}
+
+static int hole_make(const struct journal *j, uint64_t at, uint64_t n)
+{
+	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	return fallocate(j->fd, mode, (off_t)at, (off_t)n) < 0 ? errno : 0;
+}
+
+/* What is before the record under way and not needed, or what the slot held in an earlier life. */
+static int current_give_back(struct journal *j, uint64_t oldest, uint64_t *octets_r)
+{
+	uint32_t i = journal_slot_of(j->at), in_slot = (uint32_t)(j->at % JOURNAL_SLOT);
+	uint64_t base = i * JOURNAL_SLOT;
+	struct journal_slot *s = &j->slots[i];
+
+	if (i == 0)
+		return 0;
+	uint32_t done = in_slot / BLOCK * BLOCK, end = MIN(done + ALLOCATE, (uint32_t)JOURNAL_SLOT);
+	if (done > s->hole && is_unneeded(j, i, oldest)) {
+		*octets_r = done - s->hole;
+		int rc = hole_make(j, base + s->hole, *octets_r);
+		s->hole = rc ? s->hole : done;
+		return rc;
+	}
+	if (s->trimmed || end == JOURNAL_SLOT)
+		return 0;
+	*octets_r = JOURNAL_SLOT - end;
+	int rc = hole_make(j, base + end, *octets_r);
+	s->trimmed = !rc;
+	s->allocated = MIN(s->allocated, end);
+	return rc;
+}
+
+int journal_give_back(struct journal *j, uint64_t oldest, uint64_t *octets_r)
+{
+	*octets_r = 0;
+	for (uint32_t i = 1; i < j->slot_count; i++) {
+		struct journal_slot *s = &j->slots[i];
+		if (s->hole == JOURNAL_SLOT || !is_free(j, i, oldest))
+			continue;
+		*octets_r = JOURNAL_SLOT - s->hole;
+		int rc = hole_make(j, i * JOURNAL_SLOT + s->hole, *octets_r);
+		s->hole = rc ? s->hole : JOURNAL_SLOT;
+		s->allocated = 0;
+		return rc;
+	}
+	return current_give_back(j, oldest, octets_r);
+}
+
+static bool has_slack(const struct journal_slack *slack, uint64_t octets, uint64_t live)
+{
+	return octets > slack->spare + live + live / slack->part;
+}
+
+bool journal_is_sparse(const struct journal *j, const struct journal_slack *slack)
+{
+	uint64_t live = j->slots[journal_slot_of(j->at)].live;
+
+	return live && has_slack(slack, j->at % JOURNAL_SLOT, live);
+}
+
+uint32_t journal_victim(const struct journal *j, const struct journal_slack *slack)
 {
 	uint64_t octets, live;
 	uint32_t best = 0;
 
 	journal_usage(j, &octets, &live);
-	if (octets <= (spare ? spare : SPARE) + live + live / 2)
+	if (!has_slack(slack, octets, live))
 		return 0;
 	for (uint32_t i = 1; i < j->slot_count; i++) {
 		const struct journal_slot *s = &j->slots[i];
@@ -530,12 +615,16 @@ const uint8_t *journal_body(const struct journal *j, uint64_t at, uint64_t n)
 bool journal_view(const struct journal *j, uint64_t at, struct journal_view *v)
 {
 	const struct journal_record *r;
+	uint64_t magic;
 
 	if (at % 8 || !journal_body(j, at, sizeof(*r)) || at + sizeof(*r) > slot_end(at))
 		return false;
+	/* There may be a hole, which not every file system can map when it is full. */
+	if (pread(j->fd, &magic, sizeof(magic), (off_t)at) != sizeof(magic) ||
+		magic != RECORD_MAGIC)
+		return false;
 	r = (const struct journal_record *)(const void *)(j->map + at);
-	if (r->magic != RECORD_MAGIC ||
-		r->crc != crc32c(0, r, offsetof(struct journal_record, crc)))
+	if (r->crc != crc32c(0, r, offsetof(struct journal_record, crc)))
 		return false;
 	uint64_t room = MIN(slot_end(at), j->size) - at;
 	if (r->bodies_n > room || record_octets(r->bodies_n, r->rows_n) > room)

@@ -61,6 +61,8 @@ struct journal_slot {
 	uint64_t empty_txn;   /* since when live is 0 */
 	uint64_t last_number; /* of its records of this life */
 	uint32_t allocated;   /* octets */
+	uint32_t hole;        /* octets at its beginning whose blocks were given back */
+	bool trimmed;         /* the one that is written: so were those behind it */
 	bool touched, stuck;  /* stuck: what is live cannot be found (journal_victim) */
 };
 
@@ -73,6 +75,7 @@ struct journal {
 	bool head_doubtful;                  /* the one behind it may be there, or not */
 	uint64_t at, number, salt;           /* of the record under way */
 	uint64_t bytes_since;                /* written since the checkpoint */
+	uint64_t written;                    /* ... since it was opened */
 	uint64_t durable_number, durable_at; /* behind the last record that is on disk */
 	uint32_t slot_count;                 /* slots there are, slot 0 among them */
 	struct journal_slot *slots;
@@ -151,14 +154,26 @@ static inline uint32_t journal_slot_of(uint64_t at)
 }
 /* A body of n octets at `at` is referred to (n > 0), or no longer (n < 0). */
 void journal_live(struct journal *j, uint64_t at, int64_t n);
-/* The slot that has the least in use when all together have more than `spare` octets too much that
- * is not (0: the default); 0: none. */
-uint32_t journal_victim(const struct journal *j, uint64_t spare);
+/* What slots may have in use beside what is live in them: `spare` octets, and a part of what is
+ * live. */
+struct journal_slack {
+	uint64_t spare;
+	uint32_t part; /* one part in so many */
+};
+/* The slot that has the least in use when all together have more slack than that; 0: none. */
+uint32_t journal_victim(const struct journal *j, const struct journal_slack *slack);
+/* Would the record under way better begin in another slot, so that this one can be a victim? */
+bool journal_is_sparse(const struct journal *j, const struct journal_slack *slack);
 /* Octets of the slots that are in use, and of the bodies in them that somebody refers to. */
 void journal_usage(const struct journal *j, uint64_t *octets_r, uint64_t *live_r);
 
-/* Octets of slots that nobody needs, or will not after the next checkpoint. */
+/* Octets with blocks of slots that nobody needs, or will not after the next checkpoint. */
 uint64_t journal_free(const struct journal *j);
+/* Of these, what needs that checkpoint. */
+uint64_t journal_free_later(const struct journal *j);
+/* Blocks of one slot that is free go back to the file system, as for journal_next.  *octets_r: of
+ * what size; 0: no slot has any.  0 or an errno. */
+int journal_give_back(struct journal *j, uint64_t oldest, uint64_t *octets_r) WARN_UNUSED;
 
 /* ---- reading: any thread ---- */
 /* n octets of a body; NULL: not in the file. */

@@ -10,6 +10,7 @@
 #include "store/reader.h"
 #include "store/writer.h"
 
+#define GIVE_BACK_MS      (10 * MS_PER_SEC)
 #define QUEUE_LIFETIME_MS (5ull * 86400 * MS_PER_SEC) /* RFC 5321 4.5.4.1: 4 to 5 days */
 
 static int fail(char *error, size_t n, const char *path, int err, const char *what)
@@ -126,6 +127,7 @@ static int parts_open(struct store *s, const struct db_shard *shard, char *error
 #ifdef BYPOST_MUTANTS
 	s->db.early_reuse = conf->mutant_early_reuse;
 	s->db.early_head = conf->mutant_early_head;
+	s->db.early_hole = conf->mutant_early_hole;
 #endif
 	if (s->owns_directory)
 		s->directory = directory_create(
@@ -161,6 +163,8 @@ int store_open_shard(const struct store_conf *conf, const struct db_shard *shard
 		s->conf.queue_lifetime_ms = QUEUE_LIFETIME_MS;
 	if (s->conf.expunged_read_ms == 0)
 		s->conf.expunged_read_ms = EXPUNGED_READ_MS;
+	if (s->conf.give_back_ms == 0)
+		s->conf.give_back_ms = GIVE_BACK_MS;
 	int err = parts_open(s, shard, error, error_n);
 	s->conf.path = s->db.path;
 	s->conf.local_domains = NULL; /* the directory has copies */

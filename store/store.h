@@ -33,6 +33,8 @@ struct store_conf {
 	uint64_t checkpoint_bytes;        /* of the journal between checkpoints; 0: 64 MiB */
 	uint64_t journal_spare;           /* octets that the journal's slots may have in use beside
 					     what is live in them and half of that; 0: 128 MiB */
+	uint64_t give_back_ms;            /* after how long with little mail room that is not needed
+					     goes back to the file system; 0: 10 s; UINT64_MAX: never */
 	char extension;                   /* "user+anything" is user: '+'; 0: no such addresses */
 	const char *const *local_domains; /* lower case */
 	uint32_t local_domain_count;
@@ -44,6 +46,7 @@ struct store_conf {
 	bool mutant_unsynced_ack; /* groups are answered before the journal is synced */
 	bool mutant_early_reuse;  /* a slot of the journal is used again before a checkpoint */
 	bool mutant_early_head;   /* a checkpoint is noted before its pages are synced */
+	bool mutant_early_hole;   /* ... and pages that a checkpoint needs become holes */
 	bool mutant_early_index;  /* the index says it has what is not in it yet */
 };
 

@@ -148,6 +148,8 @@ static void idle(struct writer *w)
 	} else if (collect_due(w)) {
 		writer_collect(w);
 		return;
+	} else if (writer_give_back(w)) {
+		return;
 	} else if (w->garbage && w->garbage_retry_us > now) {
 		sleep_us = MIN(sleep_us, w->garbage_retry_us - now);
 	} else if (w->refs_due_us > now) {

@@ -110,6 +110,13 @@ struct writer {
 		struct writer_moving moving;
 	} before; /* what an abort brings back */
 	struct writer_moving moving;
+	/* writer_room.c */
+	struct {
+		uint64_t since_us, written; /* the journal's octets at that time */
+		bool calm;                  /* little came in the time before */
+		bool giving;                /* a step of giving room back is under way */
+		uint64_t look_us;           /* nothing to be given back before */
+	} room;
 	/* garbage */
 	uint64_t debt_pages;
 	bool garbage;         /* there are rows in gc or old ones in incoming */
@@ -154,6 +161,9 @@ enum writer_error { WRITER_ERROR_ONE, WRITER_ERROR_FULL, WRITER_ERROR_FAILED };
 enum writer_error writer_classify(const struct writer *w, int rc);
 /* Is there room above the reserve, on disk and in the map? */
 bool writer_has_room(const struct writer *w);
+/* Octets that may move from the journal into LMDB; all from `enough` on are equal.  What is deleted
+ * meanwhile must find room: that of the slots comes later. */
+uint64_t writer_room_to_move(const struct writer *w, uint64_t enough);
 void writer_fail(struct writer *w, int rc);
 /* A commit of its own, durable. */
 int writer_prove(struct writer *w) WARN_UNUSED;
@@ -203,6 +213,11 @@ int writer_apply_move_in(struct writer *w, struct op *op);
 int writer_apply_move_out(struct writer *w, struct op *op);
 int writer_apply_move_forget(struct writer *w, struct op *op);
 void writer_account_committed(struct writer *w, struct op *op);
+
+/* ---- writer_room.c ---- */
+/* Nobody waits for anything: a step of giving back room that is not needed, when little has come
+ * for a while.  False: there is nothing to do. */
+bool writer_give_back(struct writer *w);
 
 /* ---- effects ---- */
 int writer_effect(struct writer *w, const struct effect *e) WARN_UNUSED;

@@ -5,12 +5,14 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
+#include "store/db_journal.h"
 #include "store/writer.h"
 
 #define RESERVE_MAX       (4ull << 30)
 #define RESERVE_PERCENT   5
 #define REOPEN_DELAY_US   (2 * US_PER_SEC) /* before the second attempt; times 4 before the third */
 #define REOPEN_FORGIVE_US (600 * US_PER_SEC) /* without a failure: the count starts anew */
+#define MOVE_PART         8                  /* at most as much of the room that there is */
 #define MAP_RESERVE_PART  8                  /* of a small map: room for deletions */
 
 static uint64_t disk_free(const struct writer *w, uint64_t *total_r)
@@ -35,21 +37,50 @@ static uint64_t reserve_of(const struct writer *w, uint64_t total)
 	return MAX(reserve, w->group_bytes);
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a - MIN(a, b);
+}
+
+struct room {
+	uint64_t disk, disk_reserve, map, map_reserve; /* octets */
+};
+
+static struct room room_of(const struct writer *w)
+{
+	uint64_t total, map = w->db->map_bytes;
+	struct room r = {.disk = disk_free(w, &total), .map = less(map, db_used_bytes(w->db))};
+
+	r.disk_reserve = reserve_of(w, total);
+	r.map_reserve = MIN(r.disk_reserve, map / MAP_RESERVE_PART);
+	return r;
+}
+
+uint64_t writer_room_to_move(const struct writer *w, uint64_t enough)
+{
+	const struct room r = room_of(w);
+	uint64_t growth = MIN(less(r.disk, r.disk_reserve / 2), less(r.map, r.map_reserve));
+
+	enough *= MOVE_PART;
+	if (growth < enough) {
+		uint64_t holes = db_hole_bytes(w->db), kept = holes + r.map_reserve;
+		growth = MAX(growth, less(db_free_bytes(w->db, kept + enough), kept));
+	}
+	return growth / MOVE_PART;
+}
+
 bool writer_has_room(const struct writer *w)
 {
-	uint64_t total, have = disk_free(w, &total);
-	uint64_t used = db_used_bytes(w->db), map = w->db->map_bytes;
-	uint64_t reserve = reserve_of(w, total);
-	uint64_t map_reserve = MIN(reserve, map / MAP_RESERVE_PART);
-	uint64_t map_left = map > used ? map - used : 0;
+	const struct room r = room_of(w);
+	uint64_t disk_lack = less(r.disk_reserve, r.disk), map_lack = less(r.map_reserve, r.map);
 
-	atomic_store_explicit(&w->store->reserve_bytes, reserve, memory_order_relaxed);
-	if (have >= reserve && map_left >= map_reserve)
+	atomic_store_explicit(&w->store->reserve_bytes, r.disk_reserve, memory_order_relaxed);
+	if (disk_lack == 0 && map_lack == 0)
 		return true;
-	/* The files never shrink: what deletions have freed inside them counts as room. */
-	uint64_t lack = have < reserve ? reserve - have : 0;
-	uint64_t slots = w->db->noting ? journal_free(w->db->journal) : 0;
-	lack = MAX(lack - MIN(lack, slots), map_left < map_reserve ? map_reserve - map_left : 0);
+	/* What deletions have freed inside the files counts as room, but for holes: those are the
+	 * disk's. */
+	disk_lack = less(disk_lack, w->db->noting ? journal_free(w->db->journal) : 0);
+	uint64_t lack = MAX(disk_lack + (disk_lack ? db_hole_bytes(w->db) : 0), map_lack);
 	return db_free_bytes(w->db, lack) >= lack;
 }
 

@@ -13,6 +13,7 @@
 #define COLLECT_RETRY_US (1 * US_PER_SEC)
 #define FULL_RETRY_US    (1 * US_PER_SEC)
 #define MOVE_OCTETS      (256u << 10) /* of bodies out of the journal, at least; chosen */
+#define MOVE_OCTETS_CALM (1u << 20)   /* ... when nobody waits; chosen: 10 ms */
 #define NOT_ONE          UINT32_MAX   /* the failure is nobody's in particular */
 
 static enum store_health health(const struct writer *w)
@@ -132,6 +133,14 @@ static uint32_t gc_owed(const struct writer *w, uint32_t pages)
 	return MAX(pages, (uint32_t)debt);
 }
 
+static uint64_t move_octets(const struct writer *w)
+{
+	uint64_t least = w->room.giving ? MOVE_OCTETS_CALM : MOVE_OCTETS;
+	uint64_t wanted = MAX(2 * w->db->journal->bodies_n, least);
+
+	return MIN(wanted, writer_room_to_move(w, wanted));
+}
+
 /* What is done beside the ops: garbage goes, old bodies leave the journal as fast as new ones come,
  * the queue's index follows. */
 static int tend(struct writer *w)
@@ -139,7 +148,7 @@ static int tend(struct writer *w)
 	int rc = w->garbage ? gc_step(w, gc_owed(w, WRITER_FREED_PAGES)) : 0;
 
 	if (!rc)
-		rc = body_move_step(w, MAX(2 * w->db->journal->bodies_n, (uint64_t)MOVE_OCTETS));
+		rc = body_move_step(w, move_octets(w));
 	return rc || health(w) == STORE_FULL ? rc : writer_index_step(w);
 }
 
@@ -181,13 +190,20 @@ static int txn_fit(struct writer *w, struct op **ops, unsigned n, bool tending, 
 }
 
 /* Pages that have been replaced since the last checkpoint, and slots of the journal, are free with
- * the next one.  rc: why there is no room; returned when that is so. */
+ * the next one; on a full disk their blocks are for the file's holes.  rc: why there is no room;
+ * returned when that is so. */
 static int room_make(struct writer *w, int rc)
 {
-	if (!db_checkpoint_frees(w->db))
-		return rc;
-	writer_settle(w);
-	return health(w) == STORE_FAILED || db_checkpoint(w->db) ? MDB_PANIC : 0;
+	bool made = db_checkpoint_frees(w->db);
+
+	if (made) {
+		writer_settle(w);
+		if (health(w) == STORE_FAILED || db_checkpoint(w->db))
+			return MDB_PANIC;
+	}
+	if (rc != MDB_MAP_FULL && db_give_back_all(w->db))
+		made = true;
+	return made ? 0 : rc;
 }
 
 static int txn_run(struct writer *w, struct op **ops, unsigned n, bool tending, unsigned *bad_r)

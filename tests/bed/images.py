@@ -22,7 +22,7 @@ PER_RUN = 500  # images of one log: more of them would look much alike
 OPERATIONS = {1: 1600, 2: 250}  # of one log, with so many shards; two: messages
 
 
-MUTANTS = {1: ("ack-early", "ack-unsynced", "no-sync", "index-early", "reuse-early", "head-early"),
+MUTANTS = {1: ("ack-early", "ack-unsynced", "no-sync", "index-early", "reuse-early", "head-early", "hole-early"),
            2: ("ack-unsynced", "out-early", "forget-early")}
 
 

@@ -210,6 +210,7 @@ static void store_make(const char *path, const char *mutant)
 		.group_bytes = CRASH_GROUP,
 		.checkpoint_bytes = CRASH_CHECKPOINT,
 		.journal_spare = CRASH_SPARE,
+		.give_back_ms = seed % 2 ? 1 : UINT64_MAX, /* in every other run */
 		.index_rows = 16,
 		.queue_lifetime_ms = 1ull << 60, /* ids here are those of 1970 */
 		.local_domains = domains,

@@ -267,6 +267,33 @@ PWRITEV(pwritev64, off64_t)
 FALLOCATE(posix_fallocate, off_t)
 FALLOCATE(posix_fallocate64, off64_t)
 
+static void hole_made(int fd, uint64_t at, uint64_t n)
+{
+	struct disklog_record r = {.type = DISKLOG_HOLE, .file = fds[fd].file, .offset = at};
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		fatal("fstat");
+	uint64_t size = (uint64_t)st.st_size;
+	r.value = at >= size ? 0 : at + n > size ? size - at : n; /* the size is kept */
+	pthread_mutex_lock(&lock);
+	put(&r, NULL, 0);
+	pthread_mutex_unlock(&lock);
+}
+
+#define HOLE(name, offset_t)                                                                       \
+	int name(int fd, int mode, offset_t at, offset_t n)                                        \
+	{                                                                                          \
+		REAL(#name, int (*)(int, int, offset_t, offset_t));                                \
+		if (is_ours(fd) && mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))           \
+			fatal("a mode of fallocate");                                              \
+		if (is_ours(fd))                                                                   \
+			hole_made(fd, (uint64_t)at, (uint64_t)n);                                  \
+		return real(fd, mode, at, n);                                                      \
+	}
+HOLE(fallocate, off_t)
+HOLE(fallocate64, off64_t)
+
 ssize_t writev(int fd, const struct iovec *iov, int n)
 {
 	REAL("writev", ssize_t(*)(int, const struct iovec *, int));

@@ -13,6 +13,7 @@ enum disklog_type {
 	DISKLOG_SYNC,        /* fdatasync or fsync begins; offset: number of its thread */
 	DISKLOG_SYNC_END,    /* offset: the same; value: 0 or -errno */
 	DISKLOG_ALLOCATE,    /* posix_fallocate: value: the file has at least this size */
+	DISKLOG_HOLE,        /* fallocate: offset; value: so many octets are zeros from now on */
 	DISKLOG_TRUNCATE,    /* value: new size */
 	DISKLOG_RENAME,      /* octets: two names, each with its NUL */
 	DISKLOG_UNLINK,      /* octets: name */

@@ -14,6 +14,9 @@
 #define PENDING_MAX 65536
 #define SYNCS_MAX   8 /* of one file at the same time */
 #define SECTOR      512
+#define HOLE_MAX    (16u << 20)
+
+static const uint8_t zeros[HOLE_MAX];
 
 struct pending {
 	uint64_t offset, n;
@@ -145,6 +148,18 @@ static void write_begins(
 static void allocated(struct image *i, struct file *f, uint64_t size)
 {
 	*pending_add(f) = (struct pending){.offset = size, .began = i->now, .ended = i->now};
+}
+
+/* It is there, in part or not at all before a sync. */
+static void hole(struct image *i, struct file *f, const struct disklog_record *r)
+{
+	if (r->value > HOLE_MAX)
+		fatal("a hole beyond what is known of zeros");
+	*pending_add(f) = (struct pending){.offset = r->offset,
+		.n = r->value,
+		.octets = zeros,
+		.began = i->now,
+		.ended = i->now};
 }
 
 /* The youngest write at that place that has not ended: several threads write, but not to one. */
@@ -290,6 +305,9 @@ bool image_step(struct image *i, uint64_t *mark_r)
 		break;
 	case DISKLOG_TRUNCATE:
 		truncated(f, r.value);
+		break;
+	case DISKLOG_HOLE:
+		hole(i, f, &r);
 		break;
 	case DISKLOG_ALLOCATE:
 		allocated(i, f, r.value);

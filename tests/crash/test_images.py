@@ -81,6 +81,11 @@ def head_early(work):
     must_be_caught(work, "head-early")
 
 
+@test("power cut: a hole in place of pages that a checkpoint needs is caught", seconds=120)
+def hole_early(work):
+    must_be_caught(work, "hole-early")
+
+
 @test("power cut: an index that says it has what it has not is caught", seconds=120)
 def index_early(work):
     must_be_caught(work, "index-early")

@@ -302,7 +302,7 @@ static void create_done(struct op *op)
 
 /* ---- the run ---- */
 
-static void open_store(const char *path, const char *mutant)
+static void open_store(const char *path, uint64_t seed, const char *mutant)
 {
 	static const char *const domains[] = {"example.org"};
 	struct store_conf conf = {.path = path,
@@ -313,6 +313,7 @@ static void open_store(const char *path, const char *mutant)
 		.group_bytes = CRASH_GROUP,
 		.checkpoint_bytes = CRASH_CHECKPOINT,
 		.journal_spare = CRASH_SPARE,
+		.give_back_ms = seed % 2 ? 1 : UINT64_MAX, /* in every other run */
 		.index_rows = 48, /* runs in several parts, and sweeps, all the time */
 		.local_domains = domains,
 		.local_domain_count = 1};
@@ -324,6 +325,7 @@ static void open_store(const char *path, const char *mutant)
 	conf.mutant_unsynced_ack = strcmp(mutant, "ack-unsynced") == 0;
 	conf.mutant_early_reuse = strcmp(mutant, "reuse-early") == 0;
 	conf.mutant_early_head = strcmp(mutant, "head-early") == 0;
+	conf.mutant_early_hole = strcmp(mutant, "hole-early") == 0;
 	conf.mutant_early_index = strcmp(mutant, "index-early") == 0;
 	conf.mutant_no_sync = strcmp(mutant, "no-sync") == 0;
 #else
@@ -385,7 +387,7 @@ int main(int argc, char **argv)
 	mark = (void (*)(uint64_t))dlsym(RTLD_DEFAULT, "crash_mark");
 	operations = (uint32_t)atoi(argv[3]);
 	log_set_level(LOG_ERROR);
-	open_store(argv[1], argc > 4 ? argv[4] : "");
+	open_store(argv[1], strtoull(argv[2], NULL, 10), argc > 4 ? argv[4] : "");
 	accounts_make(strtoull(argv[2], NULL, 10));
 	for (bool more = true; more;) {
 		more = false;

@@ -105,6 +105,19 @@ PWRITEV(pwritev64, off64_t)
 FALLOCATE(posix_fallocate, off_t)
 FALLOCATE(posix_fallocate64, off64_t)
 
+#define HOLE(name, offset_t)                                                                       \
+	int name(int fd, int mode, offset_t at, offset_t n)                                        \
+	{                                                                                          \
+		REAL(#name, int (*)(int, int, offset_t, offset_t));                                \
+		if (strikes(FAULT_HOLE)) {                                                         \
+			errno = atomic_load(&code);                                                \
+			return -1;                                                                 \
+		}                                                                                  \
+		return real(fd, mode, at, n);                                                      \
+	}
+HOLE(fallocate, off_t)
+HOLE(fallocate64, off64_t)
+
 ssize_t writev(int fd, const struct iovec *iov, int n)
 {
 	REAL("writev", ssize_t(*)(int, const struct iovec *, int));

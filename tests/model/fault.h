@@ -21,6 +21,7 @@ enum fault_kind {
 	FAULT_OPEN,            /* LMDB's files: -1 with errno */
 	FAULT_MMAP,            /* MAP_FAILED with errno */
 	FAULT_ALLOCATE,        /* posix_fallocate returns code */
+	FAULT_HOLE,            /* fallocate: -1 with errno */
 	FAULT_SYNC_CHECKPOINT, /* fdatasync of the thread that makes checkpoints */
 	FAULT_SYNC_JOURNAL,    /* of the thread that syncs beside the writer, 50 ms later */
 	FAULT_N

@@ -227,6 +227,7 @@ static bool run_once(enum fault_kind kind, int code, unsigned n, unsigned times)
 	h.conf.index_rows = 6;
 	h.conf.checkpoint_bytes = 1; /* after each operation */
 	h.conf.journal_spare = 64 << 10;
+	h.conf.give_back_ms = 1;
 	harness_open(&h);
 	lane_init(&lane, SEED, 0);
 	lane_address(&lane, address);
@@ -280,6 +281,7 @@ int main(void)
 		{FAULT_SYNC_CHECKPOINT, "fdatasync of a checkpoint", EIO,          1 },
 		{FAULT_PWRITEV,         "pwritev",                   EIO,          1 },
 		{FAULT_ALLOCATE,        "posix_fallocate",           ENOSPC,       1 },
+		{FAULT_HOLE,            "fallocate",                 EIO,          1 },
 		{FAULT_PUT,             "mdb_put",                   ENOMEM,       1 },
 		{FAULT_COMMIT,          "mdb_txn_commit",            EIO,          1 },
 		{FAULT_DEL,             "mdb_del",                   ENOMEM,       1 },

@@ -131,14 +131,14 @@ static bool tmpfs_mount(const char *size)
 	return h.mounted;
 }
 
-static void test_small_disk(void **state)
+static void small_disk(uint64_t give_back_ms)
 {
-	(void)state;
 	count = 0;
 	harness_init(&h);
 	h.conf.group_bytes = 64 << 10;
 	h.conf.reserve_bytes = 2 << 20;
 	h.conf.journal_spare = 1 << 20;
+	h.conf.give_back_ms = give_back_ms;
 	if (!tmpfs_mount("20m")) {
 		harness_fini(&h);
 		skip(); /* needs root */
@@ -149,16 +149,28 @@ static void test_small_disk(void **state)
 	harness_fini(&h);
 }
 
-/* Somebody else takes the disk's last octet, and gives it back. */
-static void test_disk_filled_by_another(void **state)
+static void test_small_disk(void **state)
 {
 	(void)state;
+	small_disk(UINT64_MAX);
+}
+
+static void test_small_disk_and_files_with_holes(void **state)
+{
+	(void)state;
+	small_disk(1);
+}
+
+/* Somebody else takes the disk's last octet, and gives it back. */
+static void disk_filled_by_another(uint64_t give_back_ms)
+{
 	static char junk[1 << 20];
 	char path[300];
 
 	count = 0;
 	harness_init(&h);
 	h.conf.group_bytes = 64 << 10;
+	h.conf.give_back_ms = give_back_ms;
 	if (!tmpfs_mount("20m")) {
 		harness_fini(&h);
 		skip(); /* needs root */
@@ -183,12 +195,26 @@ static void test_disk_filled_by_another(void **state)
 	harness_fini(&h);
 }
 
+static void test_disk_filled_by_another(void **state)
+{
+	(void)state;
+	disk_filled_by_another(UINT64_MAX);
+}
+
+static void test_disk_filled_by_another_and_files_with_holes(void **state)
+{
+	(void)state;
+	disk_filled_by_another(1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_small_map),
 		cmocka_unit_test(test_small_disk),
+		cmocka_unit_test(test_small_disk_and_files_with_holes),
 		cmocka_unit_test(test_disk_filled_by_another),
+		cmocka_unit_test(test_disk_filled_by_another_and_files_with_holes),
 	};
 
 	/* Mounts stay in a namespace of our own. */

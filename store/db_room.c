@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Room that the files of an environment have and nobody needs goes back to the file system: the
+ * files keep their size and get holes.  What can be given back is what could be written over:
+ * slots of the journal behind the last checkpoint, pages that LMDB would take for its next
+ * transaction.  Writer thread. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include "dataplane/base/log.h"
+#include "store/db_journal.h"
+
+#define PAGE 4096
+/* Free pages keep their blocks, those which LMDB takes first, so that what is deleted when the disk
+ * is full finds some: a part of what is in use, within these limits.  Chosen. */
+#define KEEP_PART 16
+#define KEEP_MIN  (JOURNAL_SLOT / 16)
+#define KEEP_MAX  (8ull << 20)
+#define RUN_MIN   2     /* pages: shorter holes would only break the file into pieces; chosen */
+#define HOLES_MAX 128   /* in one step: a millisecond or two; chosen */
+#define LOOK_MAX  65536 /* pages passed over for one hole; chosen */
+/* A walk is worth while for an eighth of what is in use, and this: chosen. */
+#define WALK_MIN (JOURNAL_SLOT / 4)
+
+uint64_t db_hole_bytes(const struct db *db)
+{
+	struct stat st;
+	int fd;
+
+	if (!db->env || mdb_env_get_fd(db->env, &fd) || fstat(fd, &st) < 0)
+		return 0;
+	uint64_t size = (uint64_t)st.st_size, blocks = (uint64_t)st.st_blocks * 512;
+	return size - MIN(size, blocks);
+}
+
+/* Free pages that have their blocks. */
+static uint64_t wasted(const struct db *db, uint64_t *in_use_r)
+{
+	uint64_t used = db_used_bytes(db), free_bytes = db_free_bytes(db, UINT64_MAX);
+	uint64_t holes = db_hole_bytes(db);
+
+	*in_use_r = used - MIN(used, free_bytes);
+	return free_bytes - MIN(free_bytes, holes);
+}
+
+static uint64_t keep_bytes(uint64_t in_use)
+{
+	return MIN(MAX(in_use / KEEP_PART, KEEP_MIN), KEEP_MAX);
+}
+
+static bool walk_wanted(struct db *db)
+{
+	uint64_t in_use, n = wasted(db, &in_use);
+
+	db->room.left = MIN(db->room.left, n);
+	return n > keep_bytes(in_use) + WALK_MIN + in_use / 8 && n > db->room.left + WALK_MIN;
+}
+
+/* ---- which pages ---- */
+
+/* A row of LMDB's list: transaction, number of the pages it has freed, these, the last one first.
+ */
+static bool list_read(MDB_val key, MDB_val value, uint64_t *txn_r, size_t *n_r)
+{
+	size_t txn;
+
+	if (key.mv_size != sizeof(txn) || value.mv_size < sizeof(*n_r))
+		return false;
+	memcpy(&txn, key.mv_data, sizeof(txn));
+	memcpy(n_r, value.mv_data, sizeof(*n_r));
+	*txn_r = txn;
+	return *n_r <= value.mv_size / sizeof(*n_r) - 1;
+}
+
+static void list_mark(struct db *db, const size_t *pages, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (pages[i] < db->room.pages)
+			db->room.bits[pages[i] / 64] |= 1ull << pages[i] % 64;
+	}
+}
+
+/* All that the next transaction might take, but for those that it takes first. */
+static int lists_mark(struct db *db, MDB_cursor *c, uint64_t oldest)
+{
+	uint64_t txn, in_use;
+	MDB_val key, value;
+	size_t n;
+	int rc;
+
+	wasted(db, &in_use);
+	size_t kept = db->room.all ? 0 : keep_bytes(in_use) / PAGE;
+
+	while ((rc = mdb_cursor_get(c, &key, &value, MDB_NEXT)) == 0) {
+		if (!list_read(key, value, &txn, &n))
+			return MDB_CORRUPTED;
+		if (txn >= oldest && !db->early_hole)
+			return 0;
+		size_t skipped = MIN(n, kept);
+		kept -= skipped;
+		list_mark(db, (const size_t *)value.mv_data + 1, n - skipped);
+	}
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static void walk_end(struct db *db)
+{
+	free(db->room.bits);
+	db->room.bits = NULL;
+}
+
+/* The pages as they are now; a walk under way goes on where it was. */
+static int walk_look(struct db *db, uint64_t oldest)
+{
+	MDB_cursor *c;
+	MDB_txn *txn;
+
+	walk_end(db);
+	db->room.pages = db_used_bytes(db) / PAGE;
+	db->room.txn = db_last_txn(db);
+	db->room.bits = calloc(db->room.pages / 64 + 1, sizeof(*db->room.bits));
+	if (!db->room.bits)
+		return ENOMEM;
+	int rc = db_begin(db, false, &txn);
+	if (rc)
+		return rc;
+	rc = mdb_cursor_open(txn, 0, &c);
+	if (!rc) {
+		rc = lists_mark(db, c, oldest);
+		mdb_cursor_close(c);
+	}
+	db_abort(txn);
+	return rc;
+}
+
+/* ---- holes ---- */
+
+static bool is_marked(const struct db *db, uint64_t page)
+{
+	return page < db->room.pages && (db->room.bits[page / 64] >> page % 64 & 1);
+}
+
+/* The next pages that lie together.  False: there are no more; or, with *n_r 0, none so near. */
+static bool run_next(struct db *db, uint64_t *page_r, uint64_t *n_r)
+{
+	uint64_t page = db->room.at, end = MIN(page + LOOK_MAX, db->room.pages), n = 0;
+
+	while (page < end && !is_marked(db, page))
+		page++;
+	while (is_marked(db, page + n))
+		n++;
+	db->room.at = page + n;
+	*page_r = page;
+	*n_r = n;
+	return page < db->room.pages;
+}
+
+static int walk_step(struct db *db, int fd, uint64_t *octets_r)
+{
+	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	uint64_t page, n;
+
+	for (int i = 0; i < HOLES_MAX; i++) {
+		if (!run_next(db, &page, &n)) {
+			walk_end(db);
+			return 0;
+		}
+		if (n < RUN_MIN && !db->room.all)
+			continue;
+		if (fallocate(fd, mode, (off_t)(page * PAGE), (off_t)(n * PAGE)) < 0)
+			return errno;
+		*octets_r += n * PAGE;
+	}
+	return 0;
+}
+
+static int pages_give_back(struct db *db, uint64_t oldest, uint64_t *octets_r)
+{
+	uint64_t in_use;
+	int fd, rc = mdb_env_get_fd(db->env, &fd);
+
+	if (!rc && !db->room.bits)
+		db->room.at = 0;
+	if (!rc && (!db->room.bits || db->room.txn != db_last_txn(db)))
+		rc = walk_look(db, oldest);
+	if (!rc)
+		rc = walk_step(db, fd, octets_r);
+	if (!rc && !db->room.bits)
+		db->room.left = wasted(db, &in_use);
+	return rc;
+}
+
+/* Pages that were freed since the last checkpoint are not to be touched: it may wait for one. */
+static bool walk_may(struct db *db)
+{
+	if (db->room.bits)
+		return true;
+	if (!walk_wanted(db)) {
+		db->room.behind = 0;
+		return false;
+	}
+	if (!db->room.behind)
+		db->room.behind = db_last_txn(db);
+	if (db->journal->head.txn < db->room.behind) {
+		db->checkpoint_asked = true;
+		return false;
+	}
+	db->room.behind = 0;
+	return true;
+}
+
+static int give_back(struct db *db, uint64_t *octets_r)
+{
+	uint64_t oldest;
+	int rc = db_oldest(db, &oldest);
+
+	if (!rc)
+		rc = journal_give_back(db->journal, oldest, octets_r);
+	if (rc || *octets_r || !walk_may(db))
+		return rc;
+	return pages_give_back(db, oldest, octets_r);
+}
+
+/* It costs nobody anything but room. */
+static void failed(struct db *db, int rc)
+{
+	walk_end(db);
+	if (rc == ENOSPC || rc == EDQUOT)
+		return; /* for the file system's own tables: another time */
+	db->room.refused = true;
+	log_warn("store", "no-room-given-back path=%s error=\"%s\"", db->path, mdb_strerror(rc));
+}
+
+bool db_give_back(struct db *db, uint64_t *octets_r)
+{
+	*octets_r = 0;
+	if (!db->noting || db->room.refused)
+		return false;
+	int rc = give_back(db, octets_r);
+	if (rc == 0)
+		return *octets_r || db->room.bits;
+	failed(db, rc);
+	return false;
+}
+
+static int all_give_back(struct db *db, bool *any_r)
+{
+	uint64_t oldest, octets = 0;
+	int rc = db_oldest(db, &oldest);
+
+	do {
+		if (!rc)
+			rc = journal_give_back(db->journal, oldest, &octets);
+		*any_r |= octets > 0;
+	} while (!rc && octets);
+	do {
+		if (!rc)
+			rc = pages_give_back(db, oldest, &octets);
+		*any_r |= octets > 0;
+	} while (!rc && db->room.bits);
+	return rc;
+}
+
+bool db_give_back_all(struct db *db)
+{
+	bool any = false;
+
+	if (!db->noting || db->room.refused)
+		return false;
+	walk_end(db);
+	db->room.all = true;
+	int rc = all_give_back(db, &any);
+	if (rc)
+		failed(db, rc);
+	db->room.all = false;
+	return any;
+}
+
+void db_give_back_end(struct db *db)
+{
+	walk_end(db);
+}
