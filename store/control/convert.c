@@ -83,6 +83,8 @@ void config_to_store(const struct config *c, struct store_conf *out)
 		.reserve_bytes = s->reserve,
 		.group_messages = (uint32_t)s->group_messages,
 		.group_bytes = s->group_size,
+		.give_back_ms =
+			s->give_back ? MAX(s->give_back / US_PER_MS, (uint64_t)1) : UINT64_MAX,
 		.queue_lifetime_ms = c->root.delivery.lifetime / US_PER_MS,
 		.local_domains = c->root.domains.local.v,
 		.local_domain_count = c->root.domains.local.n,
