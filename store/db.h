@@ -56,6 +56,7 @@ struct db {
 		uint64_t pages;  /* ... of so many */
 		uint64_t txn;    /* ... as of this transaction */
 		uint64_t at;     /* where the walk is */
+		uint64_t later;  /* octets of free pages that need a later checkpoint */
 		bool all;        /* ... whatever is worth while */
 		uint64_t left;   /* octets that the last one has left */
 		uint64_t behind; /* the next is when this transaction has its checkpoint; 0 */

@@ -94,8 +94,10 @@ static int lists_mark(struct db *db, MDB_cursor *c, uint64_t oldest)
 	while ((rc = mdb_cursor_get(c, &key, &value, MDB_NEXT)) == 0) {
 		if (!list_read(key, value, &txn, &n))
 			return MDB_CORRUPTED;
-		if (txn >= oldest && !db->early_hole)
-			return 0;
+		if (txn >= oldest && !db->early_hole) {
+			db->room.later += n * PAGE;
+			continue;
+		}
 		size_t skipped = MIN(n, kept);
 		kept -= skipped;
 		list_mark(db, (const size_t *)value.mv_data + 1, n - skipped);
@@ -118,6 +120,7 @@ static int walk_look(struct db *db, uint64_t oldest)
 	walk_end(db);
 	db->room.pages = db_used_bytes(db) / PAGE;
 	db->room.txn = db_last_txn(db);
+	db->room.later = 0;
 	db->room.bits = calloc(db->room.pages / 64 + 1, sizeof(*db->room.bits));
 	if (!db->room.bits)
 		return ENOMEM;
@@ -185,8 +188,10 @@ static int pages_give_back(struct db *db, uint64_t oldest, uint64_t *octets_r)
 		rc = walk_look(db, oldest);
 	if (!rc)
 		rc = walk_step(db, fd, octets_r);
-	if (!rc && !db->room.bits)
-		db->room.left = wasted(db, &in_use);
+	if (!rc && !db->room.bits) {
+		uint64_t n = wasted(db, &in_use);
+		db->room.left = n - MIN(n, db->room.later);
+	}
 	return rc;
 }
 

@@ -148,7 +148,7 @@ static void idle(struct writer *w)
 	} else if (collect_due(w)) {
 		writer_collect(w);
 		return;
-	} else if (writer_give_back(w)) {
+	} else if (writer_give_back(w, &sleep_us)) {
 		return;
 	} else if (w->garbage && w->garbage_retry_us > now) {
 		sleep_us = MIN(sleep_us, w->garbage_retry_us - now);

@@ -216,8 +216,9 @@ void writer_account_committed(struct writer *w, struct op *op);
 
 /* ---- writer_room.c ---- */
 /* Nobody waits for anything: a step of giving back room that is not needed, when little has come
- * for a while.  False: there is nothing to do. */
-bool writer_give_back(struct writer *w);
+ * for a while.  False: there is nothing to do; *sleep_us becomes at most the time until there may
+ * be. */
+bool writer_give_back(struct writer *w, uint64_t *sleep_us);
 
 /* ---- effects ---- */
 int writer_effect(struct writer *w, const struct effect *e) WARN_UNUSED;

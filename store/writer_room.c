@@ -12,7 +12,8 @@
 /* Little: the journal has got less than this in the time of give_back_ms.  Chosen: with 10 s some
  * 150 messages of 10 kB a second. */
 #define LITTLE        JOURNAL_SLOT
-#define SLOTS_AT_ONCE 4 /* free with a checkpoint: it is made for so many; chosen */
+#define LOOK_AGAIN_US (1 * US_PER_SEC) /* when there was nothing to do; chosen */
+#define SLOTS_AT_ONCE 4                /* free with a checkpoint: it is made for so many; chosen */
 
 static uint64_t period_us(const struct writer *w)
 {
@@ -58,21 +59,30 @@ static bool checkpoint_ask(struct writer *w)
 	return true;
 }
 
-bool writer_give_back(struct writer *w)
+static bool may_give_back(struct writer *w, uint64_t now)
+{
+	return w->db->noting && w->store->conf.give_back_ms != UINT64_MAX && is_calm(w, now) &&
+	       atomic_load_explicit(&w->store->health, memory_order_relaxed) == STORE_OK;
+}
+
+bool writer_give_back(struct writer *w, uint64_t *sleep_us)
 {
 	uint64_t now = clock_mono_us(), octets;
 
-	if (!w->db->noting || w->store->conf.give_back_ms == UINT64_MAX || !is_calm(w, now) ||
-		now < w->room.look_us ||
-		atomic_load_explicit(&w->store->health, memory_order_relaxed) != STORE_OK)
+	if (!may_give_back(w, now))
 		return false;
+	if (now < w->room.look_us) {
+		*sleep_us = MIN(*sleep_us, w->room.look_us - now);
+		return false;
+	}
 	if (now >= w->garbage_retry_us && move(w))
 		return true;
 	if (checkpoint_ask(w))
 		return true;
 	bool more = db_give_back(w->db, &octets);
 	counter_add(CTR_STORE_GIVEN_BACK, octets);
-	if (!more)
-		w->room.look_us = now + MIN(period_us(w), (uint64_t)US_PER_SEC);
-	return more;
+	if (more)
+		return true;
+	w->room.look_us = now + MIN(period_us(w), (uint64_t)LOOK_AGAIN_US);
+	return w->db->checkpoint_asked;
 }
