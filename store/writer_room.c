@@ -59,10 +59,16 @@ static bool checkpoint_ask(struct writer *w)
 	return true;
 }
 
+/* Else there may be no journal. */
+static bool is_ok(const struct writer *w)
+{
+	return atomic_load_explicit(&w->store->health, memory_order_relaxed) == STORE_OK &&
+	       w->db->noting;
+}
+
 static bool may_give_back(struct writer *w, uint64_t now)
 {
-	return w->db->noting && w->store->conf.give_back_ms != UINT64_MAX && is_calm(w, now) &&
-	       atomic_load_explicit(&w->store->health, memory_order_relaxed) == STORE_OK;
+	return w->store->conf.give_back_ms != UINT64_MAX && is_ok(w) && is_calm(w, now);
 }
 
 bool writer_give_back(struct writer *w, uint64_t *sleep_us)
@@ -77,6 +83,8 @@ bool writer_give_back(struct writer *w, uint64_t *sleep_us)
 	}
 	if (now >= w->garbage_retry_us && move(w))
 		return true;
+	if (!is_ok(w))
+		return false;
 	if (checkpoint_ask(w))
 		return true;
 	bool more = db_give_back(w->db, &octets);
