@@ -12,6 +12,7 @@
 #include "store/syncer.h"
 
 #define DB_PATH_MAX 1024
+#define DATA_NAME   "data.mdb"
 
 /* Which environment of a store with several this is.  Kept in its meta table; a store of one shard
  * has no such rows. */
@@ -71,6 +72,8 @@ struct db {
 	pthread_cond_t durable_moved;
 	char path[DB_PATH_MAX];
 };
+
+extern const char *const db_names[DB_N];
 
 /* Opens or creates, whatever shard it is.  Main thread.  0 or -errno with a text that names the
  * path in error[]. */

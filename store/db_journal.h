@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * What db.c and the bodies need of an environment's journal (db_journal.c). */
+ * What db.c and the bodies need of an environment's journal: opening (db_journal.c), checkpoints
+ * and syncs (db_checkpoint.c), transactions (db_commit.c), room (db_room.c). */
 #pragma once
 #include "store/db.h"
 #include "store/journal.h"
@@ -12,6 +13,9 @@ int db_journal_prepare(struct db *db, char *error, size_t error_n) WARN_UNUSED;
 /* The same for the meta pages alone, before the environment is opened anew: nobody reads or writes
  * it.  0 or an errno. */
 int db_journal_restore(const struct db *db) WARN_UNUSED;
+/* What a commit has written of LMDB's meta page of this transaction, as it is in the file.  0 or
+ * EIO. */
+int db_meta_page(const struct db *db, uint64_t txn, uint8_t meta[JOURNAL_META]) WARN_UNUSED;
 /* LMDB has it open: what the checkpoint needs is not to be used again. */
 int db_journal_pin(struct db *db) WARN_UNUSED;
 /* All tables are open: does again what the journal says, and makes a checkpoint of it.  From now on
