@@ -59,6 +59,7 @@ struct db {
 		uint64_t txn;    /* ... as of this transaction */
 		uint64_t at;     /* where the walk is */
 		uint64_t later;  /* octets of free pages that need a later checkpoint */
+		uint64_t seen;   /* whether it is worth while was asked for this transaction */
 		bool all;        /* ... whatever is worth while */
 		uint64_t left;   /* octets that the last one has left */
 		uint64_t behind; /* the next is when this transaction has its checkpoint; 0 */

@@ -16,9 +16,9 @@
 #define KEEP_PART 16
 #define KEEP_MIN  (JOURNAL_SLOT / 16)
 #define KEEP_MAX  (8ull << 20)
-#define RUN_MIN   2     /* pages: shorter holes would only break the file into pieces; chosen */
-#define HOLES_MAX 128   /* in one step: a millisecond or two; chosen */
-#define LOOK_MAX  65536 /* pages passed over for one hole; chosen */
+#define RUN_MIN   2   /* pages: shorter holes would only break the file into pieces; chosen */
+#define HOLES_MAX 128 /* in one step: a millisecond or two; chosen */
+#define LOOK_MAX  (JOURNAL_SLOT / 256) /* pages passed over for one hole; chosen: 65,536 */
 /* A walk is worth while for an eighth of what is in use, and this: chosen. */
 #define WALK_MIN (JOURNAL_SLOT / 4)
 
@@ -168,7 +168,7 @@ static int walk_step(struct db *db, int fd, uint64_t *octets_r)
 			walk_end(db);
 			return 0;
 		}
-		if (n < RUN_MIN && !db->room.all)
+		if (n == 0 || (n < RUN_MIN && !db->room.all))
 			continue;
 		if (fallocate(fd, mode, (off_t)(page * PAGE), (off_t)(n * PAGE)) < 0)
 			return errno;
@@ -200,6 +200,10 @@ static bool walk_may(struct db *db)
 {
 	if (db->room.bits)
 		return true;
+	/* To ask how much there is takes a walk, too. */
+	if (!db->room.behind && db->room.seen == db_last_txn(db))
+		return false;
+	db->room.seen = db_last_txn(db);
 	if (!walk_wanted(db)) {
 		db->room.behind = 0;
 		return false;
