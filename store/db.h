@@ -53,14 +53,16 @@ struct db {
 	} next; /* the checkpoint under way */
 	/* db_room.c */
 	struct {
-		bool refused;    /* the file system gives nothing back */
-		uint64_t *bits;  /* pages that can be given back; NULL: no walk is under way */
-		uint64_t pages;  /* ... of so many */
-		uint64_t txn;    /* ... as of this transaction */
-		uint64_t at;     /* where the walk is */
-		uint64_t later;  /* octets of free pages that need a later checkpoint */
-		uint64_t seen;   /* whether it is worth while was asked for this transaction */
-		bool all;        /* ... whatever is worth while */
+		bool refused;   /* the file system gives nothing back */
+		uint64_t *bits; /* pages that can be given back; NULL: no walk is under way */
+		uint64_t pages; /* ... of so many */
+		uint64_t txn;   /* ... as of this transaction */
+		uint64_t at;    /* where the walk is */
+		uint64_t later; /* octets of free pages that need a later checkpoint */
+		/* Whether it is worth while was asked for this transaction and this checkpoint's.
+		 */
+		uint64_t seen, seen_head;
+		bool all;        /* whatever is worth while */
 		uint64_t left;   /* octets that the last one has left */
 		uint64_t behind; /* the next is when this transaction has its checkpoint; 0 */
 	} room;

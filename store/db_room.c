@@ -201,9 +201,11 @@ static bool walk_may(struct db *db)
 	if (db->room.bits)
 		return true;
 	/* To ask how much there is takes a walk, too. */
-	if (!db->room.behind && db->room.seen == db_last_txn(db))
+	uint64_t last = db_last_txn(db), head = db->journal->head.txn;
+	if (!db->room.behind && db->room.seen == last && db->room.seen_head == head)
 		return false;
-	db->room.seen = db_last_txn(db);
+	db->room.seen = last;
+	db->room.seen_head = head;
 	if (!walk_wanted(db)) {
 		db->room.behind = 0;
 		return false;
