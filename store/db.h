@@ -41,8 +41,7 @@ struct db {
 	uint64_t refused_from; /* records from this number on are not to be read again; 0: none */
 	bool broken;           /* something could not be made durable: only opening anew helps */
 	MDB_txn *pin;          /* keeps the pages of the last checkpoint */
-	struct syncer journal_syncer, checkpoint_syncer, prepare_syncer;
-	uint32_t preparing, prepare_tried; /* slots of the journal */
+	struct syncer journal_syncer, checkpoint_syncer;
 	struct {
 		uint64_t number, at, txn; /* what will be durable before */
 	} syncing;

@@ -164,48 +164,8 @@ int db_checkpoint_tend(struct db *db)
 	return rc;
 }
 
-/* ---- slots before they are written ---- */
-
-static int prepare_syncer_work(void *arg)
-{
-	struct db *db = arg;
-
-	return journal_prepare(db->journal, db->preparing);
-}
-
-static void prepare_wait(struct db *db)
-{
-	if (!syncer_pending(&db->prepare_syncer))
-		return;
-	journal_prepared(db->journal, db->preparing, syncer_wait(&db->prepare_syncer));
-	db->preparing = 0;
-}
-
-/* Once for each slot: a disk may be full. */
-static bool prepare_is_due(const struct db *db)
-{
-	return db->noting && db->prepare_syncer.started && !syncer_pending(&db->prepare_syncer) &&
-	       journal_prepare_due(db->journal) &&
-	       db->prepare_tried != journal_slot_of(db->journal->at);
-}
-
-void db_prepare_tend(struct db *db, bool begin)
-{
-	uint64_t oldest;
-
-	if (syncer_pending(&db->prepare_syncer) && syncer_done(&db->prepare_syncer))
-		prepare_wait(db);
-	if (!begin || !prepare_is_due(db) || db_oldest(db, &oldest))
-		return;
-	db->prepare_tried = journal_slot_of(db->journal->at);
-	db->preparing = journal_prepare_begin(db->journal, oldest);
-	if (db->preparing)
-		syncer_ask(&db->prepare_syncer);
-}
-
 void db_journal_end(struct db *db)
 {
-	prepare_wait(db);
 	if (checkpoint_wait(db))
 		db->broken = true;
 	/* What has failed is found out anew from the last checkpoint. */
@@ -290,8 +250,6 @@ int db_threads_start(struct db *db)
 	if (!err)
 		err = syncer_start(
 			&db->checkpoint_syncer, "checkpoint", checkpoint_syncer_work, db);
-	if (!err)
-		err = syncer_start(&db->prepare_syncer, "prepare", prepare_syncer_work, db);
 	if (err)
 		db_threads_stop(db);
 	return err;
@@ -301,8 +259,6 @@ void db_threads_stop(struct db *db)
 {
 	if (db->checkpoint_syncer.started && checkpoint_wait(db))
 		db->broken = true;
-	prepare_wait(db);
-	syncer_stop(&db->prepare_syncer);
 	syncer_stop(&db->checkpoint_syncer);
 	syncer_stop(&db->journal_syncer);
 }

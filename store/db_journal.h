@@ -34,9 +34,6 @@ int db_checkpoint_tend(struct db *db) WARN_UNUSED;
 bool db_checkpoint_wanted(const struct db *db);
 /* Would one make pages free? */
 bool db_checkpoint_frees(const struct db *db);
-/* The slot that will be written next is written once before, beside the work of the caller, when
- * that has not been done.  begin: there is room, and mail comes. */
-void db_prepare_tend(struct db *db, bool begin);
 /* After JOURNAL_SLOT_FULL, before the transaction is done anew. */
 int db_journal_next(struct db *db) WARN_UNUSED;
 /* No reader of a transaction before this one is left.  MDB_* code or errno. */

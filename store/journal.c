@@ -63,11 +63,8 @@ static int file_open(struct journal *j, const char *directory)
 	if (map == MAP_FAILED)
 		return errno;
 	j->map = map;
-	rc = journal_slots_grow(
+	return journal_slots_grow(
 		j, MAX((uint32_t)((j->size + JOURNAL_SLOT - 1) / JOURNAL_SLOT), 1u));
-	if (!rc)
-		journal_slots_look(j);
-	return rc;
 }
 
 int journal_open(struct journal **j_r, const char *directory, bool no_sync)

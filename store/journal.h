@@ -63,9 +63,7 @@ struct journal_slot {
 	uint32_t allocated;   /* octets */
 	uint32_t hole;        /* octets at its beginning whose blocks were given back */
 	bool trimmed;         /* the one that is written: so were those behind it */
-	bool written;        /* its blocks were: a sync has no tables of the file system to write */
-	bool preparing;      /* they are being */
-	bool touched, stuck; /* stuck: what is live cannot be found (journal_victim) */
+	bool touched, stuck;  /* stuck: what is live cannot be found (journal_victim) */
 };
 
 struct journal {
@@ -150,19 +148,6 @@ void journal_back(struct journal *j);
 /* The record under way begins in another slot that is free: no reader of a transaction before
  * `oldest` is left.  0, or ENOSPC. */
 int journal_next(struct journal *j, uint64_t oldest) WARN_UNUSED;
-/* Is it time to prepare one? */
-static inline bool journal_prepare_due(const struct journal *j)
-{
-	return j->at % JOURNAL_SLOT >= JOURNAL_SLOT / 2;
-}
-/* The slot that would be next and has blocks that were never written: the first write and sync of
- * those takes twice as long.  It belongs to the caller until journal_prepared.  0: there is none,
- * or another one is being prepared. */
-uint32_t journal_prepare_begin(struct journal *j, uint64_t oldest);
-/* Writes it, durably, in portions with pauses.  Any thread.  0 or an errno. */
-int journal_prepare(const struct journal *j, uint32_t slot) WARN_UNUSED;
-/* rc: of journal_prepare. */
-void journal_prepared(struct journal *j, uint32_t slot, int rc);
 static inline uint32_t journal_slot_of(uint64_t at)
 {
 	return (uint32_t)(at / JOURNAL_SLOT);

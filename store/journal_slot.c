@@ -4,15 +4,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "dataplane/base/clock.h"
 #include "store/journal_priv.h"
 
 /* Octets of a slot that get their blocks at once; chosen. */
 #define ALLOCATE ((uint32_t)MIN(1ull << 20, JOURNAL_SLOT))
-/* Of a slot that is prepared: a journal's sync that comes meanwhile waits for one.  Chosen. */
-#define PORTION      ((uint32_t)MIN(256ull << 10, JOURNAL_SLOT))
-#define PAUSE_MAX_US 2000
-#define BLOCK        4096 /* octets that a file system gives back at least */
+#define BLOCK    4096 /* octets that a file system gives back at least */
 
 int journal_slots_grow(struct journal *j, uint32_t count)
 {
@@ -28,15 +24,6 @@ int journal_slots_grow(struct journal *j, uint32_t count)
 	j->touched = touched;
 	j->slot_count = count;
 	return 0;
-}
-
-void journal_slots_look(struct journal *j)
-{
-	for (uint32_t i = 1; i < j->slot_count; i++) {
-		uint64_t base = i * JOURNAL_SLOT;
-		off_t hole = lseek(j->fd, (off_t)base, SEEK_HOLE);
-		j->slots[i].written = hole >= 0 && (uint64_t)hole >= base + JOURNAL_SLOT;
-	}
 }
 
 int journal_allocate(struct journal *j, uint64_t end)
@@ -81,40 +68,21 @@ static bool is_unneeded(const struct journal *j, uint32_t i, uint64_t oldest)
 
 static bool is_free(const struct journal *j, uint32_t i, uint64_t oldest)
 {
-	return i != journal_slot_of(j->at) && !j->slots[i].preparing && is_unneeded(j, i, oldest);
-}
-
-/* The first of those that were written, or else the first, or one more. */
-static uint32_t free_find(const struct journal *j, uint64_t oldest)
-{
-	uint32_t first = j->slot_count;
-
-	for (uint32_t i = MAX(j->slot_count, 1u); i-- > 1;) {
-		if (is_free(j, i, oldest) &&
-			(j->slots[i].written || first == j->slot_count || !j->slots[first].written))
-			first = i;
-	}
-	return first;
-}
-
-/* A slot that was filled has all its blocks. */
-static void leave(struct journal *j)
-{
-	if (j->at % JOURNAL_SLOT >= JOURNAL_SLOT / 4 * 3)
-		j->slots[journal_slot_of(j->at)].written = true;
+	return i != journal_slot_of(j->at) && is_unneeded(j, i, oldest);
 }
 
 int journal_next(struct journal *j, uint64_t oldest)
 {
-	uint32_t i = free_find(j, oldest);
+	uint32_t i = 1;
 
+	while (i < j->slot_count && !is_free(j, i, oldest))
+		i++;
 	if (i >= JOURNAL_SLOTS_MAX)
 		return ENOSPC;
 	int rc = i >= j->slot_count ? journal_slots_grow(j, i + 1) : 0;
 	if (rc)
 		return rc;
 	uint64_t at = j->at;
-	leave(j);
 	j->at = i * JOURNAL_SLOT;
 	j->slots[i].stuck = false;
 	/* Blocks before a hole say nothing of those in it. */
@@ -218,7 +186,6 @@ int journal_give_back(struct journal *j, uint64_t oldest, uint64_t *octets_r)
 		int rc = hole_make(j, i * JOURNAL_SLOT + s->hole, *octets_r);
 		s->hole = rc ? s->hole : JOURNAL_SLOT;
 		s->allocated = 0;
-		s->written = false;
 		return rc;
 	}
 	return current_give_back(j, oldest, octets_r);
@@ -251,58 +218,4 @@ uint32_t journal_victim(const struct journal *j, const struct journal_slack *sla
 			best = i;
 	}
 	return best;
-}
-
-/* ---- slots that will be written ---- */
-
-uint32_t journal_prepare_begin(struct journal *j, uint64_t oldest)
-{
-	for (uint32_t i = 1; i < j->slot_count; i++) {
-		if (j->slots[i].preparing)
-			return 0;
-	}
-	uint32_t i = free_find(j, oldest);
-	if (i >= JOURNAL_SLOTS_MAX || (i == j->slot_count && journal_slots_grow(j, i + 1)) ||
-		j->slots[i].written)
-		return 0;
-	j->slots[i].preparing = true;
-	return i;
-}
-
-static int portion_write(const struct journal *j, uint64_t at)
-{
-	static uint8_t zeros[PORTION];
-	uint64_t start = clock_mono_us();
-	ssize_t n = pwrite(j->fd, zeros, sizeof(zeros), (off_t)at);
-
-	if (n != (ssize_t)sizeof(zeros))
-		return n < 0 ? errno : EIO;
-	if (sync_file_range(j->fd, (off_t)at, PORTION,
-		    SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0)
-		return errno;
-	usleep((useconds_t)MIN(clock_mono_us() - start, (uint64_t)PAUSE_MAX_US));
-	return 0;
-}
-
-int journal_prepare(const struct journal *j, uint32_t slot)
-{
-	uint64_t base = slot * JOURNAL_SLOT;
-	int rc = posix_fallocate(j->fd, (off_t)base, (off_t)JOURNAL_SLOT);
-
-	for (uint64_t at = 0; !rc && at < JOURNAL_SLOT; at += PORTION)
-		rc = portion_write(j, base + at);
-	return rc ? rc : journal_sync(j);
-}
-
-void journal_prepared(struct journal *j, uint32_t slot, int rc)
-{
-	struct journal_slot *s = &j->slots[slot];
-
-	s->preparing = false;
-	if (rc)
-		return;
-	s->written = true;
-	s->hole = 0;
-	s->allocated = JOURNAL_SLOT;
-	j->size = MAX(j->size, (slot + 1) * JOURNAL_SLOT);
 }

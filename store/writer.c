@@ -127,8 +127,6 @@ static void checkpoint(struct writer *w, bool is_idle)
 	}
 	if (failed)
 		return;
-	db_prepare_tend(w->db, !is_idle && !writer_is_calm(w) &&
-				       writer_room_to_move(w, JOURNAL_SLOT) >= JOURNAL_SLOT);
 	int rc = quiet ? db_checkpoint(w->db) : db_checkpoint_tend(w->db);
 	if (rc) {
 		writer_settle(w);

@@ -215,8 +215,6 @@ int writer_apply_move_forget(struct writer *w, struct op *op);
 void writer_account_committed(struct writer *w, struct op *op);
 
 /* ---- writer_room.c ---- */
-/* Has little come for a while?  There is a journal. */
-bool writer_is_calm(struct writer *w);
 /* Nobody waits for anything: a step of giving back room that is not needed, when little has come
  * for a while.  False: there is nothing to do; *sleep_us becomes at most the time until there may
  * be. */

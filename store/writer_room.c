@@ -20,9 +20,9 @@ static uint64_t period_us(const struct writer *w)
 	return w->store->conf.give_back_ms * US_PER_MS;
 }
 
-bool writer_is_calm(struct writer *w)
+static bool is_calm(struct writer *w, uint64_t now)
 {
-	uint64_t now = clock_mono_us(), written = w->db->journal->written;
+	uint64_t written = w->db->journal->written;
 
 	if (written - w->room.written >= LITTLE) {
 		w->room.calm = false;
@@ -66,16 +66,16 @@ static bool is_ok(const struct writer *w)
 	       w->db->noting;
 }
 
-static bool may_give_back(struct writer *w)
+static bool may_give_back(struct writer *w, uint64_t now)
 {
-	return w->store->conf.give_back_ms != UINT64_MAX && is_ok(w) && writer_is_calm(w);
+	return w->store->conf.give_back_ms != UINT64_MAX && is_ok(w) && is_calm(w, now);
 }
 
 bool writer_give_back(struct writer *w, uint64_t *sleep_us)
 {
 	uint64_t now = clock_mono_us(), octets;
 
-	if (!may_give_back(w))
+	if (!may_give_back(w, now))
 		return false;
 	if (now < w->room.look_us) {
 		*sleep_us = MIN(*sleep_us, w->room.look_us - now);

@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -175,70 +174,6 @@ static void test_the_slot_that_is_written_loses_its_end(void **state)
 	assert_true(record_is(j->at - (j->at - JOURNAL_SLOT) / 3, 'z'));
 }
 
-static bool is_written(uint32_t slot)
-{
-	uint64_t base = slot * JOURNAL_SLOT;
-
-	return lseek(j->fd, (off_t)base, SEEK_HOLE) >= (off_t)(base + JOURNAL_SLOT);
-}
-
-static void test_the_next_slot_is_written_before(void **state)
-{
-	(void)state;
-	j->head.number = 1;
-	add_record('a');
-	assert_false(journal_prepare_due(j));
-	add_record('b');
-	assert_true(journal_prepare_due(j));
-	uint32_t slot = journal_prepare_begin(j, OLDEST);
-	assert_int_equal(slot, 2);
-	assert_int_equal(journal_prepare_begin(j, OLDEST), 0); /* one at a time */
-	assert_int_equal(journal_prepare(j, slot), 0);
-	assert_int_equal(give_back(OLDEST), 0); /* it is not the journal's */
-	journal_prepared(j, slot, 0);
-	assert_true(is_written(slot));
-	assert_int_equal(journal_prepare_begin(j, OLDEST), 0); /* the next one has been */
-	while (journal_slot_of(j->at) == 1)
-		add_record('x');
-	assert_int_equal(journal_slot_of(j->at), slot);
-	assert_true(record_is(slot * JOURNAL_SLOT, 'x'));
-}
-
-/* A slot that is being prepared is nobody's, and one whose preparation has failed like any other.
- */
-static void test_a_slot_that_is_not_ready_is_passed_over(void **state)
-{
-	(void)state;
-	j->head.number = 1;
-	add_record('a');
-	add_record('b');
-	assert_int_equal(journal_prepare_begin(j, OLDEST), 2);
-	while (journal_slot_of(j->at) == 1)
-		add_record('x');
-	assert_int_equal(journal_slot_of(j->at), 3);
-	journal_prepared(j, 2, ENOSPC);
-	while (journal_slot_of(j->at) == 3)
-		add_record('y');
-	assert_int_equal(journal_slot_of(j->at), 2);
-	assert_true(record_is(2 * JOURNAL_SLOT, 'y'));
-}
-
-/* A slot that was filled needs no preparation, in another life neither, until its blocks are given
- * back. */
-static void test_what_was_written_is_not_prepared(void **state)
-{
-	(void)state;
-	three_slots();
-	assert_int_equal(journal_prepare_begin(j, OLDEST), 0); /* slots 1 and 2 are free */
-	journal_close(&j);
-	assert_int_equal(journal_open(&j, dir, false), 0);
-	j->number = 100;
-	j->at = 3 * JOURNAL_SLOT;
-	j->head.number = j->number;
-	journal_begin(j);
-	assert_int_equal(journal_prepare_begin(j, OLDEST), is_written(1) ? 0 : 1);
-}
-
 /* ---- a store ---- */
 
 static uint64_t ids[MESSAGES];
@@ -386,12 +321,6 @@ int main(void)
 			test_what_somebody_may_need_keeps_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_the_slot_that_is_written_loses_its_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			test_the_next_slot_is_written_before, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			test_a_slot_that_is_not_ready_is_passed_over, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			test_what_was_written_is_not_prepared, setup, teardown),
 	};
 	const struct CMUnitTest stores[] = {
 		cmocka_unit_test(test_files_become_as_small_as_what_lives),
