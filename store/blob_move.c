@@ -193,14 +193,21 @@ static uint32_t victim(const struct writer *w)
 	return journal_victim(w->db->journal, w->room.giving ? &calm : &busy);
 }
 
-int body_move_wanted(struct writer *w, bool *wanted_r)
+bool body_move_leave(struct writer *w)
 {
-	int rc = 0;
+	if (w->moving.slot || !journal_is_sparse(w->db->journal, &calm_last))
+		return true;
+	return db_journal_next(w->db) == 0;
+}
 
-	if (!w->moving.slot && journal_is_sparse(w->db->journal, &calm_last))
-		rc = db_journal_next(w->db);
-	*wanted_r = !rc && (w->moving.slot || victim(w));
-	return rc;
+bool body_move_begin(struct writer *w)
+{
+	if (w->moving.slot == 0) {
+		w->moving.slot = victim(w);
+		w->moving.at = w->moving.slot * JOURNAL_SLOT;
+		w->moving.row = 0;
+	}
+	return w->moving.slot;
 }
 
 int body_move_step(struct writer *w, uint64_t octets)
@@ -209,11 +216,6 @@ int body_move_step(struct writer *w, uint64_t octets)
 	struct journal_view v;
 	int rc = 0;
 
-	if (w->moving.slot == 0) {
-		w->moving.slot = victim(w);
-		w->moving.at = w->moving.slot * JOURNAL_SLOT;
-		w->moving.row = 0;
-	}
 	while (!rc && w->moving.slot && octets) {
 		if (!journal_view(j, w->moving.at, &v)) {
 			j->slots[w->moving.slot].stuck = true;

@@ -26,11 +26,14 @@ int body_unref(struct writer *w, uint64_t blob) WARN_UNUSED;
 
 /* Octets in the journal that go when this row goes. */
 uint64_t body_tail(const struct blob_rec *r);
-/* What is still wanted of the slot that has the least of it, up to `octets`, moves into chunks,
- * when slots hold too much that is not. */
+/* When slots hold too much that nobody wants: chooses the one that has the least of what is still
+ * wanted.  False: there is nothing to move. */
+bool body_move_begin(struct writer *w);
+/* What is still wanted of it, up to `octets`, moves into chunks. */
 int body_move_step(struct writer *w, uint64_t octets) WARN_UNUSED;
-/* Is there anything for it to do?  Between transactions. */
-int body_move_wanted(struct writer *w, bool *wanted_r) WARN_UNUSED;
+/* Between transactions, when little comes: the slot that is written is left for another when it
+ * holds too much that nobody wants, so that it can be chosen.  False: there is no other. */
+bool body_move_leave(struct writer *w);
 
 /* ---- the journal ---- */
 /* The body, or the part of one, that this row of blob or extent describes moves into chunks.

@@ -147,7 +147,7 @@ static int tend(struct writer *w)
 {
 	int rc = w->garbage ? gc_step(w, gc_owed(w, WRITER_FREED_PAGES)) : 0;
 
-	if (!rc)
+	if (!rc && body_move_begin(w))
 		rc = body_move_step(w, move_octets(w));
 	return rc || health(w) == STORE_FULL ? rc : writer_index_step(w);
 }

@@ -39,11 +39,8 @@ static bool is_calm(struct writer *w, uint64_t now)
 /* True: bodies were moved. */
 static bool move(struct writer *w)
 {
-	bool wanted;
-
 	w->room.giving = true;
-	int rc = body_move_wanted(w, &wanted);
-	bool moved = !rc && wanted && writer_collect(w);
+	bool moved = body_move_leave(w) && body_move_begin(w) && writer_collect(w);
 	w->room.giving = false;
 	return moved;
 }
