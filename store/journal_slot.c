@@ -121,26 +121,28 @@ void journal_usage(const struct journal *j, uint64_t *octets_r, uint64_t *live_r
 	}
 }
 
-uint64_t journal_free(const struct journal *j)
+/* Octets with blocks of slots in which nothing is live; `later`: of those that need a checkpoint.
+ */
+static uint64_t free_octets(const struct journal *j, bool later)
 {
 	uint64_t n = 0;
 
 	for (uint32_t i = 1; i < j->slot_count; i++) {
-		if (j->slots[i].live == 0 && i != journal_slot_of(j->at))
-			n += JOURNAL_SLOT - j->slots[i].hole;
+		const struct journal_slot *s = &j->slots[i];
+		if (s->live == 0 && i != journal_slot_of(j->at) && !(later && is_behind(j, s)))
+			n += JOURNAL_SLOT - s->hole;
 	}
 	return n;
 }
 
+uint64_t journal_free(const struct journal *j)
+{
+	return free_octets(j, false);
+}
+
 uint64_t journal_free_later(const struct journal *j)
 {
-	uint64_t n = 0;
-
-	for (uint32_t i = 1; i < j->slot_count; i++) {
-		if (j->slots[i].live == 0 && !is_behind(j, &j->slots[i]))
-			n += JOURNAL_SLOT - j->slots[i].hole;
-	}
-	return n;
+	return free_octets(j, true);
 }
 
 static int hole_make(const struct journal *j, uint64_t at, uint64_t n)
