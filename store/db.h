@@ -61,9 +61,10 @@ struct db {
 		/* Whether it is worth while was asked for this transaction and this checkpoint's.
 		 */
 		uint64_t seen, seen_head;
-		bool all;        /* whatever is worth while */
-		uint64_t left;   /* octets that the last one has left */
-		uint64_t behind; /* the next is when this transaction has its checkpoint; 0 */
+		uint64_t keep; /* octets of free pages that a walk leaves, those LMDB takes first */
+		uint64_t run_min; /* pages: what is shorter it leaves, too; at least 1 */
+		uint64_t left;    /* octets that the last one has left */
+		uint64_t behind;  /* the next is when this transaction has its checkpoint; 0 */
 	} room;
 	struct db_shard shard;
 	/* The newest transaction that a power cut cannot undo; readers see the one behind it
@@ -108,6 +109,8 @@ int db_reopen(struct db *db) WARN_UNUSED;
 uint64_t db_used_bytes(const struct db *db);
 /* Octets in free pages, holes among them; stops counting at enough. */
 uint64_t db_free_bytes(const struct db *db, uint64_t enough);
+/* Octets of the data file's holes: those pages have no blocks. */
+uint64_t db_hole_bytes(const struct db *db);
 /* Octets that the file has on disk: its holes are none. */
 uint64_t db_file_bytes(const struct db *db);
 /* The same of the journal's file. */

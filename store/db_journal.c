@@ -8,11 +8,8 @@
 #include "store/db_journal.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
-#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 #include "store/body.h"
 

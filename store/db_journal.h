@@ -49,8 +49,14 @@ bool db_give_back(struct db *db, uint64_t *octets_r) WARN_UNUSED;
 bool db_give_back_all(struct db *db);
 /* Before the environment is closed. */
 void db_give_back_end(struct db *db);
-/* Octets of the data file's holes. */
-uint64_t db_hole_bytes(const struct db *db);
+/* A row of LMDB's own list: a transaction, and the pages that it has freed, the last one first; a
+ * view as long as the transaction of c, which is a cursor on sub-database 0. */
+struct db_free_row {
+	uint64_t txn, n;
+	const size_t *pages;
+};
+/* 0; MDB_NOTFOUND: there are no more; another MDB_* code. */
+int db_free_row_next(MDB_cursor *c, struct db_free_row *r) WARN_UNUSED;
 
 /* A body of so many octets at `at` is referred to (octets > 0), or no longer. */
 void db_live(const struct db *db, uint64_t at, int64_t octets);

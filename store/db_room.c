@@ -4,11 +4,10 @@
  * slots of the journal behind the last checkpoint, pages that LMDB would take for its next
  * transaction.  Writer thread. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include "dataplane/base/log.h"
 #include "store/db_journal.h"
+#include "store/file_hole.h"
 
 #define PAGE 4096
 /* Free pages keep their blocks, those which LMDB takes first, so that what is deleted when the disk
@@ -22,17 +21,6 @@
 /* A walk is worth while for an eighth of what is in use, and this: chosen. */
 #define WALK_MIN (JOURNAL_SLOT / 4)
 
-uint64_t db_hole_bytes(const struct db *db)
-{
-	struct stat st;
-	int fd;
-
-	if (!db->env || mdb_env_get_fd(db->env, &fd) || fstat(fd, &st) < 0)
-		return 0;
-	uint64_t size = (uint64_t)st.st_size, blocks = (uint64_t)st.st_blocks * 512;
-	return size - MIN(size, blocks);
-}
-
 /* Free pages that have their blocks. */
 static uint64_t wasted(const struct db *db, uint64_t *in_use_r)
 {
@@ -43,34 +31,18 @@ static uint64_t wasted(const struct db *db, uint64_t *in_use_r)
 	return free_bytes - MIN(free_bytes, holes);
 }
 
-static uint64_t keep_bytes(uint64_t in_use)
-{
-	return MIN(MAX(in_use / KEEP_PART, KEEP_MIN), KEEP_MAX);
-}
-
+/* Is a walk worth while, and what is it to leave? */
 static bool walk_wanted(struct db *db)
 {
 	uint64_t in_use, n = wasted(db, &in_use);
 
 	db->room.left = MIN(db->room.left, n);
-	return n > keep_bytes(in_use) + WALK_MIN + in_use / 8 && n > db->room.left + WALK_MIN;
+	db->room.keep = MIN(MAX(in_use / KEEP_PART, KEEP_MIN), KEEP_MAX);
+	db->room.run_min = RUN_MIN;
+	return n > db->room.keep + WALK_MIN + in_use / 8 && n > db->room.left + WALK_MIN;
 }
 
 /* ---- which pages ---- */
-
-/* A row of LMDB's list: transaction, number of the pages it has freed, these, the last one first.
- */
-static bool list_read(MDB_val key, MDB_val value, uint64_t *txn_r, size_t *n_r)
-{
-	size_t txn;
-
-	if (key.mv_size != sizeof(txn) || value.mv_size < sizeof(*n_r))
-		return false;
-	memcpy(&txn, key.mv_data, sizeof(txn));
-	memcpy(n_r, value.mv_data, sizeof(*n_r));
-	*txn_r = txn;
-	return *n_r <= value.mv_size / sizeof(*n_r) - 1;
-}
 
 static void list_mark(struct db *db, const size_t *pages, size_t n)
 {
@@ -83,29 +55,23 @@ static void list_mark(struct db *db, const size_t *pages, size_t n)
 /* All that the next transaction might take, but for those that it takes first. */
 static int lists_mark(struct db *db, MDB_cursor *c, uint64_t oldest)
 {
-	uint64_t txn, in_use;
-	MDB_val key, value;
-	size_t n;
+	uint64_t keep = db->room.keep / PAGE;
+	struct db_free_row r;
 	int rc;
 
-	wasted(db, &in_use);
-	size_t kept = db->room.all ? 0 : keep_bytes(in_use) / PAGE;
-
-	while ((rc = mdb_cursor_get(c, &key, &value, MDB_NEXT)) == 0) {
-		if (!list_read(key, value, &txn, &n))
-			return MDB_CORRUPTED;
-		if (txn >= oldest && !db->early_hole) {
-			db->room.later += n * PAGE;
+	while ((rc = db_free_row_next(c, &r)) == 0) {
+		if (r.txn >= oldest && !db->early_hole) {
+			db->room.later += r.n * PAGE;
 			continue;
 		}
-		size_t skipped = MIN(n, kept);
-		kept -= skipped;
-		list_mark(db, (const size_t *)value.mv_data + 1, n - skipped);
+		uint64_t skipped = MIN(r.n, keep);
+		keep -= skipped;
+		list_mark(db, r.pages, r.n - skipped);
 	}
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static void walk_end(struct db *db)
+void db_give_back_end(struct db *db)
 {
 	free(db->room.bits);
 	db->room.bits = NULL;
@@ -117,7 +83,7 @@ static int walk_look(struct db *db, uint64_t oldest)
 	MDB_cursor *c;
 	MDB_txn *txn;
 
-	walk_end(db);
+	db_give_back_end(db);
 	db->room.pages = db_used_bytes(db) / PAGE;
 	db->room.txn = db_last_txn(db);
 	db->room.later = 0;
@@ -160,18 +126,18 @@ static bool run_next(struct db *db, uint64_t *page_r, uint64_t *n_r)
 
 static int walk_step(struct db *db, int fd, uint64_t *octets_r)
 {
-	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 	uint64_t page, n;
 
 	for (int i = 0; i < HOLES_MAX; i++) {
 		if (!run_next(db, &page, &n)) {
-			walk_end(db);
+			db_give_back_end(db);
 			return 0;
 		}
-		if (n == 0 || (n < RUN_MIN && !db->room.all))
+		if (n < db->room.run_min)
 			continue;
-		if (fallocate(fd, mode, (off_t)(page * PAGE), (off_t)(n * PAGE)) < 0)
-			return errno;
+		int rc = file_hole(fd, page * PAGE, n * PAGE);
+		if (rc)
+			return rc;
 		*octets_r += n * PAGE;
 	}
 	return 0;
@@ -235,7 +201,7 @@ static int give_back(struct db *db, uint64_t *octets_r)
 /* It costs nobody anything but room. */
 static void failed(struct db *db, int rc)
 {
-	walk_end(db);
+	db_give_back_end(db);
 	if (rc == ENOSPC || rc == EDQUOT)
 		return; /* for the file system's own tables: another time */
 	db->room.refused = true;
@@ -278,16 +244,11 @@ bool db_give_back_all(struct db *db)
 
 	if (!db->noting || db->room.refused)
 		return false;
-	walk_end(db);
-	db->room.all = true;
+	db_give_back_end(db);
+	db->room.keep = 0;
+	db->room.run_min = 1;
 	int rc = all_give_back(db, &any);
 	if (rc)
 		failed(db, rc);
-	db->room.all = false;
 	return any;
-}
-
-void db_give_back_end(struct db *db)
-{
-	walk_end(db);
 }

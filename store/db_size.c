@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * How large an environment is, its files and its tables.  Any thread. */
 #include <sys/stat.h>
-#include "store/db.h"
+#include "store/db_journal.h"
 
 uint64_t db_used_bytes(const struct db *db)
 {
@@ -18,23 +18,33 @@ static uint64_t tree_pages(const MDB_stat *st)
 	return st->ms_branch_pages + st->ms_leaf_pages + st->ms_overflow_pages;
 }
 
-/* Sub-database 0 is LMDB's own list: transaction -> number of pages, pages. */
+int db_free_row_next(MDB_cursor *c, struct db_free_row *r)
+{
+	MDB_val key, value;
+	size_t txn, n;
+	int rc = mdb_cursor_get(c, &key, &value, MDB_NEXT);
+
+	if (rc)
+		return rc;
+	if (key.mv_size != sizeof(txn) || value.mv_size < sizeof(n))
+		return MDB_CORRUPTED;
+	memcpy(&txn, key.mv_data, sizeof(txn));
+	memcpy(&n, value.mv_data, sizeof(n));
+	*r = (struct db_free_row){txn, n, (const size_t *)value.mv_data + 1};
+	return n <= value.mv_size / sizeof(n) - 1 ? 0 : MDB_CORRUPTED;
+}
+
 static int free_pages(MDB_txn *txn, uint64_t enough, uint64_t *pages_r)
 {
+	struct db_free_row r;
 	MDB_cursor *cursor;
-	MDB_val key, value;
-	size_t n;
 	int rc = mdb_cursor_open(txn, 0, &cursor);
 
 	*pages_r = 0;
 	if (rc)
 		return rc;
-	while (*pages_r < enough && !(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) {
-		if (value.mv_size < sizeof(n))
-			break;
-		memcpy(&n, value.mv_data, sizeof(n));
-		*pages_r += n;
-	}
+	while (*pages_r < enough && !(rc = db_free_row_next(cursor, &r)))
+		*pages_r += r.n;
 	mdb_cursor_close(cursor);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
@@ -59,6 +69,17 @@ static uint64_t file_bytes(const struct db *db, const char *file)
 
 	snprintf(name, sizeof(name), "%s/%s", db->path, file);
 	return stat(name, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+uint64_t db_hole_bytes(const struct db *db)
+{
+	struct stat st;
+	int fd;
+
+	if (!db->env || mdb_env_get_fd(db->env, &fd) || fstat(fd, &st) < 0)
+		return 0;
+	uint64_t size = (uint64_t)st.st_size, blocks = (uint64_t)st.st_blocks * 512;
+	return size - MIN(size, blocks);
 }
 
 uint64_t db_file_bytes(const struct db *db)

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include "store/file_hole.h"
 #include "store/journal_priv.h"
 
 /* Octets of a slot that get their blocks at once; chosen. */
@@ -145,13 +145,6 @@ uint64_t journal_free_later(const struct journal *j)
 	return free_octets(j, true);
 }
 
-static int hole_make(const struct journal *j, uint64_t at, uint64_t n)
-{
-	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-
-	return fallocate(j->fd, mode, (off_t)at, (off_t)n) < 0 ? errno : 0;
-}
-
 /* What is before the record under way and not needed, or what the slot held in an earlier life. */
 static int current_give_back(struct journal *j, uint64_t oldest, uint64_t *octets_r)
 {
@@ -164,14 +157,14 @@ static int current_give_back(struct journal *j, uint64_t oldest, uint64_t *octet
 	uint32_t done = in_slot / BLOCK * BLOCK, end = MIN(done + ALLOCATE, (uint32_t)JOURNAL_SLOT);
 	if (done > s->hole && is_unneeded(j, i, oldest)) {
 		*octets_r = done - s->hole;
-		int rc = hole_make(j, base + s->hole, *octets_r);
+		int rc = file_hole(j->fd, base + s->hole, *octets_r);
 		s->hole = rc ? s->hole : done;
 		return rc;
 	}
 	if (s->trimmed || end == JOURNAL_SLOT)
 		return 0;
 	*octets_r = JOURNAL_SLOT - end;
-	int rc = hole_make(j, base + end, *octets_r);
+	int rc = file_hole(j->fd, base + end, *octets_r);
 	s->trimmed = !rc;
 	s->allocated = MIN(s->allocated, end);
 	return rc;
@@ -185,7 +178,7 @@ int journal_give_back(struct journal *j, uint64_t oldest, uint64_t *octets_r)
 		if (s->hole == JOURNAL_SLOT || !is_free(j, i, oldest))
 			continue;
 		*octets_r = JOURNAL_SLOT - s->hole;
-		int rc = hole_make(j, i * JOURNAL_SLOT + s->hole, *octets_r);
+		int rc = file_hole(j->fd, i * JOURNAL_SLOT + s->hole, *octets_r);
 		s->hole = rc ? s->hole : JOURNAL_SLOT;
 		s->allocated = 0;
 		return rc;
