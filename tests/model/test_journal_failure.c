@@ -203,14 +203,20 @@ static void threads_start(void)
 	assert_int_equal(db_threads_start(&db), 0);
 }
 
-static void test_a_failed_sync_is_remembered(void **state)
+/* 1 is durable, and the sync of 2 will fail. */
+static void failing_sync_begin(void)
 {
-	(void)state;
 	put_durably(1);
 	threads_start();
 	assert_int_equal(put(2, ROW), 0);
 	fault_arm(FAULT_SYNC, EIO, 1, 1);
 	db_sync_begin(&db);
+}
+
+static void test_a_failed_sync_is_remembered(void **state)
+{
+	(void)state;
+	failing_sync_begin();
 	assert_int_equal(db_sync_end(&db), EIO);
 	fault_disarm();
 	/* What failed is asked for again, and then something behind it. */
@@ -229,11 +235,7 @@ static void test_a_failed_sync_is_remembered(void **state)
 static void test_a_failed_sync_before_one_without_a_record(void **state)
 {
 	(void)state;
-	put_durably(1);
-	threads_start();
-	assert_int_equal(put(2, ROW), 0);
-	fault_arm(FAULT_SYNC, EIO, 1, 1);
-	db_sync_begin(&db);
+	failing_sync_begin();
 	assert_int_equal(put(3, ROW_LONG), MDB_PANIC);
 	fault_disarm();
 	assert_int_equal(db_sync(&db), EIO);

@@ -131,6 +131,16 @@ static bool tmpfs_mount(const char *size)
 	return h.mounted;
 }
 
+/* Of 20 MB. */
+static void open_on_disk(void)
+{
+	if (!tmpfs_mount("20m")) {
+		harness_fini(&h);
+		skip(); /* needs root */
+	}
+	harness_open(&h);
+}
+
 static void small_disk(uint64_t give_back_ms)
 {
 	count = 0;
@@ -139,11 +149,7 @@ static void small_disk(uint64_t give_back_ms)
 	h.conf.reserve_bytes = 2 << 20;
 	h.conf.journal_spare = 1 << 20;
 	h.conf.give_back_ms = give_back_ms;
-	if (!tmpfs_mount("20m")) {
-		harness_fini(&h);
-		skip(); /* needs root */
-	}
-	harness_open(&h);
+	open_on_disk();
 	full_and_back();
 	harness_close(&h);
 	harness_fini(&h);
@@ -171,11 +177,7 @@ static void disk_filled_by_another(uint64_t give_back_ms)
 	harness_init(&h);
 	h.conf.group_bytes = 64 << 10;
 	h.conf.give_back_ms = give_back_ms;
-	if (!tmpfs_mount("20m")) {
-		harness_fini(&h);
-		skip(); /* needs root */
-	}
-	harness_open(&h);
+	open_on_disk();
 	for (int i = 0; i < 20; i++)
 		assert_int_equal(accept_one(), HANDOFF_OK);
 	snprintf(path, sizeof(path), "%s/ballast", h.dir);

@@ -11,36 +11,12 @@
 #include <unistd.h>
 #include "dataplane/base/rt/eal.h"
 #include "store/db_journal.h"
+#include "tests/unit/store/journal_bed.h"
 
 #define HEAD_PLACE 4096
 #define OLDEST     UINT64_MAX
 
-static char dir[64], error[512];
-static struct journal *j;
-
-static int setup(void **state)
-{
-	(void)state;
-	strcpy(dir, "/tmp/bypost-journal-XXXXXX");
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	char command[128];
-
-	(void)state;
-	journal_close(&j);
-	snprintf(command, sizeof(command), "rm -r '%s'", dir);
-	return system(command);
-}
-
-static void open_journal(void)
-{
-	assert_int_equal(journal_open(&j, dir, false), 0);
-	j->number = 1;
-	journal_begin(j);
-}
+static char error[512];
 
 static struct bytes text(const char *s)
 {

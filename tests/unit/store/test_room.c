@@ -11,6 +11,7 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
 #include "store/db_journal.h"
+#include "tests/unit/store/journal_bed.h"
 #include "tests/unit/store/store_harness.h"
 
 #define OLDEST        UINT64_MAX
@@ -19,32 +20,9 @@
 #define MESSAGES      600
 #define KEPT_PART     16 /* one message in so many stays */
 
-static char dir[64];
-static struct journal *j;
 static struct harness h;
 
 /* ---- slots ---- */
-
-static int setup(void **state)
-{
-	(void)state;
-	strcpy(dir, "/tmp/bypost-room-XXXXXX");
-	if (!mkdtemp(dir) || journal_open(&j, dir, false))
-		return -1;
-	j->number = 1;
-	journal_begin(j);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	char command[128];
-
-	(void)state;
-	journal_close(&j);
-	snprintf(command, sizeof(command), "rm -r '%s'", dir);
-	return system(command);
-}
 
 /* A record of a quarter of a slot; a slot takes three of them. */
 static void add_record(char c)
@@ -94,6 +72,7 @@ static uint64_t give_back(uint64_t oldest)
 /* Slots 1 and 2 are full, slot 3 has a record; the checkpoint is behind all of them. */
 static void three_slots(void)
 {
+	open_journal();
 	for (char c = 'a'; c < 'h'; c++)
 		add_record(c);
 	assert_int_equal(journal_slot_of(j->at), 3);
@@ -190,14 +169,26 @@ static void accept_all(void)
 	}
 }
 
+static void deliver(unsigned i)
+{
+	struct rcpt_result res = {.outcome = ATTEMPT_DELIVERED};
+	struct results_op r = {.id = ids[i], .count = 1, .results = &res};
+
+	assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+}
+
 static void deliver_most(void)
 {
 	for (unsigned i = 0; i < MESSAGES; i++) {
-		struct rcpt_result res = {.outcome = ATTEMPT_DELIVERED};
-		struct results_op r = {.id = ids[i], .count = 1, .results = &res};
 		if (i % KEPT_PART)
-			assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
+			deliver(i);
 	}
+}
+
+static void deliver_rest(void)
+{
+	for (unsigned i = 0; i < MESSAGES; i += KEPT_PART)
+		deliver(i);
 }
 
 static void the_rest_is_there(void)
@@ -251,11 +242,7 @@ static void test_files_become_as_small_as_what_lives(void **state)
 		harness_close(&h);
 		harness_open(&h);
 		the_rest_is_there();
-		for (unsigned i = 0; i < MESSAGES; i += KEPT_PART) {
-			struct rcpt_result res = {.outcome = ATTEMPT_DELIVERED};
-			struct results_op r = {.id = ids[i], .count = 1, .results = &res};
-			assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
-		}
+		deliver_rest();
 	}
 	assert_true(counters_sum(CTR_STORE_GIVEN_BACK) > MESSAGES * MESSAGE_BYTES);
 	close_store();
@@ -295,11 +282,7 @@ static void test_a_reader_keeps_what_it_sees(void **state)
 	assert_int_equal(db_cursor_seek(&c, bytes_make("", 1)), 0);
 	struct bytes first = c.value;
 	memcpy(before, first.p, first.n);
-	for (unsigned i = 0; i < MESSAGES; i += KEPT_PART) {
-		struct rcpt_result res = {.outcome = ATTEMPT_DELIVERED};
-		struct results_op r = {.id = ids[i], .count = 1, .results = &res};
-		assert_int_equal(harness_write(&h, &r.op, STORE_RESULT), 0);
-	}
+	deliver_rest();
 	usleep(1500000);
 	assert_memory_equal(first.p, before, first.n);
 	int rc = 0;
