@@ -8,8 +8,7 @@
 #define DUE_PER_POLL  256
 #define STEP_PER_POLL 256
 #define LOOKUPS_MAX   64
-#define JOBS_MAX      2048 /* messages in memory; chosen */
-#define REPORTS_SPARE 32   /* for attempts that need no connection */
+#define REPORTS_SPARE 32 /* for attempts that need no connection */
 #define REPORTS_MAX   1024
 #define DOMAINS_MAX   65536
 #define SITES_MAX     4096
@@ -59,6 +58,7 @@ void delivery_enqueue(struct delivery *d, uint32_t node)
 	struct domain *domain = delivery_domain(d, node);
 
 	backlog_push(&d->schedule, &domain->backlog, node);
+	job_rest(d, node);
 	if (domain->place == DOMAIN_NOWHERE && domain->state != DOMAIN_RESOLVING)
 		dest_domain_place(&d->dest, domain, DOMAIN_RUNNABLE);
 }
@@ -141,6 +141,7 @@ static bool domain_step(struct delivery *d, struct domain *domain)
 	if (list_empty(&d->attempts.free))
 		return false;
 	uint32_t node = backlog_pop(&d->schedule, &domain->backlog);
+	job_wake(d, node);
 	if (delivery_shard_failed(d, delivery_node(d, node)->id) && !delivery_node(d, node)->job) {
 		delivery_put_off(d, node, SHARD_FAILED_MS);
 	} else if (delivery_node(d, node)->job) {
@@ -246,14 +247,16 @@ static int parts_init(struct delivery *d)
 	const struct delivery_conf *conf = &d->conf;
 	uint32_t chunks = chunk_pool_size();
 	/* Each message in memory takes five chunks and more; half the pool is others'. */
-	uint32_t jobs = clamp(chunks / 16, 4, JOBS_MAX);
+	uint32_t jobs = conf->jobs_max ? clamp(conf->jobs_max, 4, JOBS_MAX)
+				       : clamp(chunks / 16, 4, JOBS_MAX);
 	struct dest_limits limits = {
 		.shares = conf->shares,
 		.domains_max = clamp(conf->recipients_max, 64, DOMAINS_MAX),
 		.sites_max = clamp(conf->recipients_max, 64, SITES_MAX),
 		.connections_max = conf->connections_max,
 		.site_connections_max = conf->site_connections_max,
-		.ready_max = clamp(4ull * conf->site_connections_max, 16, 256),
+		/* So much of what memory holds can a site that hangs have, and its connections. */
+		.ready_max = clamp(4ull * conf->site_connections_max, 16, MAX(jobs / 32, 16u)),
 	};
 
 	if (dest_init(&d->dest, &limits) < 0 ||

@@ -30,8 +30,9 @@ struct delivery_conf {
 	uint32_t site_connections_max; /* of all workers that have the same shares */
 	struct dest_shares *shares;    /* NULL: this worker is the only one; lives as long as it */
 	uint64_t connect_timeout_us;
-	uint64_t idle_timeout_us;  /* keep a connection this long for waiting mail */
-	uint32_t recipients_max;   /* in memory; beyond it they stay in the store */
+	uint64_t idle_timeout_us; /* keep a connection this long for waiting mail */
+	uint32_t recipients_max;  /* in memory; beyond it they stay in the store */
+	uint32_t jobs_max; /* messages in memory at once, at most; 0: what the chunks allow */
 	const struct ip_addr *own; /* addresses of this host: an MX that points here is a loop */
 	uint32_t own_count;
 	/* TLS of this core; NULL: levels up to `may` do without, the others fail. */

@@ -4,9 +4,16 @@
 #include "dataplane/base/log.h"
 #include "delivery/delivery_priv.h"
 
-#define HEAD_CHUNKS    5     /* sender, recipients, their text, prefix, and a body begun */
-#define READ_AGAIN_MS  1000  /* no memory for the answer */
-#define READ_FAILED_MS 30000 /* the store could not read it */
+#define HEAD_CHUNKS    5          /* sender, recipients, their text, prefix, and a body begun */
+#define READ_AGAIN_MS  1000       /* no memory for the answer */
+#define READ_FAILED_MS 30000      /* the store could not read it */
+#define RESTED_US      US_PER_SEC /* chosen: then its site is slow, and new mail goes before it */
+#define STOLEN_MAX     16         /* in a call */
+
+/* A job's name in a node: its number from 1 on, and which life it is. */
+#define NUMBER_BITS 12
+#define LIFE_MASK   ((1u << (32 - NUMBER_BITS)) - 1)
+static_assert(JOBS_MAX < 1 << NUMBER_BITS, "a number fits");
 
 int jobs_init(struct delivery *d, uint32_t max, uint64_t held_max)
 {
@@ -18,6 +25,7 @@ int jobs_init(struct delivery *d, uint32_t max, uint64_t held_max)
 	*t = (struct jobs){.max = max, .mask = slots - 1, .held_max = held_max};
 	siphash_key_random(&t->key);
 	list_init(&t->free);
+	list_init(&t->resting);
 	t->jobs = calloc(max, sizeof(*t->jobs));
 	t->table = calloc(slots, sizeof(*t->table));
 	if (!t->jobs || !t->table)
@@ -60,14 +68,83 @@ static struct job *job_find(const struct jobs *t, uint64_t id)
 	return NULL;
 }
 
-static uint32_t job_name(const struct jobs *t, const struct job *j)
+static uint32_t job_number(const struct jobs *t, const struct job *j)
 {
 	return (uint32_t)(j - t->jobs) + 1;
 }
 
+/* By the id as well: lives come round, if only after a million. */
 struct job *job_of(const struct delivery *d, const struct schedule_node *n)
 {
-	return n->job ? &d->jobs.jobs[n->job - 1] : NULL;
+	if (!n->job)
+		return NULL;
+	struct job *j = &d->jobs.jobs[(n->job & ((1u << NUMBER_BITS) - 1)) - 1];
+	return j->life == n->job >> NUMBER_BITS && j->id == n->id ? j : NULL;
+}
+
+/* Its references have changed. */
+static void job_settle(struct delivery *d, struct job *j)
+{
+	list_remove(&j->link);
+	if (j->refs == 0 || j->refs != j->resting)
+		return;
+	j->rest_us = d->core->now_us;
+	list_push_tail(&d->jobs.resting, &j->link);
+}
+
+void job_rest(struct delivery *d, uint32_t node)
+{
+	struct job *j = job_of(d, delivery_node(d, node));
+
+	if (!j)
+		return;
+	j->resting++;
+	job_settle(d, j);
+}
+
+void job_wake(struct delivery *d, uint32_t node)
+{
+	struct schedule_node *n = delivery_node(d, node);
+	struct job *j = job_of(d, n);
+
+	if (!j) {
+		n->job = 0; /* it has given way */
+		return;
+	}
+	j->resting--;
+	job_settle(d, j);
+}
+
+static void job_free(struct delivery *d, struct job *j)
+{
+	struct jobs *t = &d->jobs;
+	uint32_t *at = slot_of(t, j->id);
+
+	while (*at != job_number(t, j))
+		at = &t->jobs[*at - 1].hash_next;
+	*at = j->hash_next;
+	t->used--;
+	t->held -= j->held;
+	job_drop_message(j);
+	list_remove(&j->link);
+	list_push_tail(&t->free, &j->link);
+}
+
+/* The one that has rested longest, if it is so long; false: there is none. */
+static bool job_steal(struct delivery *d, uint64_t rested_us)
+{
+	struct jobs *t = &d->jobs;
+
+	if (list_empty(&t->resting))
+		return false;
+	struct job *j = list_entry(t->resting.next, struct job, link);
+	if (d->core->now_us - j->rest_us < rested_us)
+		return false;
+	BUG_ON(!list_empty(&j->attempts) || j->waiting.count);
+	j->refs = j->resting = 0;
+	j->life = (j->life + 1) & LIFE_MASK;
+	job_free(d, j);
+	return true;
 }
 
 static struct job *job_new(struct jobs *t, uint64_t id)
@@ -83,38 +160,33 @@ static struct job *job_new(struct jobs *t, uint64_t id)
 	j->message = NULL;
 	j->expire_ms = j->held = 0;
 	j->refs = 1;
+	j->resting = 0;
 	j->body = false;
 	j->waiting = SCHEDULE_LIST_EMPTY;
 	j->hash_next = *slot;
-	*slot = job_name(t, j);
+	*slot = job_number(t, j);
 	return j;
 }
 
 void job_unref(struct delivery *d, struct job *j)
 {
-	struct jobs *t = &d->jobs;
-
 	BUG_ON(j->refs == 0);
-	if (--j->refs > 0)
-		return;
-	uint32_t *at = slot_of(t, j->id);
-	while (*at != job_name(t, j))
-		at = &t->jobs[*at - 1].hash_next;
-	*at = j->hash_next;
-	t->used--;
-	t->held -= j->held;
-	job_drop_message(j);
-	list_push_tail(&t->free, &j->link);
+	j->refs--;
+	if (j->refs == 0)
+		job_free(d, j);
+	else
+		job_settle(d, j);
 }
 
 void job_tie(struct delivery *d, struct job *j, uint32_t node, uint32_t pos)
 {
 	struct schedule_node *n = delivery_node(d, node);
 
-	BUG_ON(n->state != SCHEDULE_DUE || n->job);
-	n->job = job_name(&d->jobs, j);
+	BUG_ON(n->state != SCHEDULE_DUE || n->job || n->backlogged);
+	n->job = j->life << NUMBER_BITS | job_number(&d->jobs, j);
 	n->pos = pos;
 	j->refs++;
+	job_settle(d, j);
 }
 
 void job_untie(struct delivery *d, uint32_t node)
@@ -127,12 +199,19 @@ void job_untie(struct delivery *d, uint32_t node)
 		job_unref(d, j);
 }
 
+static bool has_room(const struct jobs *t, uint64_t held)
+{
+	return !list_empty(&t->free) && t->held + held <= t->held_max;
+}
+
 struct job *job_begin(struct delivery *d, struct message *m)
 {
 	struct jobs *t = &d->jobs;
 	uint64_t held = (m->body.bytes / CHUNK_DATA + HEAD_CHUNKS) * sizeof(struct chunk);
 
-	if (t->held + held > t->held_max || job_find(t, m->id))
+	for (unsigned i = 0; i < STOLEN_MAX && !has_room(t, held) && job_steal(d, RESTED_US); i++) {
+	}
+	if (!has_room(t, held) || job_find(t, m->id))
 		return NULL;
 	struct job *j = job_new(t, m->id);
 	if (!j)
@@ -248,6 +327,8 @@ bool job_load(struct delivery *d, uint32_t node)
 		return true;
 	}
 	if (!j) {
+		if (list_empty(&d->jobs.free))
+			job_steal(d, 0);
 		j = job_new(&d->jobs, id);
 		if (!j)
 			return false;

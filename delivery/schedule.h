@@ -24,7 +24,7 @@ struct schedule_node {
 	uint32_t pos; /* WAITING: place in the heap; DUE: recipient's place in the job's message */
 	uint32_t next, prev; /* on a schedule_list */
 	uint32_t hash_next;
-	uint32_t job; /* DUE: 1 + index of the message in memory, 0: none yet */
+	uint32_t job; /* DUE: name of the message in memory (job.h), 0: none yet */
 	uint16_t attempts;
 	uint8_t state : 7;      /* enum schedule_state */
 	uint8_t backlogged : 1; /* in its domain's backlog */

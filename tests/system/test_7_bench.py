@@ -107,6 +107,27 @@ def sink_fails(work):
     equal((found["received"], status), (MESSAGES, 0), "received, status")
 
 
+@test("a next hop slower than the senders: more waits than memory holds, and all of it moves",
+      seconds=180)
+def slow_next_hop(work):
+    messages = 20000
+    with Bed(work + "/bed", sink=False, changes={
+            "limits": {"body_memory": "256M"}, "delivery": {"site_connections": 60}}) as bed:
+        bench = Bench(work + "/bench", bed.ns)
+        bench.start_sink(f"{bed.sink_ip}:25", "--delay", "end:20",
+                         listening=listens(bed, bed.sink_ip))
+        sent = bench.sent(f"{bed.relay}:25", "-m", str(messages), "--rate", "6000", "-s", "50", "-d",
+                          "-l", "1000", "-t", f"to@{bed.remote_domain}")
+        waits = bed.ctl_json("status")[0]["queue"]["messages"]
+        proc.wait_for("the queue to empty", lambda: not bed.ctl_json("queue", "list", "--limit", "1"), 90)
+        bench.stop_sink()
+        status, found = bench.match()
+    print(sent["per_s"], waits, found)
+    expect(waits > 2500, f"only {waits} were left when all had been sent: nothing is shown")
+    equal([found[f] for f in FAULTS], [0, 0, 0, 0], "faults")
+    equal((found["received"], status), (messages, 0), "received, status")
+
+
 @test("bypost-bench: a sink that loses, doubles, alters is found out", seconds=120)
 def mutants(work):
     namespace = "bypost-" + os.urandom(3).hex()

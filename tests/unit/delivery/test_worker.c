@@ -573,6 +573,53 @@ static void test_a_limit_on_domains_is_kept(void **state)
 	world_stop();
 }
 
+/* The first that find no room in memory wait in front of later ones that found some. */
+static void test_mail_beyond_what_memory_holds_moves_on(void **state)
+{
+	struct delivery_conf conf = {.site_connections_max = 1, .jobs_max = 16};
+
+	(void)state;
+	world_start(64, conf);
+	for (int i = 0; i < 500; i++) {
+		world_hint(world_message("a@example.net", "x@one.example.org"), false);
+		if (i % 4 == 0)
+			world_step();
+	}
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
+static void test_mail_for_a_site_that_hangs_leaves_memory_to_others(void **state)
+{
+	struct delivery_conf conf = {.site_connections_max = 1, .jobs_max = 64};
+	struct world_host *hangs;
+
+	(void)state;
+	world_start(64, conf);
+	hangs = world_host("198.18.0.1");
+	hangs->silent = true;
+	for (int i = 0; i < 200; i++) {
+		world_hint(world_message("a@example.net", "x@one.example.org"), false);
+		world_step();
+	}
+	struct world_message *stored = world_message("a@example.net", "x@far.example.org");
+	world_hint_id(stored->id);
+	world_settle();
+	assert_int_equal(stored->delivered, 1);
+	/* What comes new is not even read back from the store, once the others have lain long. */
+	unsigned read = world->read_bodies;
+	struct world_message *fresh = world_message("a@example.net", "x@far.example.org");
+	world_hint(fresh, false);
+	world_settle();
+	assert_int_equal(fresh->delivered, 1);
+	assert_int_equal(world->read_bodies, read);
+	hangs->silent = false;
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -611,6 +658,8 @@ int main(void)
 		cmocka_unit_test(test_a_limit_on_recipients_is_kept),
 		cmocka_unit_test(test_a_limit_on_domains_is_kept),
 		cmocka_unit_test(test_expansion_is_told),
+		cmocka_unit_test(test_mail_beyond_what_memory_holds_moves_on),
+		cmocka_unit_test(test_mail_for_a_site_that_hangs_leaves_memory_to_others),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -327,6 +327,8 @@ static unsigned server_step(struct world_server *v)
 	size_t n = v->out_n;
 
 	if (v->line_n == SIZE_MAX) {
+		if (v->host->silent)
+			return 0;
 		v->line_n = 0;
 		if (v->host->refuse) {
 			memset(v, 0, sizeof(*v));
@@ -577,6 +579,7 @@ static const struct {
 	{DNS_MX, "one.example.org",   {"10 mx1.example.org"}                      },
 	{DNS_MX, "twin.example.org",  {"10 mx1.example.org"}                      },
 	{DNS_MX, "two.example.org",   {"10 mx1.example.org", "20 mx2.example.org"}},
+	{DNS_MX, "far.example.org",   {"10 mx2.example.org"}                      },
 	{DNS_MX, "null.example.org",  {"0 "}                                      },
 	{DNS_MX, "alias.example.org", {"10 www.example.org"}                      },
 	{DNS_A,  "www.example.org",   {"198.18.0.1"}                              },

@@ -32,6 +32,7 @@ struct world_message {
 struct world_host {
 	const char *ip;
 	bool refuse;          /* no connection */
+	bool silent;          /* no answer to who connects */
 	const char *greeting; /* NULL: 220 */
 	const char *rcpt;     /* NULL: 250 */
 	const char *final;    /* NULL: 250 */
