@@ -107,8 +107,31 @@ static void match_name(struct data_decoder *d, struct scan *s)
 		d->faults |= DATA_LOOP;
 }
 
+/* From the start of a line on, or behind the header from anywhere: pass blocks in which nothing
+ * needs a look.  The first octets of the input come behind octets that are not there any more.
+ * True: something was passed. */
+static bool skip_clean(struct data_decoder *d, struct scan *s)
+{
+	const uint8_t *from = s->p;
+
+	if (from == s->first)
+		return false;
+	enum data_look look = d->in_header ? DATA_LOOK_HEADER
+			      : d->chunked ? DATA_LOOK_NONE
+					   : DATA_LOOK_DOT;
+	s->p = data_skip(from, s->end, look);
+	if (s->p == from)
+		return false;
+	uint8_t last = s->p[-1];
+	d->state = last == '\n' ? LINE_START : last == '\r' ? BEHIND_CR : IN_LINE;
+	d->match = last == '\n' ? MATCH_EMPTY : MATCH_NO;
+	return true;
+}
+
 static void in_line(struct data_decoder *d, struct scan *s)
 {
+	if (!d->in_header && skip_clean(d, s))
+		return;
 	if (d->in_header && d->match < NAME_N)
 		match_name(d, s);
 	s->p = data_scan(s->p, s->end);
@@ -143,26 +166,6 @@ static void behind_cr(struct data_decoder *d, struct scan *s)
 	octet_fault(d, DATA_BARE_CR);
 	d->match = MATCH_NO;
 	d->state = IN_LINE; /* the octet itself is looked at there */
-}
-
-/* From the start of a line on: pass blocks in which nothing needs a look.  The first octets of the
- * input come behind octets that are not there any more.  True: something was passed. */
-static bool skip_clean(struct data_decoder *d, struct scan *s)
-{
-	const uint8_t *from = s->p;
-
-	if (from == s->first)
-		return false;
-	enum data_look look = d->in_header ? DATA_LOOK_HEADER
-			      : d->chunked ? DATA_LOOK_NONE
-					   : DATA_LOOK_DOT;
-	s->p = data_skip(from, s->end, look);
-	if (s->p == from)
-		return false;
-	uint8_t last = s->p[-1];
-	d->state = last == '\n' ? LINE_START : last == '\r' ? BEHIND_CR : IN_LINE;
-	d->match = last == '\n' ? MATCH_EMPTY : MATCH_NO;
-	return true;
 }
 
 static void line_start(struct data_decoder *d, struct scan *s)
@@ -246,29 +249,59 @@ void data_decoder_end(struct data_decoder *d)
 		d->header_bytes = d->size;
 }
 
+/* From *at to and with the next LF, or to the end; a CR only directly before an LF.  False: a CR or
+ * LF stands alone. */
+static bool encode_line(struct data_encoder *e, const uint8_t **at, const uint8_t *end)
+{
+	const uint8_t *first = *at, *p = first;
+
+	if (e->cr != (*p == '\n'))
+		return false;
+	while ((p = data_scan(p, end)) < end && *p != '\n') {
+		if (*p == '\r' && p + 1 < end && p[1] != '\n')
+			return false;
+		p++;
+	}
+	e->in_line = p == end;
+	if (p < end && !e->cr && (p == first || p[-1] != '\r'))
+		return false;
+	e->cr = p == end && end[-1] == '\r';
+	*at = e->in_line ? p : p + 1;
+	return true;
+}
+
+/* Pass blocks without anything alone and without a dot to double.  In front of the first octet of
+ * the input is one that is not there any more. */
+static bool encode_clean(
+	struct data_encoder *e, const uint8_t *first, const uint8_t **at, const uint8_t *end)
+{
+	const uint8_t *from = *at;
+
+	if (from == first || (*at = data_skip(from, end, DATA_LOOK_DOT)) == from)
+		return false;
+	e->in_line = (*at)[-1] != '\n';
+	e->cr = (*at)[-1] == '\r';
+	return true;
+}
+
 int data_encode(struct data_encoder *e, struct bytes in, struct buf *out)
 {
-	while (in.n) {
-		if (!e->in_line && in.p[0] == '.')
+	const uint8_t *p = in.p, *end = in.p + in.n, *run = in.p;
+
+	while (p < end) {
+		if (encode_clean(e, in.p, &p, end))
+			continue;
+		if (!e->in_line && *p == '.') {
+			buf_put(out, bytes_make(run, (size_t)(p - run)));
 			buf_byte(out, '.');
-		const uint8_t *end = in.p + in.n;
-		const uint8_t *p = in.p;
-		if (e->cr != (*p == '\n'))
-			return -EINVAL;
-		/* Up to and with the next LF; CR only directly before it. */
-		while ((p = data_scan(p, end)) < end && *p != '\n') {
-			if (*p == '\r' && p + 1 < end && p[1] != '\n')
-				return -EINVAL;
-			p++;
+			run = p++;
+			e->in_line = true;
+			continue;
 		}
-		e->in_line = p == end;
-		if (p < end && !e->cr && (p == in.p || p[-1] != '\r'))
+		if (!encode_line(e, &p, end))
 			return -EINVAL;
-		e->cr = p == end && end[-1] == '\r';
-		size_t n = (size_t)(e->in_line ? p - in.p : p + 1 - in.p);
-		buf_put(out, bytes_first(in, n));
-		in = bytes_skip(in, n);
 	}
+	buf_put(out, bytes_make(run, (size_t)(p - run)));
 	return out->overflow ? -ENOSPC : 0;
 }
 

@@ -333,6 +333,78 @@ static void test_round_trip(void **state)
 	}
 }
 
+/* The definition: dots at the start of lines doubled; what is alone is refused. */
+static int encode_slowly(struct bytes in, struct buf *out)
+{
+	uint8_t before = '\n';
+
+	for (size_t i = 0; i < in.n; before = in.p[i++]) {
+		bool first = before == '\n';
+		if ((in.p[i] == '\n') != (before == '\r'))
+			return -EINVAL;
+		if (first && in.p[i] == '.')
+			buf_byte(out, '.');
+		buf_byte(out, in.p[i]);
+	}
+	return 0;
+}
+
+static int encode_pieces(struct bytes in, size_t piece, struct buf *out)
+{
+	struct data_encoder e = {0};
+	int err = 0;
+
+	for (; in.n && !err; in = bytes_skip(in, MIN(in.n, piece)))
+		err = data_encode(&e, bytes_first(in, MIN(in.n, piece)), out);
+	return err;
+}
+
+/* Long enough for the blocks that are passed at once, with something in them here and there. */
+static void random_lines(struct buf *out, uint64_t *seed)
+{
+	static const char *const odd[] = {".", "\r", "\n", "\r\n", "\r\n.", "\r\n..", "a\r\n.\r\n"};
+	unsigned evil = unit_random(seed) % 4 == 0;
+
+	for (uint64_t n = unit_random(seed) % 8; n; n--) {
+		for (uint64_t k = unit_random(seed) % 150; k; k--)
+			buf_byte(out, (uint8_t)(unit_random(seed) % 64 ? 'a' + k % 26 : '.'));
+		buf_str(out, odd[evil ? unit_random(seed) % 7 : 3 + unit_random(seed) % 4]);
+	}
+}
+
+static void test_encoder_equals_the_definition(void **state)
+{
+	uint64_t seed = 17;
+
+	(void)state;
+	for (unsigned round = 0; round < 3000; round++) {
+		uint8_t in_memory[1300], want_memory[2600], got_memory[2600];
+		struct buf in, want, got;
+
+		buf_init(&in, in_memory, sizeof(in_memory));
+		random_lines(&in, &seed);
+		buf_init(&want, want_memory, sizeof(want_memory));
+		int err = encode_slowly(buf_view(&in), &want);
+		size_t pieces[] = {in.n + 1, 1, 1 + unit_random(&seed) % 200, 64, 65};
+		for (unsigned i = 0; i < ARRAY_LEN(pieces); i++) {
+			buf_init(&got, got_memory, sizeof(got_memory));
+			assert_int_equal(encode_pieces(buf_view(&in), pieces[i], &got), err);
+			if (!err)
+				assert_bytes_equal(buf_view(&got), buf_view(&want));
+		}
+		for (size_t cut = 0; cut <= in.n && round < 200; cut++) {
+			struct data_encoder e = {0};
+			buf_init(&got, got_memory, sizeof(got_memory));
+			int now = data_encode(&e, bytes_first(buf_view(&in), cut), &got);
+			if (!now)
+				now = data_encode(&e, bytes_skip(buf_view(&in), cut), &got);
+			assert_int_equal(now, err);
+			if (!err)
+				assert_bytes_equal(buf_view(&got), buf_view(&want));
+		}
+	}
+}
+
 static void test_last_line_without_crlf_gets_one(void **state)
 {
 	uint8_t memory[64];
@@ -385,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_skip_equals_its_scalar_twin),
 		cmocka_unit_test(test_blocks_equal_the_definition),
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_encoder_equals_the_definition),
 		cmocka_unit_test(test_last_line_without_crlf_gets_one),
 		cmocka_unit_test(test_case_02_no_bare_cr_or_lf_leaves),
 	};
