@@ -9,10 +9,14 @@ void reply_parser_init(struct reply_parser *p)
 /* Append as printable ASCII what fits. */
 static void put_text(struct smtp_reply_info *info, struct bytes text)
 {
-	for (size_t i = 0; i < text.n && info->text_n < SMTP_REPLY_TEXT_MAX; i++) {
+	size_t n = MIN(text.n, (size_t)(SMTP_REPLY_TEXT_MAX - info->text_n));
+	char *to = info->text + info->text_n;
+
+	for (size_t i = 0; i < n; i++) {
 		uint8_t c = text.p[i];
-		info->text[info->text_n++] = c >= ' ' && c <= '~' ? (char)c : '?';
+		to[i] = c >= ' ' && c <= '~' ? (char)c : '?';
 	}
+	info->text_n = (uint8_t)(info->text_n + n);
 }
 
 /* One number of an enhanced code: 1..3 digits, up to 255 (what is kept; none is higher). */
@@ -82,7 +86,7 @@ static enum reply_verdict line_end(struct reply_parser *p)
 	return p->more ? REPLY_LINE : REPLY_DONE;
 }
 
-/* Octets without CR and LF. */
+/* Octets without CR and LF; false: the line is too long to be one. */
 static bool keep(struct reply_parser *p, struct bytes in)
 {
 	size_t n = MIN(in.n, (size_t)(SMTP_REPLY_LINE_MAX - p->line_n));
@@ -94,20 +98,28 @@ static bool keep(struct reply_parser *p, struct bytes in)
 	return p->line_octets < SMTP_REPLY_LINE_HARD;
 }
 
+/* The rest of a line's text, its CR and its LF; neither comes alone. */
 static enum reply_verdict take_line(struct reply_parser *p, struct bytes in, size_t *used_r)
 {
-	for (size_t i = 0; i < in.n; i++) {
-		uint8_t c = in.p[i];
-		*used_r = i + 1;
-		if (p->cr != (c == '\n'))
-			return REPLY_BAD; /* a CR or LF alone */
-		if (c == '\n')
-			return line_end(p);
-		p->cr = c == '\r';
-		if (!p->cr && !keep(p, bytes_make(&c, 1)))
+	size_t n = 0;
+
+	if (!p->cr) {
+		while (n < in.n && in.p[n] != '\r' && in.p[n] != '\n')
+			n++;
+		*used_r = n;
+		if (!keep(p, bytes_first(in, n)))
+			return REPLY_BAD;
+		if (n == in.n)
+			return REPLY_MORE;
+		p->cr = in.p[n++] == '\r';
+		*used_r = n;
+		if (!p->cr)
 			return REPLY_BAD;
 	}
-	return REPLY_MORE;
+	if (n == in.n)
+		return REPLY_MORE;
+	*used_r = n + 1;
+	return in.p[n] == '\n' ? line_end(p) : REPLY_BAD;
 }
 
 enum reply_verdict reply_parse(struct reply_parser *p, struct bytes in, size_t *used_r)
