@@ -13,13 +13,26 @@ static inline uint64_t csum_plus(uint64_t a, uint64_t b)
 	return a + (a < b);
 }
 
-/* Sum of n octets at p, of whatever alignment, added to sum; not folded.  Eight octets at a time,
- * in two chains, because each addition waits for the carry of the one before. */
+#define CSUM_BLOCK     32  /* octets */
+#define CSUM_BLOCKS_IN 256 /* octets from which the call is worth it */
+
+/* Sum of n octets at p, of whatever alignment; not folded.  n: a multiple of CSUM_BLOCK, at most
+ * 4 GiB. */
+uint64_t csum_blocks(const void *p, size_t n);
+
+/* Sum of n octets at p, of whatever alignment, added to sum; not folded.  What is short eight
+ * octets at a time, in two chains, because each addition waits for the carry of the one before. */
 static inline uint64_t csum_add(const void *p, size_t n, uint64_t sum)
 {
 	const uint8_t *at = p;
 	uint64_t word[4], other = 0;
 
+	if (n >= CSUM_BLOCKS_IN) {
+		size_t whole = n & ~(size_t)(CSUM_BLOCK - 1);
+		other = csum_blocks(at, whole);
+		at += whole;
+		n -= whole;
+	}
 	for (; n >= sizeof(word); n -= sizeof(word), at += sizeof(word)) {
 		memcpy(word, at, sizeof(word));
 		sum = csum_plus(csum_plus(sum, word[0]), word[2]);
