@@ -164,11 +164,9 @@ static unsigned core_lap(struct core *c)
 
 static uint64_t sleep_bound(const struct core *c)
 {
-	uint64_t next = timer_next_us(&c->wheel);
+	uint64_t most = c->now_us + SLEEP_MAX_US, next = timer_next_us(&c->wheel, most);
 
-	if (next <= c->now_us)
-		return 0;
-	return MIN(next - c->now_us, (uint64_t)SLEEP_MAX_US);
+	return next <= c->now_us ? 0 : MIN(next, most) - c->now_us;
 }
 
 /* Announce the sleep, look everywhere once more, sleep.  Returns work of that last look. */

@@ -122,8 +122,9 @@ unsigned timer_run(struct timer_wheel *w, uint64_t now_us, unsigned max)
 	return n;
 }
 
-/* First tick at which the wheel has to look at a slot of `level`; UINT64_MAX: all are empty. */
-static uint64_t level_next(const struct timer_wheel *w, unsigned level)
+/* First tick, up to `until`, at which the wheel has to look at a slot of `level`; UINT64_MAX: all
+ * are empty. */
+static uint64_t level_next(const struct timer_wheel *w, unsigned level, uint64_t until)
 {
 	unsigned shift = SLOT_BITS * level;
 	uint64_t at = w->tick >> shift;
@@ -131,22 +132,22 @@ static uint64_t level_next(const struct timer_wheel *w, unsigned level)
 	 */
 	uint64_t first = (w->tick & ((1ull << shift) - 1)) ? 1 : 0;
 
-	for (uint64_t k = first; k <= TIMER_SLOTS; k++) {
+	for (uint64_t k = first; k <= TIMER_SLOTS && (at + k) << shift <= until; k++) {
 		if (!list_empty(&w->slots[level][(at + k) & SLOT_MASK]))
 			return (at + k) << shift;
 	}
 	return UINT64_MAX;
 }
 
-uint64_t timer_next_us(const struct timer_wheel *w)
+uint64_t timer_next_us(const struct timer_wheel *w, uint64_t until_us)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = UINT64_MAX, until = until_us / US_PER_MS;
 
 	if (w->armed == 0)
 		return UINT64_MAX;
 	if (!list_empty(&w->due))
 		return 0;
 	for (unsigned level = 0; level < TIMER_LEVELS; level++)
-		next = MIN(next, level_next(w, level));
+		next = MIN(next, level_next(w, level, until));
 	return next == UINT64_MAX ? UINT64_MAX : next * US_PER_MS;
 }

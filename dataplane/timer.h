@@ -41,6 +41,6 @@ void timer_cancel(struct timer_wheel *w, struct timer *t);
 /* Call what is due, at most max callbacks; returns how many.  A callback may arm and cancel any
  * timer and free its own. */
 unsigned timer_run(struct timer_wheel *w, uint64_t now_us, unsigned max);
-/* Earliest time at which timer_run may have something to do (a lower bound), UINT64_MAX: nothing.
- */
-uint64_t timer_next_us(const struct timer_wheel *w);
+/* Earliest time at which timer_run may have something to do (a lower bound), looked for up to
+ * until_us, which is cheaper the nearer it is; UINT64_MAX: nothing until then. */
+uint64_t timer_next_us(const struct timer_wheel *w, uint64_t until_us);

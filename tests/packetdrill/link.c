@@ -330,7 +330,7 @@ void pd_settle(struct pd *pd)
 
 void pd_step(struct pd *pd, uint64_t until_us)
 {
-	uint64_t next = timer_next_us(&pd->wheel);
+	uint64_t next = timer_next_us(&pd->wheel, UINT64_MAX);
 
 	pd->now_us = MIN(MAX(next, pd->now_us + 1), until_us);
 	pd_settle(pd);

@@ -252,9 +252,10 @@ static void play(struct flood *f)
 
 static uint64_t next_event(const struct flood *f)
 {
-	uint64_t next = MIN(wire_next_us(&f->wire), timer_next_us(&f->host[CLIENT].wheel));
+	uint64_t next =
+		MIN(wire_next_us(&f->wire), timer_next_us(&f->host[CLIENT].wheel, UINT64_MAX));
 
-	next = MIN(next, slow(f) ? f->lap_at : timer_next_us(&f->host[SERVER].wheel));
+	next = MIN(next, slow(f) ? f->lap_at : timer_next_us(&f->host[SERVER].wheel, UINT64_MAX));
 	if (f->now_us >= f->end_us)
 		return next;
 	next = MIN(next, MIN(f->sample_at, f->message_at));

@@ -116,7 +116,7 @@ static uint64_t next_event(const struct sim *sim)
 	uint64_t next = wire_next_us(&sim->wire);
 
 	for (unsigned i = 0; i < sim->conf.hosts_n; i++) {
-		next = MIN(next, timer_next_us(&sim->host[i].wheel));
+		next = MIN(next, timer_next_us(&sim->host[i].wheel, UINT64_MAX));
 		if (sim->host[i].held_n)
 			next = MIN(next, sim->now_us + US_PER_SEC);
 	}
