@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "delivery/conn.h"
 #include <errno.h>
+#include "dataplane/base/codec.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
 #include "delivery/conn_priv.h"
 #include "delivery/delivery_priv.h"
 #include "smtp/binding.h"
+
+#define HOST_SHOWN 100 /* octets of its name in what is told of a host */
 
 static void conn_advance(struct conn *c);
 
@@ -35,18 +38,33 @@ static void end_set_connect(struct conn *c, const char *why)
 }
 
 /* "host mx.example.org[198.18.0.9] said: 450 4.2.0 text" */
+/* "450 4.2.0 ", or "450 " where the peer gives no enhanced codes. */
+static void put_code(struct buf *out, const struct smtp_reply_info *r)
+{
+	dec_u64(out, r->code, 1);
+	for (unsigned i = 0; i < 3 && r->enhanced[0]; i++) {
+		buf_byte(out, i ? '.' : ' ');
+		dec_u64(out, r->enhanced[i], 1);
+	}
+	buf_byte(out, ' ');
+}
+
+/* What a peer said, or what we have to say of it, for logs and reports; cap is large enough. */
 static void reply_text(const struct conn *c, const struct smtp_reply_info *r, char *out, size_t cap)
 {
-	const char *said = r->code && r != &c->client.local ? " said" : "";
-	char ip[IP_TEXT_MAX], code[32] = "";
+	char ip[IP_TEXT_MAX];
+	struct buf b;
 
-	if (r->code && r->enhanced[0])
-		snprintf(code, sizeof(code), "%u %u.%u.%u ", r->code, r->enhanced[0],
-			r->enhanced[1], r->enhanced[2]);
-	else if (r->code)
-		snprintf(code, sizeof(code), "%u ", r->code);
-	snprintf(out, cap, "host %.100s[%s]%s: %s%.*s", c->host, ip_format(&c->ip, ip), said, code,
-		r->text_n, r->text);
+	buf_init(&b, out, cap - 1);
+	buf_str(&b, "host ");
+	buf_put(&b, bytes_first(bytes_str(c->host), HOST_SHOWN));
+	buf_str(&b, "[");
+	buf_str(&b, ip_format(&c->ip, ip));
+	buf_str(&b, r->code && r != &c->client.local ? "] said: " : "]: ");
+	if (r->code)
+		put_code(&b, r);
+	buf_put(&b, bytes_make(r->text, r->text_n));
+	out[b.n] = '\0';
 }
 
 static void reply_status(const struct smtp_reply_info *r, uint8_t status[3])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "delivery/report.h"
 #include <errno.h>
+#include "dataplane/base/codec.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/log.h"
 #include "delivery/bounce.h"
@@ -119,6 +120,15 @@ static void put_reason(struct rcpt_result *res, const char *reason)
 	res->reason_n = (uint8_t)n;
 }
 
+/* What fits of a name, and its NUL. */
+static void put_name(char *out, size_t cap, const char *name)
+{
+	size_t n = strnlen(name, cap - 1);
+
+	memcpy(out, name, n);
+	out[n] = '\0';
+}
+
 static void put_status(uint8_t status[3], const struct verdict *v)
 {
 	memcpy(status, v->status, 3);
@@ -142,9 +152,9 @@ void report_verdict(struct report *r, uint32_t i, const struct verdict *v)
 	r->final = v->final;
 	r->notifies = v->notifies;
 	if (v->host)
-		snprintf(r->host, sizeof(r->host), "%.*s", (int)sizeof(r->host) - 1, v->host);
+		put_name(r->host, sizeof(r->host), v->host);
 	if (v->tls)
-		snprintf(r->tls, sizeof(r->tls), "%s", v->tls);
+		put_name(r->tls, sizeof(r->tls), v->tls);
 }
 
 /* ---- what becomes of a recipient ---- */
@@ -193,31 +203,58 @@ static void note_age(const struct report *r, unsigned outcome)
 		histogram_add(HIST_DELIVERY_DEFERRED_AGE, age_us);
 }
 
-static void count_and_log(const struct report *r, uint32_t i)
+/* Printable already; only the quotes around it need care. */
+static void put_reply(struct buf *out, const struct rcpt_result *res)
+{
+	for (uint8_t k = 0; k < res->reason_n; k++) {
+		char c = res->reason[k];
+		buf_byte(out, (uint8_t)(c == '"' || c == '\\' ? '\'' : c));
+	}
+}
+
+static void log_outcome(const struct report *r, uint32_t i)
 {
 	static const char *const names[] = {
 		[ATTEMPT_DELIVERED] = "delivered",
 		[ATTEMPT_DEFERRED] = "deferred",
 		[ATTEMPT_FAILED] = "failed",
 	};
+	const struct rcpt_result *res = &r->results[i];
+	char to[2 * ADDRESS_MAX], memory[sizeof(to) + STORE_REASON_MAX + 256];
+	struct buf b;
+
+	if (log_get_level() < LOG_INFO)
+		return;
+	buf_init(&b, memory, sizeof(memory));
+	buf_str(&b, "id=");
+	hex_u64(&b, r->job->id);
+	buf_str(&b, " to=");
+	buf_str(&b, log_escape(report_address(r, i), to, sizeof(to)));
+	buf_str(&b, " host=");
+	buf_str(&b, r->host);
+	buf_str(&b, " tls=");
+	buf_str(&b, r->tls);
+	buf_str(&b, " status=");
+	buf_str(&b, names[res->outcome]);
+	buf_str(&b, " reply=\"");
+	put_reply(&b, res);
+	buf_byte(&b, '"');
+	log_text(LOG_INFO, "delivery", buf_view(&b));
+}
+
+static void count_and_log(const struct report *r, uint32_t i)
+{
 	static const enum counter counters[] = {
 		[ATTEMPT_DELIVERED] = CTR_DELIVERY_DELIVERED,
 		[ATTEMPT_DEFERRED] = CTR_DELIVERY_DEFERRED,
 		[ATTEMPT_FAILED] = CTR_DELIVERY_FAILED,
 	};
-	const struct rcpt_result *res = &r->results[i];
-	char to[2 * ADDRESS_MAX], reply[STORE_REASON_MAX + 1];
+	unsigned outcome = r->results[i].outcome;
 
 	counter_inc(CTR_DELIVERY_ATTEMPTS);
-	counter_inc(counters[res->outcome]);
-	note_age(r, res->outcome);
-	/* Printable already; only the quotes around it need care. */
-	for (uint8_t k = 0; k < res->reason_n; k++)
-		reply[k] = res->reason[k] == '"' || res->reason[k] == '\\' ? '\'' : res->reason[k];
-	reply[res->reason_n] = '\0';
-	log_info("delivery", "id=%016lx to=%s host=%s tls=%s status=%s reply=\"%s\"", r->job->id,
-		log_escape(report_address(r, i), to, sizeof(to)), r->host, r->tls,
-		names[res->outcome], reply);
+	counter_inc(counters[outcome]);
+	note_age(r, outcome);
+	log_outcome(r, i);
 }
 
 /* ---- what the sender is told (RFC 3461 5.2) ---- */

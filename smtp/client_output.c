@@ -89,7 +89,8 @@ static bool prepare(struct smtp_client *c)
 
 static void put_path(struct buf *out, const char *keyword, struct bytes path)
 {
-	buf_printf(out, "%s:<", keyword);
+	buf_str(out, keyword);
+	buf_str(out, ":<");
 	buf_put(out, path);
 	buf_str(out, ">");
 }
@@ -102,6 +103,12 @@ static void put_field(struct buf *out, const char *keyword, struct bytes value)
 	buf_put(out, value);
 }
 
+static void put_number(struct buf *out, const char *keyword, uint64_t value)
+{
+	buf_str(out, keyword);
+	dec_u64(out, value, 1);
+}
+
 static void put_mail(struct smtp_client *c, struct buf *out)
 {
 	static const char *const bodies[] = {[BODY_7BIT] = "",
@@ -110,7 +117,7 @@ static void put_mail(struct smtp_client *c, struct buf *out)
 
 	put_path(out, "MAIL FROM", c->m.sender);
 	if (c->ext & SMTP_EXT_SIZE && !c->converted)
-		buf_printf(out, " SIZE=%llu", (unsigned long long)c->m.size);
+		put_number(out, " SIZE=", c->m.size);
 	buf_str(out, bodies[c->body]);
 	if (c->utf8)
 		buf_str(out, " SMTPUTF8");
@@ -142,14 +149,16 @@ static void put_rcpt(struct smtp_client *c, struct buf *out, uint32_t i)
 
 static void put_command(struct smtp_client *c, struct buf *out)
 {
-	if (c->sent == client_data_command(c) && c->chunked)
-		buf_printf(out, "BDAT %llu LAST", (unsigned long long)c->m.size);
-	else if (c->sent == client_data_command(c))
+	if (c->sent == client_data_command(c) && c->chunked) {
+		put_number(out, "BDAT ", c->m.size);
+		buf_str(out, " LAST");
+	} else if (c->sent == client_data_command(c)) {
 		buf_str(out, "DATA");
-	else if (c->sent > 0)
+	} else if (c->sent > 0) {
 		put_rcpt(c, out, c->sent - 1);
-	else
+	} else {
 		put_mail(c, out);
+	}
 	buf_str(out, "\r\n");
 }
 

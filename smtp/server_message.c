@@ -10,14 +10,25 @@
 
 void message_log_accepted(const struct message *m)
 {
-	char from[SENDER_LOG_MAX], peer[IP_TEXT_MAX];
+	char from[SENDER_LOG_MAX], peer[IP_TEXT_MAX], memory[SENDER_LOG_MAX + 200];
+	struct buf b;
 
 	counter_inc(CTR_SMTP_MESSAGES_IN);
 	counter_add(CTR_SMTP_BYTES_IN, message_body_bytes(m));
-	log_info("smtp", "accepted id=%016llx from=<%s> rcpts=%u bytes=%llu peer=%s",
-		(unsigned long long)m->id, log_escape(message_sender(m), from, sizeof(from)),
-		m->rcpt_count, (unsigned long long)message_body_bytes(m),
-		ip_format(&m->peer, peer));
+	if (log_get_level() < LOG_INFO)
+		return;
+	buf_init(&b, memory, sizeof(memory));
+	buf_str(&b, "accepted id=");
+	hex_u64(&b, m->id);
+	buf_str(&b, " from=<");
+	buf_str(&b, log_escape(message_sender(m), from, sizeof(from)));
+	buf_str(&b, "> rcpts=");
+	dec_u64(&b, m->rcpt_count, 1);
+	buf_str(&b, " bytes=");
+	dec_u64(&b, message_body_bytes(m), 1);
+	buf_str(&b, " peer=");
+	buf_str(&b, ip_format(&m->peer, peer));
+	log_text(LOG_INFO, "smtp", buf_view(&b));
 }
 
 static void log_refused(const struct smtp_conn *c, enum reply_id reply)

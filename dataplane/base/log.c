@@ -105,23 +105,18 @@ static void put_date(struct buf *out, uint64_t ms)
 	dec_u64(out, ms % MS_PER_SEC, 3);
 }
 
-static size_t format_line(
-	char *out, enum log_level level, const char *room, const char *format, va_list ap)
+/* What stands in front of a line's text; returns its octets. */
+static size_t line_begin(char *line, enum log_level level, const char *room)
 {
 	static const char *const names[] = {"Z ERROR ", "Z WARN  ", "Z INFO  ", "Z DEBUG "};
 	struct buf b;
 
-	buf_init(&b, out, LOG_LINE_MAX - 2);
+	buf_init(&b, line, LOG_LINE_MAX - 2);
 	put_date(&b, clock_wall_ms());
 	buf_str(&b, names[level]);
 	buf_str(&b, room);
 	buf_str(&b, ": ");
-	size_t n = b.n;
-	int w = vsnprintf(out + n, LOG_LINE_MAX - n - 1, format, ap);
-	if (w > 0)
-		n = MIN(n + (size_t)w, (size_t)LOG_LINE_MAX - 2);
-	out[n++] = '\n';
-	return n;
+	return b.n;
 }
 
 static void ring_copy_in(struct log_ring *r, unsigned at, const void *from, size_t n)
@@ -154,6 +149,16 @@ static void ring_put(struct log_ring *r, const char *line, uint16_t n)
 	atomic_store_explicit(&r->head, head + (unsigned)sizeof(n) + n, memory_order_release);
 }
 
+/* n octets are there, and room for the end. */
+static void line_end(char *line, size_t n)
+{
+	line[n++] = '\n';
+	if (my_ring)
+		ring_put(my_ring, line, (uint16_t)n);
+	else
+		write_all(line, n);
+}
+
 void log_write(enum log_level level, const char *room, const char *format, ...)
 {
 	char line[LOG_LINE_MAX];
@@ -161,13 +166,22 @@ void log_write(enum log_level level, const char *room, const char *format, ...)
 
 	if (level > log_get_level())
 		return;
+	size_t n = line_begin(line, level, room);
 	va_start(ap, format);
-	size_t n = format_line(line, level, room, format, ap);
+	int w = vsnprintf(line + n, sizeof(line) - n - 1, format, ap);
 	va_end(ap);
-	if (my_ring)
-		ring_put(my_ring, line, (uint16_t)n);
-	else
-		write_all(line, n);
+	line_end(line, w > 0 ? MIN(n + (size_t)w, sizeof(line) - 2) : n);
+}
+
+void log_text(enum log_level level, const char *room, struct bytes text)
+{
+	char line[LOG_LINE_MAX];
+
+	if (level > log_get_level())
+		return;
+	size_t n = line_begin(line, level, room), fits = MIN(text.n, sizeof(line) - 2 - n);
+	memcpy(line + n, text.p, fits);
+	line_end(line, n + fits);
 }
 
 /* Returns lines written, at most max. */

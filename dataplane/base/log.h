@@ -20,6 +20,10 @@ void log_set_fd(int fd);
 
 void log_write(enum log_level level, const char *room, const char *format, ...) PRINTF(3, 4);
 
+/* A line whose text is there already, where there is one for each message: reading a format costs
+ * more than all the rest of a line.  What does not fit in LOG_LINE_MAX is cut. */
+void log_text(enum log_level level, const char *room, struct bytes text);
+
 #define log_error(room, ...) log_write(LOG_ERROR, room, __VA_ARGS__)
 #define log_warn(room, ...)  log_write(LOG_WARN, room, __VA_ARGS__)
 /* Arguments are computed only when somebody wants the line: there is one for each message. */

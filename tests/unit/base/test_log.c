@@ -66,6 +66,31 @@ static void test_a_long_line_is_cut(void **state)
 	close_pipe(fds);
 }
 
+static void test_a_text_is_a_line_and_cut_like_one(void **state)
+{
+	char big[3 * LOG_LINE_MAX], formatted[LOG_LINE_MAX + 1];
+	int fds[2];
+
+	(void)state;
+	memset(big, 'x', sizeof(big));
+	open_pipe(fds);
+	log_text(LOG_INFO, "smtp", BYTES_LIT("accepted id=7"));
+	log_text(LOG_DEBUG, "smtp", BYTES_LIT("not shown"));
+	const char *line = read_pipe(fds[0]);
+	assert_non_null(strstr(line, "Z INFO  smtp: accepted id=7\n"));
+	assert_null(strstr(line, "not shown"));
+	close_pipe(fds);
+	open_pipe(fds);
+	log_info("smtp", "%.*s", (int)sizeof(big), big);
+	snprintf(formatted, sizeof(formatted), "%.*s", LOG_LINE_MAX, read_pipe(fds[0]));
+	close_pipe(fds);
+	open_pipe(fds);
+	log_text(LOG_INFO, "smtp", bytes_make(big, sizeof(big)));
+	line = read_pipe(fds[0]);
+	assert_string_equal(strchr(line, 'Z'), strchr(formatted, 'Z'));
+	close_pipe(fds);
+}
+
 #define FLOOD_LINES 40000 /* more than a ring holds, whatever the time stamp's length */
 
 static void *write_too_many(void *arg)
@@ -140,6 +165,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_line_is_written_whole),
 		cmocka_unit_test(test_a_long_line_is_cut),
+		cmocka_unit_test(test_a_text_is_a_line_and_cut_like_one),
 		cmocka_unit_test(test_a_full_ring_drops_and_counts),
 		cmocka_unit_test(test_escape_leaves_no_way_to_forge_a_line),
 		cmocka_unit_test(test_escape_stays_in_its_room_for_every_size),
