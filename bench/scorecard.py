@@ -136,6 +136,10 @@ def goals(result):
                      f"{half['p99'] / 1e3:.1f} ms, the disk's {probe['p99_us'] / 1e3:.1f} ms: "
                      f"{half['p99'] / probe['p99_us']:.1f}x",
                      verdict(half["p99"] <= 3 * probe["p99_us"])])
+    if stalls := result.get("stalls"):
+        rows.append(["the machine alone, each CPU busy with counting: away for more than 1 ms at a time",
+                     "", f"{stalls['share'] * 100:.1f}% of the time, {stalls['longest_ms']:.1f} ms the "
+                     "longest", ""])
     return rows + list(memif_goals(result))
 
 
