@@ -14,6 +14,7 @@
 #define DEST_DOWN_MIN_US (5 * US_PER_SEC)  /* a site that failed is left alone so long; doubles */
 #define DEST_DOWN_MAX_US (60 * US_PER_SEC) /* chosen: shorter than a sensible first retry */
 #define DEST_BAD_US      (60 * US_PER_SEC) /* an address that failed is tried last so long */
+#define DEST_UNPROVEN    4 /* chosen: connections to a site of which none has opened yet */
 
 enum domain_state {
 	DOMAIN_UNKNOWN,
@@ -51,7 +52,9 @@ struct site {
 	uint32_t holds;                /* attempts that point here, ready or not */
 	uint32_t connections, opening; /* all; those that are not ready for mail yet */
 	uint32_t failures;             /* in a row */
+	bool proven;                   /* a connection has opened since it failed last */
 	uint64_t down_until_us;
+	uint64_t enough_until_us; /* one more than there are could not be opened: none until then */
 	uint64_t bad_until_us[ROUTE_ADDRESSES_MAX];
 	uint64_t clear_until_us[ROUTE_ADDRESSES_MAX]; /* TLS failed there and can be done without */
 	struct tls_ticket *ticket;                    /* of the last session with a host; or NULL */
@@ -139,10 +142,14 @@ void dest_site_disconnect(struct dest *t, struct site *s);
 /* Do all workers together have as many connections to the site as one may have?  Two that look at
  * once may both go on: it is exceeded by one for each further worker at most. */
 bool dest_share_full(const struct dest *t, const struct site *s);
-/* May one more connection be opened for what is ready? */
-static inline bool dest_site_may_connect(const struct dest *t, const struct site *s)
+/* May one more connection be opened for what is ready?  A site that does not answer is not to hold
+ * the connections that others could use. */
+static inline bool dest_site_may_connect(
+	const struct dest *t, const struct site *s, uint64_t now_us)
 {
 	return s->ready_n > s->opening && s->connections < t->limits.site_connections_max &&
+	       (s->proven || s->connections < DEST_UNPROVEN) &&
+	       (s->connections == 0 || s->enough_until_us <= now_us) &&
 	       t->connections < t->limits.connections_max && !dest_share_full(t, s);
 }
 static inline bool dest_site_full(const struct dest *t, const struct site *s)

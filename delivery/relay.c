@@ -3,6 +3,8 @@
 #include <errno.h>
 #include "delivery/delivery_priv.h"
 
+#define ENOUGH_US US_PER_SEC /* chosen: a next hop that takes so many is not asked all the time */
+
 int relay_init(struct delivery *d, uint32_t max)
 {
 	struct relay *t = &d->relay;
@@ -49,6 +51,7 @@ void relay_opened(struct conn *c)
 {
 	c->site->opening--;
 	dest_site_worked(c->site);
+	relay_kick(c->d, c->site); /* now more may be opened */
 }
 
 /* The address is tried after all others for a while. */
@@ -90,6 +93,7 @@ static void give_up(struct delivery *d, struct conn *c)
 	conn_release(d, c);
 	/* Others are connected, or still trying: they decide. */
 	if (s->connections > 0) {
+		s->enough_until_us = d->core->now_us + ENOUGH_US;
 		relay_kick(d, s);
 		return;
 	}
@@ -162,7 +166,7 @@ static unsigned site_poll(struct delivery *d, struct site *s)
 		conn_work(list_entry(it, struct conn, link));
 		n++;
 	}
-	while (dest_site_may_connect(&d->dest, s) && !list_empty(&d->relay.free) &&
+	while (dest_site_may_connect(&d->dest, s, d->core->now_us) && !list_empty(&d->relay.free) &&
 		list_empty(&s->idle)) {
 		site_connect(d, s);
 		n++;

@@ -109,24 +109,24 @@ static void test_connections_are_limited_per_site_and_in_all(void **state)
 	for (uint64_t i = 0; i < 3; i++) {
 		struct route r = route_of(i, 1);
 		s[i] = dest_site_get(&t, &r);
-		assert_false(dest_site_may_connect(&t, s[i])); /* nothing ready */
+		assert_false(dest_site_may_connect(&t, s[i], 0)); /* nothing ready */
 		s[i]->ready_n = 10;
 	}
 	for (int i = 0; i < 2; i++) {
 		for (int k = 0; k < 2; k++) {
-			assert_true(dest_site_may_connect(&t, s[i]));
+			assert_true(dest_site_may_connect(&t, s[i], 0));
 			dest_site_connect(&t, s[i]);
 		}
-		assert_false(dest_site_may_connect(&t, s[i]));
+		assert_false(dest_site_may_connect(&t, s[i], 0));
 	}
-	assert_true(dest_site_may_connect(&t, s[2]));
+	assert_true(dest_site_may_connect(&t, s[2], 0));
 	dest_site_connect(&t, s[2]);
-	assert_false(dest_site_may_connect(&t, s[2])); /* five in all */
+	assert_false(dest_site_may_connect(&t, s[2], 0)); /* five in all */
 	dest_site_disconnect(&t, s[0]);
-	assert_true(dest_site_may_connect(&t, s[2]));
+	assert_true(dest_site_may_connect(&t, s[2], 0));
 	/* No more than there is to send. */
 	s[2]->ready_n = s[2]->opening = 1;
-	assert_false(dest_site_may_connect(&t, s[2]));
+	assert_false(dest_site_may_connect(&t, s[2], 0));
 	s[2]->ready_n = 3;
 	assert_true(dest_site_full(&t, s[2]));
 	dest_fini(&t);
@@ -202,14 +202,14 @@ static void test_workers_share_the_limit_of_a_site(void **state)
 	assert_int_equal(dest_init(&b, &shared), 0);
 	struct site *s = dest_site_get(&a, &route), *t = dest_site_get(&b, &route);
 	s->ready_n = t->ready_n = 10;
-	assert_true(dest_site_may_connect(&a, s) && dest_site_may_connect(&b, t));
+	assert_true(dest_site_may_connect(&a, s, 0) && dest_site_may_connect(&b, t, 0));
 	dest_site_connect(&a, s);
 	dest_site_connect(&a, s);
 	dest_site_connect(&b, t);
-	assert_false(dest_site_may_connect(&a, s));
-	assert_false(dest_site_may_connect(&b, t));
+	assert_false(dest_site_may_connect(&a, s, 0));
+	assert_false(dest_site_may_connect(&b, t, 0));
 	dest_site_disconnect(&a, s);
-	assert_true(dest_site_may_connect(&b, t));
+	assert_true(dest_site_may_connect(&b, t, 0));
 	dest_site_disconnect(&a, s);
 	dest_site_disconnect(&b, t);
 	assert_int_equal(atomic_load(&shares.connections[77]), 0);

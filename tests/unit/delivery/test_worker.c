@@ -573,6 +573,53 @@ static void test_a_limit_on_domains_is_kept(void **state)
 	world_stop();
 }
 
+static void test_a_site_that_does_not_answer_has_few_connections(void **state)
+{
+	struct delivery_conf conf = {.site_connections_max = 8};
+	struct world_host *host;
+
+	(void)state;
+	world_start(64, conf);
+	host = world_host("198.18.0.1");
+	host->silent = true;
+	for (int i = 0; i < 24; i++)
+		world_hint(world_message("a@example.net", "x@one.example.org"), false);
+	world_settle();
+	assert_int_equal(host->connects, DEST_UNPROVEN);
+	host->silent = false;
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	assert_int_equal(host->connects, 8);
+	world_stop();
+}
+
+/* No port or memory for a second connection, or the next hop takes no second one: the first goes
+ * on, and nobody knocks all the time. */
+static void test_a_connection_too_many_is_not_tried_all_the_time(void **state)
+{
+	struct world_host *host;
+
+	(void)state;
+	world_start(16, plain);
+	host = world_host("198.18.0.1");
+	host->silent = true;
+	world_hint(world_message("a@example.net", "x@one.example.org"), false);
+	world_settle();
+	world->connect_error = -ENOMEM;
+	for (int i = 0; i < 7; i++) {
+		world_hint(world_message("a@example.net", "x@one.example.org"), false);
+		world_step();
+	}
+	world_advance_ms(900);
+	assert_int_equal(world->connects_failed, 1);
+	host->silent = false;
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	assert_int_equal(host->transactions, 8);
+	assert_int_equal(host->connects, 1);
+	world_stop();
+}
+
 /* The first that find no room in memory wait in front of later ones that found some. */
 static void test_mail_beyond_what_memory_holds_moves_on(void **state)
 {
@@ -658,6 +705,8 @@ int main(void)
 		cmocka_unit_test(test_a_limit_on_recipients_is_kept),
 		cmocka_unit_test(test_a_limit_on_domains_is_kept),
 		cmocka_unit_test(test_expansion_is_told),
+		cmocka_unit_test(test_a_site_that_does_not_answer_has_few_connections),
+		cmocka_unit_test(test_a_connection_too_many_is_not_tried_all_the_time),
 		cmocka_unit_test(test_mail_beyond_what_memory_holds_moves_on),
 		cmocka_unit_test(test_mail_for_a_site_that_hangs_leaves_memory_to_others),
 	};

@@ -214,6 +214,10 @@ int stream_connect(
 
 	(void)st;
 	(void)timeout_us;
+	if (world->connect_error) {
+		assert_true(++world->connects_failed < 1000);
+		return world->connect_error;
+	}
 	ip_format(&remote->ip, ip);
 	assert_null(server_of(s));
 	struct world_server *v = server_of(NULL);
@@ -622,6 +626,11 @@ static void serve_dns(struct op *op)
 {
 	struct dns_op *q = container_of(op, struct dns_op, op);
 
+	if (world->dns_hangs && strncmp(q->name, "dead", 4) == 0) {
+		assert_true(world->dns_held_n < WORLD_DNS_HELD);
+		world->dns_held[world->dns_held_n++] = op;
+		return;
+	}
 	q->secure = world->secure;
 	op->status = strstr(q->name, "nx.") == q->name ? DNS_NXDOMAIN : DNS_NODATA;
 	q->count = 0;
@@ -662,10 +671,19 @@ static unsigned serve_channel(struct channel *c, void (*fn)(struct op *op))
 	return n;
 }
 
+static unsigned serve_held(void)
+{
+	unsigned n = world->dns_hangs ? 0 : world->dns_held_n;
+
+	for (; !world->dns_hangs && world->dns_held_n; world->dns_held_n--)
+		serve_dns(world->dns_held[world->dns_held_n - 1]);
+	return n;
+}
+
 static unsigned lap(void)
 {
 	struct core *c = &world->core;
-	unsigned n = 0;
+	unsigned n = serve_held();
 
 	c->now_us += 997;
 	c->now_ms = 1795388700000 + c->now_us / 1000;

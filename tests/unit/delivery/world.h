@@ -67,7 +67,8 @@ struct world_server {
 	size_t out_n;
 };
 
-#define WORLD_SERVERS 64
+#define WORLD_SERVERS  64
+#define WORLD_DNS_HELD 256
 
 struct world {
 	struct core core;
@@ -85,7 +86,12 @@ struct world {
 	unsigned bounces, results, read_bodies;
 	int result_status; /* forced, once */
 	bool no_chunks_once;
-	uint8_t notify, ret; /* of all recipients and messages from now on */
+	bool dns_hangs; /* for names that begin with "dead" */
+	struct op *dns_held[WORLD_DNS_HELD];
+	unsigned dns_held_n;
+	int connect_error;        /* of every connection from now on; 0: none */
+	unsigned connects_failed; /* ... and how many there were */
+	uint8_t notify, ret;      /* of all recipients and messages from now on */
 	const char *orcpt;
 	bool secure; /* answers of the resolver are validated */
 	/* www.example.org, at mx1's address: what it stands for; NULL: it is no alias */
