@@ -5,15 +5,16 @@
 #include "dataplane/base/log.h"
 #include "delivery/delivery_priv.h"
 
-#define DUE_PER_POLL  256
-#define STEP_PER_POLL 256
-#define LOOKUPS_MAX   64
-#define REPORTS_SPARE 32 /* for attempts that need no connection */
-#define REPORTS_MAX   1024
-#define DOMAINS_MAX   65536
-#define SITES_MAX     4096
-#define CACHE_ENTRIES 4096
-#define RETRY_MS      (15 * 60 * MS_PER_SEC) /* when the configuration gives none */
+#define DUE_PER_POLL   256
+#define STEP_PER_POLL  256
+#define LATER_PER_POLL 32 /* domains that cannot go on now are looked at */
+#define LOOKUPS_MAX    64
+#define REPORTS_SPARE  32 /* for attempts that need no connection */
+#define REPORTS_MAX    1024
+#define DOMAINS_MAX    65536
+#define SITES_MAX      4096
+#define CACHE_ENTRIES  4096
+#define RETRY_MS       (15 * 60 * MS_PER_SEC) /* when the configuration gives none */
 
 static uint32_t clamp(uint64_t v, uint32_t min, uint32_t max)
 {
@@ -123,23 +124,29 @@ static unsigned due_poll(struct delivery *d)
 	return n;
 }
 
-/* One step for a domain with a backlog; false: something that all domains need is used up. */
-static bool domain_step(struct delivery *d, struct domain *domain)
+enum step {
+	STEP_DONE,
+	STEP_LATER, /* not this domain: others may be able to */
+	STEP_NONE,  /* something that all need is used up */
+};
+
+/* One step for a domain with a backlog. */
+static enum step domain_step(struct delivery *d, struct domain *domain)
 {
 	uint64_t now_us = d->core->now_us;
 
 	if (domain->backlog.count == 0) {
 		dest_domain_place(&d->dest, domain, DOMAIN_NOWHERE);
-		return true;
+		return STEP_DONE;
 	}
 	if (domain->state == DOMAIN_UNKNOWN || domain->route_until_us <= now_us)
-		return lookup_begin(d, domain);
+		return lookup_begin(d, domain) ? STEP_DONE : STEP_LATER;
 	if (domain->site && dest_site_full(&d->dest, domain->site)) {
 		dest_domain_place(&d->dest, domain, DOMAIN_BLOCKED);
-		return true;
+		return STEP_DONE;
 	}
 	if (list_empty(&d->attempts.free))
-		return false;
+		return STEP_NONE;
 	uint32_t node = backlog_pop(&d->schedule, &domain->backlog);
 	job_wake(d, node);
 	if (delivery_shard_failed(d, delivery_node(d, node)->id) && !delivery_node(d, node)->job) {
@@ -148,22 +155,27 @@ static bool domain_step(struct delivery *d, struct domain *domain)
 		attempt_dispatch(d, node);
 	} else if (!job_load(d, node)) {
 		backlog_push_head(&d->schedule, &domain->backlog, node);
-		return false;
+		return STEP_LATER;
 	}
-	/* Behind the others: one domain's backlog does not hold up the rest. */
-	if (domain->place == DOMAIN_RUNNABLE)
-		dest_domain_place(&d->dest, domain, DOMAIN_RUNNABLE);
-	return true;
+	return STEP_DONE;
 }
 
+/* Each domain goes behind the others after its step: one's backlog, or look-ups that take long, do
+ * not hold up the rest. */
 static unsigned domains_poll(struct delivery *d)
 {
-	unsigned n = 0;
+	unsigned n = 0, later = 0;
 
-	while (n < STEP_PER_POLL && !list_empty(&d->dest.runnable) && report_available(d)) {
-		if (!domain_step(d, list_entry(d->dest.runnable.next, struct domain, link)))
+	while (n < STEP_PER_POLL && later < LATER_PER_POLL && !list_empty(&d->dest.runnable) &&
+		report_available(d)) {
+		struct domain *domain = list_entry(d->dest.runnable.next, struct domain, link);
+		enum step step = domain_step(d, domain);
+		if (step == STEP_NONE)
 			break;
-		n++;
+		n += step == STEP_DONE;
+		later += step == STEP_LATER;
+		if (domain->place == DOMAIN_RUNNABLE)
+			dest_domain_place(&d->dest, domain, DOMAIN_RUNNABLE);
 	}
 	return n;
 }

@@ -573,6 +573,32 @@ static void test_a_limit_on_domains_is_kept(void **state)
 	world_stop();
 }
 
+static void test_domains_without_an_answer_hold_up_nobody(void **state)
+{
+	char to[64];
+
+	(void)state;
+	world_start(128, plain);
+	world_hint(world_message("a@example.net", "x@one.example.org"), false);
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	world->dns_hangs = true;
+	for (int i = 0; i < 200; i++) {
+		snprintf(to, sizeof(to), "x@dead%d.example.org", i);
+		world_hint(world_message("a@example.net", to), false);
+		world_step();
+	}
+	struct world_message *m = world_message("a@example.net", "y@one.example.org");
+	world_hint(m, false);
+	world_settle();
+	assert_int_equal(m->delivered, 1);
+	assert_int_equal(world_queued(), 200);
+	world->dns_hangs = false;
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
 static void test_a_site_that_does_not_answer_has_few_connections(void **state)
 {
 	struct delivery_conf conf = {.site_connections_max = 8};
@@ -705,6 +731,7 @@ int main(void)
 		cmocka_unit_test(test_a_limit_on_recipients_is_kept),
 		cmocka_unit_test(test_a_limit_on_domains_is_kept),
 		cmocka_unit_test(test_expansion_is_told),
+		cmocka_unit_test(test_domains_without_an_answer_hold_up_nobody),
 		cmocka_unit_test(test_a_site_that_does_not_answer_has_few_connections),
 		cmocka_unit_test(test_a_connection_too_many_is_not_tried_all_the_time),
 		cmocka_unit_test(test_mail_beyond_what_memory_holds_moves_on),
