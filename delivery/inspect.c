@@ -59,7 +59,7 @@ static void worker_info(const struct delivery *d, struct delivery_worker_info *o
 	*out = (struct delivery_worker_info){.loading = delivery_loading(d),
 		.draining = d->draining,
 		.results_wait = report_waits(d),
-		.jobs_full = d->jobs.used >= d->jobs.max || d->jobs.held >= d->jobs.held_max,
+		.jobs_full = list_empty(&d->jobs.free) && list_empty(&d->jobs.resting),
 		.connections = d->dest.connections,
 		.connections_max = d->dest.limits.connections_max,
 		.lookups = channel_in_flight(d->ch.dns),

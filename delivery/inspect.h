@@ -45,7 +45,7 @@ struct delivery_domain_info {
 struct delivery_worker_info {
 	bool loading, draining;
 	bool results_wait; /* the writer's ring is full */
-	bool jobs_full;    /* as many messages in memory as may be */
+	bool jobs_full;    /* all the messages that may be in memory are being worked on */
 	uint32_t connections, connections_max;
 	uint32_t lookups;                    /* under way */
 	uint32_t recipients, recipients_max; /* in memory */
