@@ -126,7 +126,7 @@ static unsigned due_poll(struct delivery *d)
 
 enum step {
 	STEP_DONE,
-	STEP_LATER, /* not this domain: others may be able to */
+	STEP_LATER, /* its first message cannot be read now: others may be in memory */
 	STEP_NONE,  /* something that all need is used up */
 };
 
@@ -139,8 +139,11 @@ static enum step domain_step(struct delivery *d, struct domain *domain)
 		dest_domain_place(&d->dest, domain, DOMAIN_NOWHERE);
 		return STEP_DONE;
 	}
-	if (domain->state == DOMAIN_UNKNOWN || domain->route_until_us <= now_us)
-		return lookup_begin(d, domain) ? STEP_DONE : STEP_LATER;
+	if (domain->state == DOMAIN_UNKNOWN || domain->route_until_us <= now_us) {
+		if (!lookup_begin(d, domain))
+			dest_domain_place(&d->dest, domain, DOMAIN_LOOKING);
+		return STEP_DONE;
+	}
 	if (domain->site && dest_site_full(&d->dest, domain->site)) {
 		dest_domain_place(&d->dest, domain, DOMAIN_BLOCKED);
 		return STEP_DONE;
@@ -160,12 +163,15 @@ static enum step domain_step(struct delivery *d, struct domain *domain)
 	return STEP_DONE;
 }
 
-/* Each domain goes behind the others after its step: one's backlog, or look-ups that take long, do
- * not hold up the rest. */
+/* Each domain goes behind the others after its step: one's backlog does not hold up the rest. Those
+ * that wait for a look-up wait elsewhere. */
 static unsigned domains_poll(struct delivery *d)
 {
 	unsigned n = 0, later = 0;
 
+	if (!list_empty(&d->dest.looking) && !list_empty(&d->lookups.free))
+		dest_domain_place(&d->dest, list_entry(d->dest.looking.next, struct domain, link),
+			DOMAIN_RUNNABLE);
 	while (n < STEP_PER_POLL && later < LATER_PER_POLL && !list_empty(&d->dest.runnable) &&
 		report_available(d)) {
 		struct domain *domain = list_entry(d->dest.runnable.next, struct domain, link);

@@ -24,6 +24,7 @@ int dest_init(struct dest *t, const struct dest_limits *limits)
 	list_init(&t->domains_idle);
 	list_init(&t->sites_idle);
 	list_init(&t->runnable);
+	list_init(&t->looking);
 	t->domains = calloc(limits->domains_max, sizeof(*t->domains));
 	t->sites = calloc(limits->sites_max, sizeof(*t->sites));
 	t->domain_table = calloc(domain_slots, sizeof(*t->domain_table));
@@ -130,6 +131,8 @@ void dest_domain_place(struct dest *t, struct domain *d, enum domain_place place
 		list_push_tail(&t->domains_idle, &d->link);
 	else if (place == DOMAIN_RUNNABLE)
 		list_push_tail(&t->runnable, &d->link);
+	else if (place == DOMAIN_LOOKING)
+		list_push_tail(&t->looking, &d->link);
 	else if (place == DOMAIN_BLOCKED)
 		list_push_tail(&d->site->blocked, &d->link);
 }

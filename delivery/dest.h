@@ -24,7 +24,13 @@ enum domain_state {
 };
 
 /* Where the domain's link is. */
-enum domain_place { DOMAIN_NOWHERE, DOMAIN_IDLE, DOMAIN_RUNNABLE, DOMAIN_BLOCKED };
+enum domain_place {
+	DOMAIN_NOWHERE,
+	DOMAIN_IDLE,
+	DOMAIN_RUNNABLE,
+	DOMAIN_BLOCKED, /* by its site */
+	DOMAIN_LOOKING, /* it waits for a look-up to become free */
+};
 
 struct domain {
 	struct list link;      /* one of enum domain_place */
@@ -94,6 +100,7 @@ struct dest {
 	uint32_t connections;
 	struct list domains_idle, sites_idle; /* oldest first */
 	struct list runnable;                 /* domains with a backlog that may go on */
+	struct list looking;                  /* ... and those that wait for a look-up */
 };
 
 /* Returns 0 or -ENOMEM. */
