@@ -162,8 +162,9 @@ void delivery_inspect(const struct delivery *d, uint64_t id, uint32_t rcpt, stru
 		if (n->state == SCHEDULE_WAITING)
 			out->place = DELIVERY_WAITING;
 		else if (n->state == SCHEDULE_DUE)
-			out->place = (uint8_t)(job_of(d, n) ? place_of_job(d, node, out)
-							    : DELIVERY_BACKLOG);
+			out->place = (uint8_t)(n->backlogged || !job_of(d, n)
+						       ? DELIVERY_BACKLOG
+						       : place_of_job(d, node, out));
 	}
 	if (domain)
 		domain_info(d, domain, &out->domain);

@@ -63,6 +63,28 @@ static void test_a_host_that_cannot_be_reached(void **state)
 	world_stop();
 }
 
+/* Its message is in memory, but it has not come to its turn. */
+static void test_behind_a_site_that_hangs(void **state)
+{
+	struct world_message *m = NULL;
+
+	(void)state;
+	world_start(64, plain);
+	world_host("198.18.0.1")->silent = true;
+	for (int i = 0; i < 40; i++) {
+		m = world_message("a@example.net", "x@one.example.org");
+		world_hint(m, false);
+		world_step();
+	}
+	world_settle();
+	assert_int_equal(look(m, "one.example.org"), DELIVERY_BACKLOG);
+	assert_int_equal(info.domain.opening, DEST_UNPROVEN);
+	world_host("198.18.0.1")->silent = false;
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
 static void test_domains_in_slices(void **state)
 {
 	struct delivery_domain_info rows[4];
@@ -99,6 +121,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_way_of_a_recipient),
 		cmocka_unit_test(test_a_host_that_cannot_be_reached),
+		cmocka_unit_test(test_behind_a_site_that_hangs),
 		cmocka_unit_test(test_domains_in_slices),
 	};
 
