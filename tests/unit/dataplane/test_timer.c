@@ -54,6 +54,9 @@ static void test_random_timers_fire_once_and_in_time(void **state)
 		uint64_t next = timer_next_us(&wheel, UINT64_MAX);
 		for (unsigned i = 0; i < TIMERS; i++)
 			assert_true(!timers[i].want || next <= timers[i].want + US_PER_MS);
+		/* Up to a time: the same, or nothing until then. */
+		uint64_t until = now + rnd(spans[rnd(3)]), near = timer_next_us(&wheel, until);
+		assert_true(near == next || (near == UINT64_MAX && next > until));
 		now += rnd(spans[rnd(3)]);
 		timer_run(&wheel, now, UINT32_MAX);
 		for (unsigned i = 0; i < TIMERS; i++) {
