@@ -265,8 +265,7 @@ static int parts_init(struct delivery *d)
 	const struct delivery_conf *conf = &d->conf;
 	uint32_t chunks = chunk_pool_size();
 	/* Each message in memory takes five chunks and more; half the pool is others'. */
-	uint32_t jobs = conf->jobs_max ? clamp(conf->jobs_max, 4, JOBS_MAX)
-				       : clamp(chunks / 16, 4, JOBS_MAX);
+	uint32_t jobs = clamp(conf->jobs_max ? conf->jobs_max : chunks / 16, 4, JOBS_MAX);
 	struct dest_limits limits = {
 		.shares = conf->shares,
 		.domains_max = clamp(conf->recipients_max, 64, DOMAINS_MAX),
