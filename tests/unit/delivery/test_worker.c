@@ -18,6 +18,15 @@ static void run_until_empty(void)
 	assert_int_equal(world_queued(), 0);
 }
 
+/* New mail for one.example.org, a lap for each. */
+static void mail_for_one(unsigned n)
+{
+	while (n--) {
+		world_hint(world_message("a@example.net", "x@one.example.org"), false);
+		world_step();
+	}
+}
+
 static void test_one_copy_for_all_recipients_at_a_site(void **state)
 {
 	(void)state;
@@ -40,9 +49,7 @@ static void test_waiting_mail_reuses_the_connection(void **state)
 
 	(void)state;
 	world_start(16, conf);
-	for (int i = 0; i < 20; i++)
-		world_hint(world_message("a@example.net", "x@one.example.org"), false),
-			world_step();
+	mail_for_one(20);
 	world_settle();
 	assert_int_equal(world_queued(), 0);
 	assert_int_equal(world_host("198.18.0.1")->transactions, 20);
@@ -632,10 +639,7 @@ static void test_a_connection_too_many_is_not_tried_all_the_time(void **state)
 	world_hint(world_message("a@example.net", "x@one.example.org"), false);
 	world_settle();
 	world->connect_error = -ENOMEM;
-	for (int i = 0; i < 7; i++) {
-		world_hint(world_message("a@example.net", "x@one.example.org"), false);
-		world_step();
-	}
+	mail_for_one(7);
 	world_advance_ms(900);
 	assert_int_equal(world->connects_failed, 1);
 	host->silent = false;
@@ -672,10 +676,7 @@ static void test_mail_for_a_site_that_hangs_leaves_memory_to_others(void **state
 	world_start(64, conf);
 	hangs = world_host("198.18.0.1");
 	hangs->silent = true;
-	for (int i = 0; i < 200; i++) {
-		world_hint(world_message("a@example.net", "x@one.example.org"), false);
-		world_step();
-	}
+	mail_for_one(200);
 	struct world_message *stored = world_message("a@example.net", "x@far.example.org");
 	world_hint_id(stored->id);
 	world_settle();
