@@ -16,6 +16,8 @@ from bed.harness import equal, expect, test
 USERS = [f"user{i}@example.org" for i in range(6)]
 PASSWORD = "shards-3Qz"
 CHANGES = {"store": {"shards": 2}, "delivery": {"retry": ["1h"]}}
+# A message's shard is a hash of its id, and that of the time: with this many, no shard without one is seen.
+ENOUGH = 40
 
 
 def send(bed, rcpts, data, sender=None):
@@ -74,9 +76,9 @@ def crossing(work):
             expect(all(any(mail.same(s, g) is None for g in got) for s in sent), f"{user}: altered")
         proc.wait_for("nothing to be moved", lambda: moved(bed), 10)
         # The queue of both, its commands by id and by filter.
-        for i in range(8):
+        for i in range(ENOUGH):
             equal(send(bed, [f"x{i}@{bed.dead_domain}"], sent[0]), 250, "DATA")
-        proc.wait_for("the queue", lambda: len(bed.queue()) == 8, 10)
+        proc.wait_for("the queue", lambda: len(bed.queue()) == ENOUGH, 10)
         queued = shard_rows(bed, "q")
         expect(min(queued) > 0, f"queued in each shard: {queued}")
         for entry in bed.queue():
