@@ -10,6 +10,12 @@
 
 #define HOST_SHOWN 100 /* octets of its name in what is told of a host */
 
+/* How long a host may be silent when a site without any connection waits for one; chosen.  RFC 5321
+ * 4.5.3.2 has minutes, which hosts get as long as there are connections. */
+#define STUCK_US       (10 * US_PER_SEC)  /* the site has other connections */
+#define STUCK_LAST_US  (60 * US_PER_SEC)  /* it is the only one */
+#define STUCK_FINAL_US (120 * US_PER_SEC) /* it may have taken the message already */
+
 static void conn_advance(struct conn *c);
 
 /* ---- what went wrong, in words ---- */
@@ -111,6 +117,8 @@ static void on_rcpt(
 	reply_text(c, reply, text, sizeof(text));
 	reply_status(reply, v.status);
 	report_verdict(c->report, i, &v);
+	if (reply->code && reply != &c->client.local)
+		relay_proved(c);
 }
 
 static void on_message_end(void *ctx)
@@ -185,7 +193,18 @@ static void conn_arm(struct conn *c)
 	if (timer_armed(&c->timer) && progress == c->progress)
 		return;
 	c->progress = progress;
+	c->progress_us = d->core->now_us;
 	timer_arm(&c->d->core->wheel, &c->timer, d->core->now_us + us);
+}
+
+/* The host does not answer. */
+static void conn_expire(struct conn *c, const char *why)
+{
+	c->expired = true;
+	if (c->handshaking)
+		conn_tls_failed(c, "timed out");
+	smtp_client_disconnected(&c->client, why);
+	conn_advance(c);
 }
 
 static void on_timer(struct timer *t, uint64_t now_us)
@@ -193,15 +212,10 @@ static void on_timer(struct timer *t, uint64_t now_us)
 	struct conn *c = container_of(t, struct conn, timer);
 
 	(void)now_us;
-	if (c->state == CONN_READY) {
+	if (c->state == CONN_READY)
 		conn_leave(c);
-		return;
-	}
-	c->expired = true;
-	if (c->handshaking)
-		conn_tls_failed(c, "timed out");
-	smtp_client_disconnected(&c->client, "timed out waiting for the peer");
-	conn_advance(c);
+	else
+		conn_expire(c, "timed out waiting for the peer");
 }
 
 /* ---- the way of a connection ---- */
@@ -221,14 +235,19 @@ static void conn_over(struct conn *c)
 	else if (c->streamed)
 		stream_close(&c->stream);
 	c->streamed = false;
+	if (c->state == CONN_LEAVING)
+		c->d->relay.leaving--;
 	c->state = CONN_CLOSED;
 	relay_closed(c);
 }
 
-/* A connection kept for later may have been dead already: nothing was handed over. */
+/* A connection kept for later may have been dead already, or it is we who end it: nothing was
+ * handed over. */
 static bool worth_another(const struct conn *c, const struct report *r)
 {
-	if (!c->ended || c->content_asked || c->messages < 2 || r->attempt->retried)
+	if (!c->ended || r->attempt->retried)
+		return false;
+	if (!c->ours && (c->content_asked || c->messages < 2))
 		return false;
 	for (uint32_t i = 0; i < r->count; i++) {
 		const struct rcpt_result *res = &r->results[i];
@@ -273,15 +292,21 @@ static bool conn_is_full(struct conn *c)
 	       !attempt_may_begin(c->d, list_entry(ready->next, struct attempt, link), &domains);
 }
 
+static void conn_quit(struct conn *c)
+{
+	list_remove(&c->link);
+	c->state = CONN_LEAVING;
+	c->d->relay.leaving++;
+	smtp_client_quit(&c->client);
+}
+
 /* Begin what is ready at the site.  False: nothing is, or it cannot begin now. */
 static bool conn_begin(struct conn *c)
 {
 	struct delivery *d = c->d;
 
-	if (d->draining || conn_is_full(c)) {
-		list_remove(&c->link);
-		c->state = CONN_LEAVING;
-		smtp_client_quit(&c->client);
+	if (d->draining || conn_is_full(c) || relay_takes_back(c)) {
+		conn_quit(c);
 		return true; /* to say it */
 	}
 	if (content_busy(&c->content))
@@ -436,6 +461,13 @@ static void on_writable(struct stream *s)
 		conn_advance(c);
 }
 
+/* The host may have the whole message: whether it took it is not known. */
+static bool conn_may_have_handed_over(const struct conn *c)
+{
+	return c->state == CONN_BUSY && smtp_client_state(&c->client) == SMTP_CLIENT_FINAL &&
+	       c->out_at == c->out_n;
+}
+
 static void on_close(struct stream *s, enum stream_reason reason)
 {
 	struct conn *c = container_of(s, struct conn, stream);
@@ -443,6 +475,7 @@ static void on_close(struct stream *s, enum stream_reason reason)
 	if (c->state == CONN_CLOSED)
 		return;
 	c->streamed = false;
+	c->ours = reason == STREAM_NO_MEMORY && !conn_may_have_handed_over(c);
 	if (c->established) {
 		if (c->handshaking)
 			conn_tls_failed(c, reason == STREAM_TLS_FAILED
@@ -504,6 +537,7 @@ static void conn_reset(struct conn *c, int address)
 	c->stream = (struct stream){.ops = &stream_ops};
 	c->state = CONN_CONNECTING;
 	c->established = c->got_ready = c->message_over = c->ended = c->expired = false;
+	c->ours = false;
 	c->messages = c->out_n = c->out_at = 0;
 	c->sent = c->progress = 0;
 	c->address = (uint8_t)address;
@@ -538,11 +572,13 @@ static bool conn_open(struct conn *c)
 	c->state = CONN_CONNECTING;
 	int err = stream_connect(d->core->stack, &c->stream, &remote, d->conf.connect_timeout_us);
 	if (err) {
+		c->ours = err == -ENOMEM;
 		end_set_connect(c, connect_error_text(err));
 		return false;
 	}
 	counter_inc(CTR_DELIVERY_CONNECTIONS);
 	c->streamed = true;
+	c->progress_us = d->core->now_us;
 	return true;
 }
 
@@ -573,6 +609,8 @@ bool conn_connect(struct conn *c)
 		}
 		if (conn_open(c))
 			return true;
+		if (c->ours)
+			return false;
 	}
 }
 
@@ -598,10 +636,40 @@ void conn_leave(struct conn *c)
 {
 	if (c->state != CONN_READY)
 		return;
-	list_remove(&c->link);
-	c->state = CONN_LEAVING;
-	smtp_client_quit(&c->client);
+	conn_quit(c);
 	conn_advance(c);
+}
+
+static bool conn_is_stuck(const struct conn *c)
+{
+	uint64_t quiet_us = c->d->core->now_us - c->progress_us;
+
+	if (c->state != CONN_CONNECTING && c->state != CONN_BUSY)
+		return false;
+	if (conn_may_have_handed_over(c))
+		return quiet_us >= STUCK_FINAL_US;
+	return quiet_us >= (c->site->connections > 1 ? STUCK_US : STUCK_LAST_US);
+}
+
+bool conn_give_way(struct conn *c)
+{
+	static const char why[] = "no answer, and mail of others waits for a connection";
+
+	if (c->state == CONN_READY) {
+		conn_leave(c);
+		return true;
+	}
+	if (!conn_is_stuck(c))
+		return false;
+	c->ours = c->site->connections > 1 && !conn_may_have_handed_over(c);
+	if (c->established) {
+		conn_expire(c, why);
+		return true;
+	}
+	c->expired = true;
+	end_set_connect(c, why);
+	conn_over(c);
+	return true;
 }
 
 void conn_abort(struct conn *c)

@@ -37,7 +37,8 @@ struct conn {
 	uint8_t fault;                 /* of the conversion: enum downgrade_fault */
 	uint8_t state;                 /* enum conn_state */
 	bool again;                    /* CLOSED: go on with the next address */
-	bool streamed;                 /* the stream is to be closed by us */
+	bool ours;     /* it ends for a want of ours: neither the host nor the mail has failed */
+	bool streamed; /* the stream is to be closed by us */
 	bool established, got_ready, message_over, ended, content_asked, expired;
 	bool in_clear;             /* TLS failed with this address, which is tried without */
 	bool handshaking, secured; /* TLS is under way, is in use */
@@ -60,6 +61,7 @@ struct conn {
 	uint8_t end_status[3];
 	char end_text[SMTP_REPLY_TEXT_MAX + 1];
 	uint64_t sent, progress; /* octets sent; what the deadline was set for */
+	uint64_t progress_us;    /* ... and when */
 	uint32_t out_n, out_at;
 	uint8_t out[CONN_OUT];
 };
@@ -76,5 +78,8 @@ void conn_work(struct conn *c);
 void conn_go_on(struct conn *c);
 /* Say QUIT when nothing is under way. */
 void conn_leave(struct conn *c);
+/* Another site has none: end, if nothing is under way or the host does not answer.  False: it goes
+ * on. */
+bool conn_give_way(struct conn *c);
 /* RST, and forget: at the end of the worker. */
 void conn_abort(struct conn *c);

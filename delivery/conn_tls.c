@@ -190,7 +190,7 @@ void conn_tls_failed(struct conn *c, const char *why)
 	smtp_client_give_up(&c->client, "4.7.5", text);
 	counter_inc(CTR_DELIVERY_TLS_FAILED);
 	/* RFC 7435: better in clear than not at all, where that is all the policy asks. */
-	c->in_clear = c->level == TLS_LEVEL_MAY;
+	c->in_clear = c->level == TLS_LEVEL_MAY && !c->ours;
 	if (c->in_clear)
 		c->site->clear_until_us[c->address] = c->d->core->now_us + CLEAR_US;
 	log_info("delivery", "tls host=%s level=%s error=\"%s\"%s", c->host,

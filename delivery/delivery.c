@@ -144,7 +144,7 @@ static enum step domain_step(struct delivery *d, struct domain *domain)
 			dest_domain_place(&d->dest, domain, DOMAIN_LOOKING);
 		return STEP_DONE;
 	}
-	if (domain->site && dest_site_full(&d->dest, domain->site)) {
+	if (domain->site && dest_site_full(&d->dest, domain->site, jobs_scarce(&d->jobs))) {
 		dest_domain_place(&d->dest, domain, DOMAIN_BLOCKED);
 		return STEP_DONE;
 	}

@@ -334,7 +334,7 @@ void dest_site_failed(
 	uint64_t down_us = DEST_DOWN_MIN_US << MIN(s->failures, (uint32_t)DOWN_DOUBLINGS_MAX);
 
 	s->failures++;
-	s->proven = false;
+	s->proven_until_us = 0;
 	s->down_until_us = now_us + MIN(down_us, DEST_DOWN_MAX_US);
 	s->code = code;
 	memcpy(s->status, status, sizeof(s->status));
@@ -344,7 +344,6 @@ void dest_site_failed(
 void dest_site_worked(struct site *s)
 {
 	s->failures = 0;
-	s->proven = true;
 	s->down_until_us = 0;
 }
 

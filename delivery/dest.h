@@ -14,7 +14,8 @@
 #define DEST_DOWN_MIN_US (5 * US_PER_SEC)  /* a site that failed is left alone so long; doubles */
 #define DEST_DOWN_MAX_US (60 * US_PER_SEC) /* chosen: shorter than a sensible first retry */
 #define DEST_BAD_US      (60 * US_PER_SEC) /* an address that failed is tried last so long */
-#define DEST_UNPROVEN    4 /* chosen: connections to a site of which none has opened yet */
+#define DEST_UNPROVEN    4 /* chosen: connections to a site that has decided about no mail lately */
+#define DEST_PROVEN_US   (60 * US_PER_SEC) /* chosen: lately */
 
 enum domain_state {
 	DOMAIN_UNKNOWN,
@@ -49,7 +50,7 @@ struct domain {
 
 struct site {
 	struct list link; /* idle list, when there is neither an attempt nor a connection */
-	struct list kick; /* on the relay's list of sites with something to do */
+	struct list kick; /* on one of the relay's lists of sites with something to do */
 	struct list domains, blocked; /* routed here; waiting for room in `ready` */
 	struct list ready;            /* attempts to be made */
 	struct list idle;             /* connections that wait for mail */
@@ -58,9 +59,11 @@ struct site {
 	uint32_t holds;                /* attempts that point here, ready or not */
 	uint32_t connections, opening; /* all; those that are not ready for mail yet */
 	uint32_t failures;             /* in a row */
-	bool proven;                   /* a connection has opened since it failed last */
+	bool starving;                 /* it is on the relay's list of these */
+	bool want;                     /* what enough_until_us is about is memory of ours */
+	uint64_t proven_until_us;      /* it has taken or refused mail lately */
 	uint64_t down_until_us;
-	uint64_t enough_until_us; /* one more than there are could not be opened: none until then */
+	uint64_t enough_until_us; /* one more could not be opened: none until then */
 	uint64_t bad_until_us[ROUTE_ADDRESSES_MAX];
 	uint64_t clear_until_us[ROUTE_ADDRESSES_MAX]; /* TLS failed there and can be done without */
 	struct tls_ticket *ticket;                    /* of the last session with a host; or NULL */
@@ -149,19 +152,32 @@ void dest_site_disconnect(struct dest *t, struct site *s);
 /* Do all workers together have as many connections to the site as one may have?  Two that look at
  * once may both go on: it is exceeded by one for each further worker at most. */
 bool dest_share_full(const struct dest *t, const struct site *s);
-/* May one more connection be opened for what is ready?  A site that does not answer is not to hold
- * the connections that others could use. */
+/* How many connections it may have now.  One that decides about no mail, whatever else it answers,
+ * is not to hold the connections that others could use. */
+static inline uint32_t dest_site_limit(const struct dest *t, const struct site *s, uint64_t now_us)
+{
+	uint32_t max = t->limits.site_connections_max;
+
+	return s->proven_until_us > now_us ? max : MIN(max, (uint32_t)DEST_UNPROVEN);
+}
+/* Is there mail for one more connection than the site has, and is it allowed that many? */
+static inline bool dest_site_wants(const struct dest *t, const struct site *s, uint64_t now_us)
+{
+	return s->ready_n > s->opening && s->connections < dest_site_limit(t, s, now_us);
+}
+/* May that one be opened? */
 static inline bool dest_site_may_connect(
 	const struct dest *t, const struct site *s, uint64_t now_us)
 {
-	return s->ready_n > s->opening && s->connections < t->limits.site_connections_max &&
-	       (s->proven || s->connections < DEST_UNPROVEN) &&
-	       (s->connections == 0 || s->enough_until_us <= now_us) &&
+	return dest_site_wants(t, s, now_us) && s->enough_until_us <= now_us &&
 	       t->connections < t->limits.connections_max && !dest_share_full(t, s);
 }
-static inline bool dest_site_full(const struct dest *t, const struct site *s)
+/* Is as much ready at the site as may be?  scarce: memory is, so that it may be no more than its
+ * connections can take next. */
+static inline bool dest_site_full(const struct dest *t, const struct site *s, bool scarce)
 {
-	return s->ready_n >= t->limits.ready_max;
+	return s->ready_n >=
+	       (scarce ? MAX(MIN(s->connections, t->limits.ready_max), 1u) : t->limits.ready_max);
 }
 static inline bool dest_site_down(const struct site *s, uint64_t now_us)
 {
@@ -170,7 +186,13 @@ static inline bool dest_site_down(const struct site *s, uint64_t now_us)
 /* No host of the site can be reached.  reason: printable. */
 void dest_site_failed(struct site *s, uint16_t code, const uint8_t status[3], const char *reason,
 	uint64_t now_us);
+/* A connection to it has opened. */
 void dest_site_worked(struct site *s);
+/* It has taken a message, or said that it does not. */
+static inline void dest_site_proved(struct site *s, uint64_t now_us)
+{
+	s->proven_until_us = now_us + DEST_PROVEN_US;
+}
 /* The address to try next: in order, those that failed lately last.  tried: bit per address.
  * -1: all were tried. */
 int dest_site_next_address(const struct site *s, uint32_t tried, uint64_t now_us);

@@ -24,6 +24,9 @@ static void site_info(
 	out->connections = s->connections;
 	out->opening = s->opening;
 	out->connections_max = d->dest.limits.site_connections_max;
+	out->connections_now = dest_site_limit(&d->dest, s, now_us);
+	out->shared_full = dest_share_full(&d->dest, s);
+	out->want_us = s->want && s->enough_until_us > now_us ? s->enough_until_us - now_us : 0;
 	out->ready = s->ready_n;
 	out->failures = s->failures;
 	out->down_us = dest_site_down(s, now_us) ? s->down_until_us - now_us : 0;
@@ -62,6 +65,7 @@ static void worker_info(const struct delivery *d, struct delivery_worker_info *o
 		.jobs_full = list_empty(&d->jobs.free) && list_empty(&d->jobs.resting),
 		.connections = d->dest.connections,
 		.connections_max = d->dest.limits.connections_max,
+		.starving = !list_empty(&d->relay.starving),
 		.lookups = channel_in_flight(d->ch.dns),
 		.recipients = d->schedule.used - d->schedule.gone.count,
 		.recipients_max = d->schedule.max};

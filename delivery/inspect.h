@@ -35,9 +35,12 @@ struct delivery_domain_info {
 	char hosts[DELIVERY_HOSTS_TEXT];          /* the site's first hosts */
 	uint32_t addresses, connections, opening; /* of the site */
 	uint32_t connections_max;                 /* site_connections */
-	uint32_t ready, failures;                 /* attempts ready; connects failed in a row */
-	uint64_t down_us;                         /* left alone for so long; 0: not */
-	uint16_t code;                            /* why, or why there is no route */
+	uint32_t connections_now; /* as long as the site decides about no mail: fewer */
+	bool shared_full;         /* other cores have connections_max of them */
+	uint64_t want_us; /* no memory for a connection: tried again after that; 0: there is */
+	uint32_t ready, failures; /* attempts ready; connects failed in a row */
+	uint64_t down_us;         /* left alone for so long; 0: not */
+	uint16_t code;            /* why, or why there is no route */
 	char reason[STORE_REASON_MAX + 1];
 };
 
@@ -47,6 +50,7 @@ struct delivery_worker_info {
 	bool results_wait; /* the writer's ring is full */
 	bool jobs_full;    /* all the messages that may be in memory are being worked on */
 	uint32_t connections, connections_max;
+	bool starving;                       /* a site without any connection waits for one */
 	uint32_t lookups;                    /* under way */
 	uint32_t recipients, recipients_max; /* in memory */
 };

@@ -48,6 +48,11 @@ struct jobs {
 int jobs_init(struct delivery *d, uint32_t max, uint64_t held_max) WARN_UNUSED;
 void jobs_fini(struct delivery *d);
 
+/* Are there so many that what waits at a site may not be much? */
+static inline bool jobs_scarce(const struct jobs *t)
+{
+	return t->used > t->max / 2;
+}
 /* NULL: it has none, or no longer. */
 struct job *job_of(const struct delivery *d, const struct schedule_node *n);
 /* A job for a message in memory, with one reference for the caller; takes the message's.  What has

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "delivery/relay.h"
 #include <errno.h>
+#include <limits.h>
 #include "delivery/delivery_priv.h"
 
-#define ENOUGH_US US_PER_SEC /* chosen: a next hop that takes so many is not asked all the time */
+#define ENOUGH_US        US_PER_SEC /* chosen: what cannot be had is not tried all the time */
+#define UNBLOCKED_SCARCE 4          /* chosen: domains for a place or two, not all for each */
+#define WANTING_PER_POLL 64         /* sites that may not go on now are looked at */
+#define ROOM_PER_POLL    256        /* connections looked at for one that can be done without */
+#define SHORT_MAX        16         /* ... and so many are found in a poll */
 
 int relay_init(struct delivery *d, uint32_t max)
 {
@@ -14,6 +19,8 @@ int relay_init(struct delivery *d, uint32_t max)
 	list_init(&t->closed);
 	list_init(&t->working);
 	list_init(&t->kick);
+	list_init(&t->wanting);
+	list_init(&t->starving);
 	t->conns = calloc(max, sizeof(*t->conns));
 	if (!t->conns)
 		return -ENOMEM;
@@ -35,16 +42,22 @@ void relay_fini(struct delivery *d)
 
 void relay_kick(struct delivery *d, struct site *s)
 {
+	if (s->starving)
+		return; /* it has its turn */
 	list_remove(&s->kick);
 	list_push_tail(&d->relay.kick, &s->kick);
 }
 
 void relay_unblock(struct delivery *d, struct site *s)
 {
-	if (s->ready_n > d->dest.limits.ready_max / 2)
+	bool scarce = jobs_scarce(&d->jobs);
+	unsigned max = scarce && s->ready_n ? UNBLOCKED_SCARCE : UINT_MAX;
+
+	if (s->ready_n > d->dest.limits.ready_max / 2 || dest_site_full(&d->dest, s, scarce))
 		return;
-	list_for_each_safe(it, tmp, &s->blocked)
-		dest_domain_place(&d->dest, list_entry(it, struct domain, link), DOMAIN_RUNNABLE);
+	for (unsigned i = 0; i < max && !list_empty(&s->blocked); i++)
+		dest_domain_place(&d->dest, list_entry(s->blocked.next, struct domain, link),
+			DOMAIN_RUNNABLE);
 }
 
 void relay_opened(struct conn *c)
@@ -52,6 +65,26 @@ void relay_opened(struct conn *c)
 	c->site->opening--;
 	dest_site_worked(c->site);
 	relay_kick(c->d, c->site); /* now more may be opened */
+}
+
+void relay_proved(struct conn *c)
+{
+	struct site *s = c->site;
+	uint64_t now_us = c->d->core->now_us;
+
+	if (s->proven_until_us <= now_us)
+		relay_kick(c->d, s); /* the same */
+	dest_site_proved(s, now_us);
+}
+
+bool relay_takes_back(struct conn *c)
+{
+	struct relay *t = &c->d->relay;
+
+	if (t->short_of == 0 || c->messages == 0 || c->site->connections < 2)
+		return false;
+	t->short_of--;
+	return true;
 }
 
 /* The address is tried after all others for a while. */
@@ -68,7 +101,7 @@ void relay_closed(struct conn *c)
 {
 	c->again = !c->got_ready;
 	if (c->again) {
-		if (!c->in_clear)
+		if (!c->in_clear && !c->ours)
 			address_failed(c);
 	} else {
 		dest_site_disconnect(&c->d->dest, c->site);
@@ -91,9 +124,10 @@ static void give_up(struct delivery *d, struct conn *c)
 	s->opening--;
 	dest_site_disconnect(&d->dest, s);
 	conn_release(d, c);
-	/* Others are connected, or still trying: they decide. */
-	if (s->connections > 0) {
+	/* Others are connected, or still trying: they decide.  A want of ours decides nothing. */
+	if (s->connections > 0 || c->ours) {
 		s->enough_until_us = d->core->now_us + ENOUGH_US;
+		s->want = c->ours;
 		relay_kick(d, s);
 		return;
 	}
@@ -114,7 +148,7 @@ static unsigned closed_poll(struct delivery *d)
 		list_remove(&c->link);
 		if (!c->again)
 			conn_release(d, c);
-		else if (d->draining || !conn_connect(c))
+		else if (c->ours || d->draining || !conn_connect(c))
 			give_up(d, c);
 	}
 	return n;
@@ -134,31 +168,67 @@ static void site_connect(struct delivery *d, struct site *s)
 		give_up(d, c);
 }
 
-/* All connections are taken: one that only waits for mail makes room.  Once a poll: it looks at all
- * of them. */
+/* As many as there are sites that starve, less those that end already. */
+static uint32_t count_short(const struct relay *t)
+{
+	uint32_t n = 0;
+
+	list_for_each(it, &t->starving)
+	{
+		if (++n == t->leaving + SHORT_MAX)
+			break;
+	}
+	return n - MIN(n, t->leaving);
+}
+
+/* All connections are taken, and a site has none: one that waits for mail ends, or one whose host
+ * does not answer.  What these do not give is taken back from sites that have several, at the end
+ * of a message. */
 static void make_room(struct delivery *d)
 {
-	if (d->relay.made_room)
-		return;
-	d->relay.made_room = true;
-	for (uint32_t i = 0; i < d->relay.max; i++) {
-		if (d->relay.conns[i].state == CONN_READY) {
-			conn_leave(&d->relay.conns[i]);
-			return;
-		}
+	struct relay *t = &d->relay;
+
+	t->short_of = count_short(t);
+	for (uint32_t i = 0; i < MIN(t->max, (uint32_t)ROOM_PER_POLL) && t->short_of > 0; i++) {
+		t->look = (t->look + 1) % t->max;
+		t->short_of -= conn_give_way(&t->conns[t->look]);
 	}
 }
 
-static bool site_waits(const struct delivery *d, const struct site *s)
+static bool all_taken(const struct delivery *d)
 {
-	return s->connections == 0 && s->ready_n > 0 &&
-	       d->dest.connections >= d->dest.limits.connections_max;
+	return d->dest.connections >= d->dest.limits.connections_max || list_empty(&d->relay.free);
 }
 
-static unsigned site_poll(struct delivery *d, struct site *s)
+/* May the site open one?  turn: it has waited for that. */
+static bool may_open(const struct delivery *d, const struct site *s, bool turn)
+{
+	return dest_site_may_connect(&d->dest, s, d->core->now_us) && !all_taken(d) &&
+	       list_empty(&s->idle) &&
+	       (list_empty(&d->relay.starving) || (turn && s->connections == 0));
+}
+
+/* What it cannot do now it can do later: nothing else may come to remind us. */
+static void site_file(struct delivery *d, struct site *s)
+{
+	uint64_t now_us = d->core->now_us;
+
+	if (s->ready_n == 0)
+		return;
+	if (s->connections == 0 && s->enough_until_us <= now_us && !dest_share_full(&d->dest, s)) {
+		s->starving = true;
+		list_push_tail(&d->relay.starving, &s->kick);
+	} else if (s->connections == 0 || !report_available(d) ||
+		   dest_site_wants(&d->dest, s, now_us)) {
+		list_push_tail(&d->relay.wanting, &s->kick);
+	}
+}
+
+static unsigned site_poll(struct delivery *d, struct site *s, bool turn)
 {
 	unsigned n = 0;
 
+	s->starving = false;
 	list_for_each_safe(it, tmp, &s->idle)
 	{
 		if (s->ready_n == 0 || !report_available(d))
@@ -166,15 +236,38 @@ static unsigned site_poll(struct delivery *d, struct site *s)
 		conn_work(list_entry(it, struct conn, link));
 		n++;
 	}
-	while (dest_site_may_connect(&d->dest, s, d->core->now_us) && !list_empty(&d->relay.free) &&
-		list_empty(&s->idle)) {
+	for (; may_open(d, s, turn); n++)
 		site_connect(d, s);
-		n++;
+	if (list_empty(&s->kick))
+		site_file(d, s);
+	return n;
+}
+
+/* Those that were there before, up to max of them. */
+static unsigned sites_poll(struct delivery *d, struct list *of, unsigned max)
+{
+	struct list sites;
+	unsigned n = 0;
+
+	list_init(&sites);
+	for (unsigned i = 0; i < max && !list_empty(of); i++)
+		list_push_tail(&sites, list_pop_head(of));
+	while (!list_empty(&sites))
+		n += site_poll(d, list_entry(list_pop_head(&sites), struct site, kick), false);
+	return n;
+}
+
+static unsigned starving_poll(struct delivery *d)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < WANTING_PER_POLL && !all_taken(d); i++) {
+		struct list *l = list_pop_head(&d->relay.starving);
+		if (!l)
+			break;
+		n += site_poll(d, list_entry(l, struct site, kick), true);
 	}
-	if (site_waits(d, s))
-		make_room(d);
-	if (s->ready_n > 0 && (s->connections == 0 || !report_available(d)))
-		relay_kick(d, s);
+	make_room(d);
 	return n;
 }
 
@@ -190,17 +283,12 @@ static unsigned working_poll(struct delivery *d)
 unsigned relay_poll(struct delivery *d)
 {
 	unsigned n = closed_poll(d) + working_poll(d);
-	struct list kick;
 
 	if (d->draining)
 		return n;
-	d->relay.made_room = false;
-	list_init(&kick);
-	while (!list_empty(&d->relay.kick))
-		list_push_tail(&kick, list_pop_head(&d->relay.kick));
-	while (!list_empty(&kick))
-		n += site_poll(d, list_entry(list_pop_head(&kick), struct site, kick));
-	return n;
+	n += starving_poll(d);
+	n += sites_poll(d, &d->relay.kick, UINT_MAX);
+	return n + sites_poll(d, &d->relay.wanting, WANTING_PER_POLL);
 }
 
 void relay_drain(struct delivery *d)

@@ -10,7 +10,13 @@ struct relay {
 	struct list free, closed;
 	struct list working; /* connections that work out their part in AUTH */
 	struct list kick;    /* sites with something to do */
-	bool made_room;      /* in this poll */
+	struct list wanting; /* sites to be looked at again: they may not go on now */
+	/* Sites that have mail and no connection, because all are taken; first come, first served.
+	 * They go before those that want one more. */
+	struct list starving;
+	uint32_t leaving;  /* connections that say QUIT */
+	uint32_t short_of; /* connections that have to end for those that starve */
+	uint32_t look;     /* where make_room goes on */
 };
 
 /* Returns 0 or -ENOMEM. */
@@ -22,6 +28,10 @@ void relay_kick(struct delivery *d, struct site *s);
 void relay_unblock(struct delivery *d, struct site *s);
 /* conn reached a host that takes mail. */
 void relay_opened(struct conn *c);
+/* conn's host has decided about a recipient. */
+void relay_proved(struct conn *c);
+/* Has conn, which is at the end of a message, to leave its place to a site that has none? */
+bool relay_takes_back(struct conn *c);
 /* conn is over: another address if it never got that far, else its place is free. */
 void relay_closed(struct conn *c);
 unsigned relay_poll(struct delivery *d);

@@ -13,6 +13,8 @@ static const char *const names[WHY_N] = {
 	[WHY_RESOLVING] = "resolving",
 	[WHY_NO_ROUTE] = "no-route",
 	[WHY_SITE_DOWN] = "site-down",
+	[WHY_NO_CONNECTION] = "no-connection",
+	[WHY_SITE_SILENT] = "site-silent",
 	[WHY_SITE_FULL] = "site-full",
 	[WHY_WORKER_FULL] = "worker-full",
 	[WHY_CONNECTING] = "connecting",
@@ -33,7 +35,14 @@ const char *why_name(enum why_cause cause)
 
 static bool site_is_full(const struct delivery_domain_info *d)
 {
-	return d->connections_max && d->connections >= d->connections_max;
+	return d->connections_max && (d->connections >= d->connections_max || d->shared_full);
+}
+
+/* It has connections, one of them open, and decides about no mail. */
+static bool site_is_silent(const struct delivery_domain_info *d)
+{
+	return d->connections_now < d->connections_max && d->connections >= d->connections_now &&
+	       d->connections > d->opening;
 }
 
 /* Due, and a connection to the site is what it waits for. */
@@ -45,7 +54,13 @@ static enum why_cause cause_at_site(const struct delivery_recipient_info *i)
 		return WHY_SITE_DOWN;
 	if (site_is_full(d))
 		return WHY_SITE_FULL;
-	if (i->worker.connections >= i->worker.connections_max)
+	if (site_is_silent(d))
+		return WHY_SITE_SILENT;
+	if (d->connections_now && d->opening >= d->connections_now)
+		return WHY_CONNECTING;
+	if (d->want_us)
+		return WHY_NO_CONNECTION;
+	if (i->worker.connections >= i->worker.connections_max || i->worker.starving)
 		return WHY_WORKER_FULL;
 	return d->opening ? WHY_CONNECTING : WHY_BACKLOG;
 }
@@ -175,9 +190,18 @@ static void say_site(const struct why_facts *f, struct why *out)
 			hosts(d), d->failures, duration(d->down_us / US_PER_MS, in), d->reason);
 		REMEDY("The host has to answer; \"queue retry %016llx\" tries it at once.",
 			(unsigned long long)f->id);
+	} else if (out->cause == WHY_NO_CONNECTION) {
+		SAY("There is no memory for a connection to %.160s; it is tried again in %s.",
+			hosts(d), duration(d->want_us / US_PER_MS, in));
+		REMEDY("Connections in and out share limits.connections: see \"tcp list\".");
+	} else if (out->cause == WHY_SITE_SILENT) {
+		SAY("It has %u connections to %.160s, which has taken or refused no mail lately: "
+		    "there are no more than %u until it does.",
+			d->connections, hosts(d), d->connections_now);
+		REMEDY("The host has to answer; \"tcp list\" shows how far its connections are.");
 	} else if (out->cause == WHY_SITE_FULL) {
 		SAY("All %u connections to %.160s are in use, %u messages wait for one.",
-			d->connections, hosts(d), d->ready);
+			d->connections_max, hosts(d), d->ready);
 		REMEDY("It goes when one is free; delivery.site_connections is the limit.");
 	} else if (out->cause == WHY_WORKER_FULL) {
 		SAY("All %u connections of this core to next hops are in use.", w->connections);
@@ -271,6 +295,8 @@ void why_decide(const struct why_facts *f, struct why *out)
 		say_route(f, out);
 		break;
 	case WHY_SITE_DOWN:
+	case WHY_NO_CONNECTION:
+	case WHY_SITE_SILENT:
 	case WHY_SITE_FULL:
 	case WHY_WORKER_FULL:
 	case WHY_CONNECTING:

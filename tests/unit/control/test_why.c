@@ -25,6 +25,7 @@ static int reset(void **state)
 		.hosts = "mx1.example.net, mx2.example.net",
 		.connections = 2,
 		.connections_max = 20,
+		.connections_now = 20,
 		.backlog = 7};
 	return 0;
 }
@@ -107,6 +108,23 @@ static void test_sites(void **state)
 	facts.info.worker.connections = 100;
 	expect_cause(WHY_WORKER_FULL, "All 100 connections of this core", "delivery.connections");
 	facts.info.worker.connections = 3;
+	facts.info.worker.starving = true; /* others are before it */
+	expect_cause(WHY_WORKER_FULL, "connections of this core", "delivery.connections");
+	facts.info.worker.starving = false;
+	d->shared_full = true; /* by other cores */
+	expect_cause(WHY_SITE_FULL, "All 20 connections to mx1.example.net", "site_connections");
+	d->shared_full = false;
+	d->want_us = US_PER_SEC;
+	expect_cause(WHY_NO_CONNECTION, "no memory for a connection to mx1.example.net",
+		"limits.connections");
+	d->want_us = 0;
+	d->connections = d->connections_now = 4;
+	d->opening = 1;
+	expect_cause(WHY_SITE_SILENT, "4 connections to mx1.example.net", "tcp list");
+	d->opening = 4;
+	expect_cause(WHY_CONNECTING, "being opened (4 under way, 0 open of 20)", "connect_timeout");
+	d->connections = 2;
+	d->connections_now = 20;
 	d->opening = 1;
 	expect_cause(WHY_CONNECTING, "being opened (1 under way, 1 open of 20)", "connect_timeout");
 	d->opening = 0;

@@ -128,7 +128,12 @@ static void test_connections_are_limited_per_site_and_in_all(void **state)
 	s[2]->ready_n = s[2]->opening = 1;
 	assert_false(dest_site_may_connect(&t, s[2], 0));
 	s[2]->ready_n = 3;
-	assert_true(dest_site_full(&t, s[2]));
+	assert_true(dest_site_full(&t, s[2], false));
+	s[2]->ready_n = 2;
+	assert_false(dest_site_full(&t, s[2], false));
+	assert_true(dest_site_full(&t, s[2], true)); /* it has two connections */
+	s[2]->ready_n = 0;
+	assert_false(dest_site_full(&t, s[2], true));
 	dest_fini(&t);
 }
 

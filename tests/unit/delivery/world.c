@@ -37,10 +37,43 @@ struct world_host *world_host(const char *ip)
 	return NULL;
 }
 
+struct world_host *world_host_of(unsigned n)
+{
+	char *ip = world->ips[n];
+
+	assert_true(n < WORLD_HOSTS - 2);
+	snprintf(ip, sizeof(world->ips[n]), "198.18.%u.%u", 1 + n / 250, 1 + n % 250);
+	return world_host(ip);
+}
+
+/* Does it do something other than to answer? */
+static bool acts_at(struct world_server *v, enum world_step step)
+{
+	v->hung |= v->host->hangs_at == step;
+	v->closing |= v->host->drops_at == step;
+	return v->hung || v->closing;
+}
+
 static void say(struct world_server *v, const char *text)
 {
+	if (v->hung)
+		return;
+	if (v->out_n == 0)
+		v->answer_us = world->core.now_us + v->host->delay_ms * US_PER_MS;
 	v->out_n += (size_t)snprintf(v->out + v->out_n, sizeof(v->out) - v->out_n, "%s\r\n", text);
 	assert_true(v->out_n < sizeof(v->out));
+}
+
+/* Says text, or what it says at this step instead.  True: it was text. */
+static bool says_at(struct world_server *v, enum world_step step, const char *text)
+{
+	bool other = v->host->says_at == step;
+
+	if (acts_at(v, step))
+		return false;
+	say(v, other ? v->host->says : text);
+	v->bye |= other && strncmp(v->host->says, "421", 3) == 0;
+	return !other;
 }
 
 static struct world_message *message_of_content(const struct chain *c)
@@ -91,9 +124,10 @@ static void on_data_line(struct world_server *v)
 {
 	if (strcmp(v->line, ".") == 0) {
 		v->data = false;
-		if (!v->host->final)
+		if (v->host->final)
+			say(v, v->host->final);
+		else if (says_at(v, AT_FINAL, "250 2.0.0 taken"))
 			took(v);
-		say(v, v->host->final ? v->host->final : "250 2.0.0 taken");
 		chain_free(&v->content);
 		return;
 	}
@@ -108,11 +142,12 @@ static void on_rcpt_line(struct world_server *v)
 		say(v, v->host->rcpt);
 		return;
 	}
+	if (!says_at(v, AT_RCPT, "250 2.1.5 ok"))
+		return;
 	char *open = strchr(v->line, '<'), *close = strchr(v->line, '>');
 	assert_true(open && close);
 	snprintf(v->rcpts[v->rcpt_n++], sizeof(v->rcpts[0]), "%.*s", (int)(close - open - 1),
 		open + 1);
-	say(v, "250 2.1.5 ok");
 }
 
 static void say_ehlo(struct world_server *v)
@@ -133,21 +168,25 @@ static void say_ehlo(struct world_server *v)
 static void on_command(struct world_server *v)
 {
 	if (strncmp(v->line, "EHLO ", 5) == 0) {
-		say_ehlo(v);
+		if (v->host->says_at == AT_EHLO)
+			says_at(v, AT_EHLO, NULL);
+		else if (!acts_at(v, AT_EHLO))
+			say_ehlo(v);
 	} else if (strcmp(v->line, "STARTTLS") == 0) {
 		say(v, "220 2.0.0 go on");
 	} else if (strncmp(v->line, "MAIL ", 5) == 0) {
 		v->rcpt_n = 0;
 		v->closing = v->host->drop_second && v->mails++ > 0;
 		if (!v->closing)
-			say(v, "250 2.1.0 ok");
+			says_at(v, AT_MAIL, "250 2.1.0 ok");
 	} else if (strncmp(v->line, "RCPT ", 5) == 0) {
 		on_rcpt_line(v);
 	} else if (strcmp(v->line, "DATA") == 0) {
-		v->data = v->rcpt_n > 0;
-		say(v, v->data ? "354 go on" : "554 5.5.1 no valid recipients");
+		v->data = v->rcpt_n > 0 && says_at(v, AT_DATA, "354 go on");
+		if (v->rcpt_n == 0)
+			say(v, "554 5.5.1 no valid recipients");
 	} else if (strcmp(v->line, "QUIT") == 0) {
-		say(v, "221 2.0.0 bye");
+		says_at(v, AT_QUIT, "221 2.0.0 bye");
 	} else {
 		say(v, "250 2.0.0 ok");
 	}
@@ -167,7 +206,11 @@ static size_t fake_send(struct stream *s, struct bytes data)
 	struct world_server *v = server_of(s);
 	size_t n = MIN(data.n, 1 + (size_t)(world->core.now_us * 7919 % 3000));
 
-	for (size_t i = 0; i < n && !v->closing; i++) {
+	if (v->data && v->host->hangs_at == AT_CONTENT)
+		return 0;
+	if (v->data && v->host->drops_at == AT_CONTENT)
+		v->closing = true;
+	for (size_t i = 0; i < n && !v->closing && !v->hung && !v->bye; i++) {
 		char c = (char)data.p[i];
 		if (c == '\n') {
 			v->line[v->line_n] = '\0';
@@ -331,7 +374,7 @@ static unsigned server_step(struct world_server *v)
 	size_t n = v->out_n;
 
 	if (v->line_n == SIZE_MAX) {
-		if (v->host->silent)
+		if (v->host->silent || v->host->hangs_at == AT_CONNECT)
 			return 0;
 		v->line_n = 0;
 		if (v->host->refuse) {
@@ -339,7 +382,7 @@ static unsigned server_step(struct world_server *v)
 			s->ops->on_close(s, STREAM_REFUSED);
 			return 1;
 		}
-		say(v, v->host->greeting ? v->host->greeting : "220 mx ready");
+		says_at(v, AT_GREETING, v->host->greeting ? v->host->greeting : "220 mx ready");
 		s->ops->on_open(s);
 		return 1;
 	}
@@ -353,7 +396,9 @@ static unsigned server_step(struct world_server *v)
 		handshake_step(v);
 		return 1;
 	}
-	if (n == 0) {
+	if (n == 0 && v->bye)
+		v->closing = true;
+	if (n == 0 || v->answer_us > world->core.now_us) {
 		s->ops->on_writable(s);
 		return 0;
 	}
@@ -622,6 +667,26 @@ static void serve_tlsa(struct dns_op *q)
 	}
 }
 
+/* The MX record of h<n>.example.org, the A record of m<n>.example.org. */
+static void serve_numbered(struct dns_op *q)
+{
+	unsigned n = 0;
+	int end = 0;
+
+	if (sscanf(q->name + 1, "%u.example.org%n", &n, &end) != 1 || q->name[end + 1] ||
+		!strchr("hm", q->name[0]) || q->type != (q->name[0] == 'h' ? DNS_MX : DNS_A))
+		return;
+	q->op.status = DNS_OK;
+	q->count = 1;
+	q->records[0] = (struct dns_record){.preference = 10};
+	if (q->type == DNS_A) {
+		assert_int_equal(ip_parse(bytes_str(world_host_of(n)->ip), &q->records[0].ip), 0);
+		return;
+	}
+	q->records[0].name_n = (uint8_t)snprintf(
+		q->records[0].name, sizeof(q->records[0].name), "m%u.example.org", n);
+}
+
 static void serve_dns(struct op *op)
 {
 	struct dns_op *q = container_of(op, struct dns_op, op);
@@ -639,6 +704,7 @@ static void serve_dns(struct op *op)
 		serve_tlsa(q);
 	else if (q->type == DNS_CNAME)
 		serve_alias(q);
+	serve_numbered(q);
 	for (size_t i = 0; i < ARRAY_LEN(zone); i++) {
 		if (zone[i].type != q->type || strcmp(zone[i].name, q->name) != 0)
 			continue;

@@ -28,11 +28,31 @@ struct world_message {
 	unsigned delivered; /* copies that a server took, times recipients */
 };
 
+/* Steps of a session, of a server's view. */
+enum world_step {
+	AT_NONE,
+	AT_CONNECT,
+	AT_GREETING,
+	AT_EHLO,
+	AT_MAIL,
+	AT_RCPT,
+	AT_DATA,
+	AT_CONTENT, /* hangs: its window is closed */
+	AT_FINAL,
+	AT_QUIT,
+	AT_N
+};
+
 /* How a host answers; set per address. */
 struct world_host {
 	const char *ip;
-	bool refuse;          /* no connection */
-	bool silent;          /* no answer to who connects */
+	bool refuse;      /* no connection */
+	bool silent;      /* no answer to who connects */
+	uint8_t hangs_at; /* enum world_step: nothing is heard of it from there on */
+	uint8_t drops_at; /* ... or it resets the connection */
+	uint8_t says_at;  /* ... or says this; 421 ends the session */
+	const char *says;
+	uint32_t delay_ms;    /* of each answer */
 	const char *greeting; /* NULL: 220 */
 	const char *rcpt;     /* NULL: 250 */
 	const char *final;    /* NULL: 250 */
@@ -58,7 +78,8 @@ struct world_server {
 	struct world_host *host;
 	char line[512];
 	size_t line_n;
-	bool data, closing, handshake, secured;
+	bool data, closing, handshake, secured, hung, bye;
+	uint64_t answer_us; /* what is in out goes then; 0: nothing is */
 	unsigned mails;
 	struct chain content;
 	char rcpts[WORLD_RCPTS * 4][64];
@@ -67,7 +88,8 @@ struct world_server {
 	size_t out_n;
 };
 
-#define WORLD_SERVERS  64
+#define WORLD_SERVERS  300
+#define WORLD_HOSTS    300
 #define WORLD_DNS_HELD 256
 
 struct world {
@@ -79,7 +101,8 @@ struct world {
 	struct waker server_waker;
 	struct world_message messages[WORLD_MESSAGES];
 	uint32_t message_n;
-	struct world_host hosts[8];
+	struct world_host hosts[WORLD_HOSTS];
+	char ips[WORLD_HOSTS][IP_TEXT_MAX];
 	struct world_server servers[WORLD_SERVERS];
 	char bounce_to[64];
 	char bounce_text[16384];
@@ -116,4 +139,6 @@ void world_step(void);
 void world_settle(void);
 void world_advance_ms(uint64_t ms);
 struct world_host *world_host(const char *ip);
+/* The only host of the domain h<n>.example.org. */
+struct world_host *world_host_of(unsigned n);
 unsigned world_queued(void);

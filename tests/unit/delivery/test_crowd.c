@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Fewer connections than sites would like to have: who gets them, and who gives them back. */
+#include "tests/unit/delivery/unit.h"
+#include <errno.h>
+#include "dataplane/base/log.h"
+#include "dataplane/base/rt/eal.h"
+#include "tests/unit/delivery/world.h"
+
+#define HEALTHY 100 /* number of the domain whose host answers */
+
+static const struct delivery_conf crowd = {.connections_max = 24, .site_connections_max = 8};
+
+static struct world_message *mail_for(unsigned n)
+{
+	char to[64];
+
+	snprintf(to, sizeof(to), "x@h%u.example.org", n);
+	struct world_message *m = world_message("a@example.net", to);
+	world_hint(m, false);
+	return m;
+}
+
+/* Ten messages for each of n domains. */
+static void mail_for_each(unsigned n)
+{
+	for (unsigned i = 0; i < 10; i++) {
+		for (unsigned k = 0; k < n; k++) {
+			mail_for(k);
+			world_step();
+		}
+	}
+}
+
+/* Seconds until it is taken; fails after max. */
+static unsigned seconds_until_taken(const struct world_message *m, unsigned max)
+{
+	uint64_t from_us = world->core.now_us;
+
+	while (!m->delivered) {
+		world_advance_ms(100);
+		for (int i = 0; i < 20; i++)
+			world_step();
+		if (world->core.now_us - from_us > max * US_PER_SEC)
+			fail_msg("not taken in %u s, host 0 hangs at step %u", max,
+				world_host_of(0)->hangs_at);
+	}
+	return (unsigned)((world->core.now_us - from_us) / US_PER_SEC);
+}
+
+static void all_well(unsigned n)
+{
+	for (unsigned k = 0; k < n; k++) {
+		world_host_of(k)->hangs_at = AT_NONE;
+		world_host_of(k)->delay_ms = 0;
+	}
+	/* What hangs at a server is over when the connection is. */
+	for (int i = 0; i < 40 && world_queued() > 0; i++) {
+		world_advance_ms(60000);
+		world_settle();
+	}
+	assert_int_equal(world_queued(), 0);
+}
+
+static void sites_that_hang(enum world_step step, unsigned sites, unsigned max)
+{
+	world_start(64, crowd);
+	for (unsigned k = 0; k < sites; k++)
+		world_host_of(k)->hangs_at = (uint8_t)step;
+	mail_for_each(sites);
+	world_settle();
+	seconds_until_taken(mail_for(HEALTHY), max);
+	seconds_until_taken(mail_for(HEALTHY + 1), max);
+	all_well(sites);
+	world_stop();
+}
+
+static void test_sites_that_hang_leave_connections_to_others(void **state)
+{
+	(void)state;
+	for (enum world_step step = AT_CONNECT; step <= AT_CONTENT; step++)
+		sites_that_hang(step, 12, 15);
+}
+
+static void test_more_sites_that_hang_than_connections(void **state)
+{
+	(void)state;
+	for (enum world_step step = AT_CONNECT; step <= AT_CONTENT; step++)
+		sites_that_hang(step, 30, 130);
+}
+
+/* A message may have been taken by then: that is waited for longer. */
+static void test_hosts_that_never_say_whether_they_took_it(void **state)
+{
+	(void)state;
+	sites_that_hang(AT_FINAL, 12, 130);
+}
+
+static void test_sites_that_are_busy_give_place(void **state)
+{
+	(void)state;
+	world_start(128, crowd);
+	for (unsigned k = 0; k < 3; k++)
+		world_host_of(k)->delay_ms = 200;
+	for (int i = 0; i < 60; i++) {
+		for (unsigned k = 0; k < 3; k++)
+			mail_for(k);
+		world_step();
+	}
+	world_advance_ms(2000);
+	assert_int_equal(world->d->dest.connections, 24);
+	struct world_message *m = mail_for(HEALTHY);
+	assert_true(seconds_until_taken(m, 5) <= 5);
+	assert_true(world_queued() > 60);
+	all_well(3);
+	world_stop();
+}
+
+static void test_a_lone_site_has_all_that_a_site_may_have(void **state)
+{
+	(void)state;
+	world_start(64, crowd);
+	world_host_of(0)->delay_ms = 3000;
+	for (int i = 0; i < 40; i++) {
+		mail_for(0);
+		world_step();
+	}
+	world_advance_ms(30000);
+	assert_int_equal(world_host_of(0)->connects, 8);
+	assert_int_equal(world->d->dest.connections, 8);
+	all_well(1);
+	world_stop();
+}
+
+/* Nothing is wrong with the host or the mail. */
+static void test_no_memory_for_a_connection_is_tried_again(void **state)
+{
+	(void)state;
+	world_start(16, crowd);
+	world->connect_error = -ENOMEM;
+	struct world_message *m = mail_for(0);
+	world_advance_ms(5000);
+	assert_in_range(world->connects_failed, 3, 8);
+	assert_int_equal(m->rcpts[0].attempts, 0);
+	assert_true(m->rcpts[0].queued);
+	world->connect_error = 0;
+	seconds_until_taken(m, 2);
+	assert_int_equal(m->rcpts[0].attempts, 1); /* the one that succeeded */
+	world_stop();
+}
+
+/* A site with a connection that hangs takes another as soon as it may. */
+static void test_one_more_is_tried_again_by_itself(void **state)
+{
+	struct world_host *host;
+
+	(void)state;
+	world_start(16, crowd);
+	host = world_host_of(0);
+	host->hangs_at = AT_MAIL;
+	mail_for(0);
+	world_settle();
+	assert_int_equal(host->connects, 1);
+	world->connect_error = -ENOMEM;
+	struct world_message *m = mail_for(0);
+	world_advance_ms(3000);
+	world->connect_error = 0;
+	host->hangs_at = AT_NONE;
+	seconds_until_taken(m, 2);
+	all_well(1);
+	world_stop();
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	log_set_level(LOG_WARN);
+	eal_start_for_tests(128);
+	return chunk_pool_init(4096, -1) || message_pool_init(1024, -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sites_that_hang_leave_connections_to_others),
+		cmocka_unit_test(test_more_sites_that_hang_than_connections),
+		cmocka_unit_test(test_hosts_that_never_say_whether_they_took_it),
+		cmocka_unit_test(test_sites_that_are_busy_give_place),
+		cmocka_unit_test(test_a_lone_site_has_all_that_a_site_may_have),
+		cmocka_unit_test(test_no_memory_for_a_connection_is_tried_again),
+		cmocka_unit_test(test_one_more_is_tried_again_by_itself),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
