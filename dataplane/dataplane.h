@@ -140,6 +140,9 @@ static inline void stream_abort(struct stream *s)
  * that is forgotten holds nothing back for longer than a retransmission timeout.  Also under TLS.
  */
 void stream_cork(struct stream *s, bool on);
+/* What has come is a whole request, which will be answered: its ACK may wait for that, for as long
+ * as ACKs are delayed.  Also under TLS. */
+void stream_answer_follows(struct stream *s);
 /* s->options, or what is there, has changed. */
 void stream_options_changed(struct stream *s);
 

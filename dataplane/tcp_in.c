@@ -225,13 +225,14 @@ static bool syn_rcvd_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 	return c->state != TCP_CLOSED;
 }
 
-/* Delayed ACKs: every second segment at once, and whatever a sender in trouble waits for
- * (RFC 5681 4.2). */
+/* Delayed ACKs: every second segment (tcp_output), and at once whatever a sender in trouble waits
+ * for (RFC 5681 4.2). */
 static void ack_plan(struct tcp_conn *c, uint32_t seq, bool gap_before)
 {
 	bool quick = c->rcv_nxt - c->irs <= c->stack->conf.tcp.quick_ack_bytes;
 
-	if (seq != c->rcv_nxt || gap_before || c->segs_unacked++ > 0 || quick)
+	c->segs_unacked = (uint8_t)MIN(c->segs_unacked + 1, TCP_ACK_EVERY);
+	if (seq != c->rcv_nxt || gap_before || quick)
 		c->flags |= CF_ACK_NOW;
 	else if (!c->delack_ms)
 		tcp_ack_delay(c);

@@ -153,6 +153,7 @@ void tcp_send_ack(struct tcp_conn *c)
 
 	if (!m) {
 		c->flags &= ~(uint32_t)CF_ACK_NOW;
+		c->segs_unacked = 0;
 		tcp_ack_delay(c);
 		return;
 	}
@@ -582,7 +583,8 @@ void tcp_output(struct tcp_conn *c)
 		output_data(c);
 		/* SACK blocks do not ride on data: a segment of their own says them. */
 		bool sack = c->ooo || c->dsack_due;
-		if ((c->flags & CF_ACK_NOW) || (ack && sack) || tcp_window_update_due(c))
+		if ((c->flags & CF_ACK_NOW) || c->segs_unacked >= TCP_ACK_EVERY || (ack && sack) ||
+			tcp_window_update_due(c))
 			tcp_send_ack(c);
 	}
 	tcp_timer_update(c);

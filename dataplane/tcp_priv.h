@@ -175,6 +175,9 @@ struct tcp_range {
 	uint32_t start, end;
 };
 
+/* Data segments without an ACK, after which there is one (RFC 9293 3.8.6.3). */
+#define TCP_ACK_EVERY 2
+
 /* What a connection needs only while something is wrong, or rarely: in an array parallel to conns,
  * so that the lines of the hot path stay few.  The same core touches it. */
 struct tcp_cold {

@@ -97,6 +97,14 @@ void stream_cork(struct stream *s, bool on)
 	tcp_conn_dirty(c);
 }
 
+void stream_answer_follows(struct stream *s)
+{
+	struct tcp_conn *c = conn_of(s);
+
+	if (c && c->segs_unacked)
+		c->segs_unacked = 1;
+}
+
 void stream_options_changed(struct stream *s)
 {
 	struct tcp_conn *c = conn_of(s);

@@ -243,6 +243,7 @@ static enum reply_id on_end(void *ctx, const struct smtp_content *content)
 	if (c->server->conf.discard)
 		return discard(c, content->slot);
 	c->end_slot = (uint8_t)content->slot;
+	stream_answer_follows(&c->stream);
 	return handoff_accept(c, content->slot) ? REPLY_SUBMITTED : REPLY_PENDING;
 }
 

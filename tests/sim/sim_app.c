@@ -99,6 +99,8 @@ static size_t app_on_data(struct stream *s, struct bytes data)
 	a->received += take;
 	if (take)
 		a->done_us = a->sim->now_us;
+	if (sim_app_conf(a)->stop_max_us && a->received % 2)
+		stream_answer_follows(s); /* often wrongly: ACKs are late then, and nothing worse */
 	if (a->received >= sim_app_conf(a)->abort_after[a->end])
 		app_abort(a);
 	return take;

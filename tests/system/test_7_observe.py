@@ -253,6 +253,33 @@ def trace(work):
         expect(bed.ctl("status").stdout, "status")
 
 
+def acknowledged_by(found, bed, port):
+    """The relay's first segment that acknowledges all that the client said before its QUIT."""
+    said = [s for s in found if s.sport == port and s.payload and not s.payload.startswith(b"QUIT")]
+    end = said[-1].seq + len(said[-1].payload)
+    return next(s for s in found if s.source == bed.relay and s.dport == port and s.ack == end)
+
+
+@test("trace: the reply to a message takes its ACK along", seconds=60)
+def ack_with_reply(work):
+    with Bed(work + "/bed") as bed:
+        path = work + "/peer.pcap"
+        with traced(bed, path, "--peer", bed.client, "--seconds", "4"):
+            ports = []
+            for i in range(5):
+                with contextlib.closing(smtp.connect(bed, source=bed.client)) as client:
+                    client.hello()
+                    ports.append(client.sock.getsockname()[1])
+                    code, _ = client.message(bed.user1, [bed.user2],
+                                             mail.make(bed.user1, bed.user2, f"ack {i}", 5_000))
+                    equal(code, 250, "DATA")
+                    client.quit()
+        found = pcap.segments(pcap.read(path))
+        first = [acknowledged_by(found, bed, port).payload for port in ports]
+        # not each of them: a commit may take longer than an ACK may wait
+        expect(any(p.startswith(b"250") for p in first), f"acknowledged by {first}")
+
+
 def why(bed, message):
     return [o for o in bed.ctl_json("queue", "why", message) if "cause" in o]
 

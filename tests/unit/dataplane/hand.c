@@ -16,6 +16,8 @@ static size_t on_data(struct stream *s, struct bytes data)
 	assert_true(h->n + data.n <= sizeof(h->data));
 	memcpy(h->data + h->n, data.p, data.n);
 	h->n += data.n;
+	if (h->answers)
+		stream_answer_follows(s);
 	return data.n;
 }
 

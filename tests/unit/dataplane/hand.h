@@ -20,6 +20,7 @@ struct hand {
 	struct stream stream;
 	struct host_conf conf;
 	unsigned accepts, closes, eofs;
+	bool answers; /* the application says that its answer follows */
 	enum stream_reason reason;
 	uint8_t data[300000];
 	size_t n;
