@@ -19,7 +19,7 @@ void server_wait(struct smtp_conn *c, enum conn_wait why)
 	struct smtp_server *s = c->server;
 
 	BUG_ON(c->wait != WAIT_NONE);
-	c->wait = (uint8_t)why;
+	c->wait = (uint8_t)(why & 0xf);
 	if (why == WAIT_CREDIT) {
 		struct smtp_lane *lane = server_lane(s, c->message->id);
 		list_push_tail(&lane->waiting, &c->wait_node);
@@ -28,6 +28,7 @@ void server_wait(struct smtp_conn *c, enum conn_wait why)
 	if (why != WAIT_MEMORY)
 		return;
 	list_push_tail(&s->memory, &c->wait_node);
+	relief_wait_begins(c);
 	if (!timer_armed(&s->memory_timer))
 		timer_arm(&s->core->wheel, &s->memory_timer, s->core->now_us + MEMORY_RETRY_US);
 }
@@ -142,6 +143,7 @@ static void init_lists(struct smtp_server *s)
 	list_init(&s->dead);
 	list_init(&s->memory);
 	timer_init(&s->memory_timer, on_memory_timer);
+	relief_init(s);
 }
 
 static void attach_lanes(struct smtp_server *s)

@@ -31,14 +31,18 @@ static void set_deadline(struct smtp_conn *c, uint64_t at_us)
 		timer_arm(wheel(c), &c->timer, at_us);
 }
 
-static void restart_deadline(struct smtp_conn *c)
+uint64_t conn_timeout_us(const struct smtp_conn *c)
 {
 	const struct smtp_policy *p = c->session.policy;
 
+	return smtp_session_in_content(&c->session) ? p->data_timeout_us : p->command_timeout_us;
+}
+
+static void restart_deadline(struct smtp_conn *c)
+{
 	c->progress = c->session.progress;
 	c->timed_state = c->session.state;
-	set_deadline(c, now_us(c) + (smtp_session_in_content(&c->session) ? p->data_timeout_us
-									  : p->command_timeout_us));
+	set_deadline(c, now_us(c) + conn_timeout_us(c));
 }
 
 /* Only whole commands and a fair piece of content count: an octet now and then does not. */
@@ -53,8 +57,7 @@ static void note_progress(struct smtp_conn *c)
 		restart_deadline(c);
 }
 
-/* Is it we who keep the peer waiting? */
-static bool we_owe(const struct smtp_conn *c)
+bool conn_we_owe(const struct smtp_conn *c)
 {
 	const struct smtp_session *s = &c->session;
 
@@ -78,6 +81,13 @@ static void tell_late(struct smtp_conn *c)
 	conn_kick(c);
 }
 
+void conn_time_out(struct smtp_conn *c)
+{
+	smtp_session_end(&c->session, REPLY_TIMEOUT);
+	set_deadline(c, now_us(c) + LINGER_US);
+	conn_kick(c);
+}
+
 void conn_timer(struct timer *t, uint64_t now)
 {
 	struct smtp_conn *c = container_of(t, struct smtp_conn, timer);
@@ -89,12 +99,10 @@ void conn_timer(struct timer *t, uint64_t now)
 		conn_drop(c);
 	} else if (c->late) {
 		tell_late(c);
-	} else if (we_owe(c)) {
+	} else if (conn_we_owe(c)) {
 		restart_deadline(c);
 	} else if (c->session.state != SMTP_CLOSED) {
-		smtp_session_end(&c->session, REPLY_TIMEOUT);
-		set_deadline(c, now + LINGER_US);
-		conn_kick(c);
+		conn_time_out(c);
 	} else {
 		/* Not even our last reply was read. */
 		stream_abort(&c->stream);
@@ -212,12 +220,17 @@ void conn_retry(struct smtp_conn *c)
 {
 	struct smtp_session *s = &c->session;
 
+	bool over = c->wait == WAIT_MEMORY && relief_wait_is_over(c);
+
 	server_wait_end(c);
-	if (s->stage == STAGE_DATA) {
+	if (over) {
+		relief_give_up(c);
+	} else if (s->stage == STAGE_DATA) {
 		if (server_used_percent(c->server) >= PRESSURE_DATA) {
 			server_wait(c, WAIT_MEMORY);
 			return;
 		}
+		c->waits_ms = 0;
 		smtp_session_verdict(s, REPLY_OK);
 	} else if (s->stage == STAGE_END) {
 		if (!handoff_accept(c, c->end_slot))
@@ -264,6 +277,8 @@ static size_t on_data(struct stream *st, struct bytes data)
 	 */
 	size_t n = smtp_session_input(s, data, s->sync && stream_unacked(st) > 0);
 	c->stalled = n < data.n;
+	if (n)
+		c->waits_ms = 0;
 	note_progress(c);
 	conn_kick(c);
 	return n;
@@ -370,12 +385,14 @@ struct stream *conn_accept(
 	c->life = CONN_FRESH;
 	c->stalled = c->eof = c->handshaking = c->asking = false;
 	c->late = 0;
+	c->waits_ms = 0;
 	c->proxied = false;
 	c->place = NULL;
 	smtp_session_init(&c->session, &server_session_ops, c, s->policy,
 		&s->conf.services[door - s->doors], &peer->ip);
 	conn_set_peer(c, &peer->ip);
 	list_push_tail(&s->fresh, &c->node);
+	relief_needed(s);
 	return &c->stream;
 }
 

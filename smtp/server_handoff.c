@@ -42,6 +42,7 @@ static struct smtp_conn *job_conn(const struct handoff_job *j)
 static void give_back(struct handoff_job *j)
 {
 	j->server->peer_chunks[j->bucket] -= j->charged;
+	j->server->held -= j->charged;
 }
 
 /* ---- drops ---- */
@@ -262,7 +263,7 @@ bool handoff_accept(struct smtp_conn *c, unsigned slot)
 		smtp_session_committed(&c->session, slot, REPLY_QUEUED, c->message->id);
 	}
 	c->message = NULL;
-	c->charged = 0;
+	c->charged = c->envelope = 0;
 	c->reserved = false;
 	c->parts = 0;
 	return true;

@@ -52,6 +52,7 @@ void message_drop(struct smtp_conn *c)
 	convert_forget(c);
 	body_free_spare(c);
 	body_charge(c, -(int32_t)c->charged);
+	c->envelope = 0;
 	if (m->streamed && c->reserved)
 		handoff_drop(c->server, m->id);
 	else if (c->reserved)
@@ -96,6 +97,21 @@ static enum reply_id on_mail(void *ctx, const struct smtp_mail *mail)
 	return REPLY_OK;
 }
 
+/* Addresses and records take chunks as content does: a thousand recipients with all that DSN allows
+ * are most of a megabyte.  The first ones are what every transaction has. */
+static enum reply_id add_rcpt(struct smtp_conn *c, const struct smtp_rcpt *rcpt)
+{
+	struct message *m = c->message;
+	const struct chunk *text = m->text.tail, *records = m->rcpts.tail;
+
+	if (message_add_rcpt_dsn(m, rcpt->address, rcpt->route, rcpt->account, &rcpt->dsn) < 0)
+		return REPLY_NO_STORAGE;
+	int32_t more = (text && m->text.tail != text) + (records && m->rcpts.tail != records);
+	c->envelope += (uint16_t)more;
+	body_charge(c, more);
+	return REPLY_OK;
+}
+
 static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 {
 	struct smtp_conn *c = ctx;
@@ -103,13 +119,12 @@ static enum reply_id on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 
 	if (limit != REPLY_OK)
 		return limit;
+	if (!body_within_share(c))
+		return REPLY_NO_STORAGE;
 	if (rcpt->route == RCPT_LOCAL && c->message->body_type == BODY_BINARYMIME &&
 		!convert_begin(c))
 		return REPLY_NO_STORAGE;
-	if (message_add_rcpt_dsn(
-		    c->message, rcpt->address, rcpt->route, rcpt->account, &rcpt->dsn) < 0)
-		return REPLY_NO_STORAGE;
-	return REPLY_OK;
+	return add_rcpt(c, rcpt);
 }
 
 static enum reply_id on_data(void *ctx)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Between the files of the server: server.c (life, waiting lists), server_conn.c (streams and
- * timers), server_message.c (transactions), server_body.c (body memory), server_handoff.c (ops to
- * the writer).
+ * timers), server_message.c (transactions), server_body.c (body memory), server_relief.c (when it
+ * or sessions are scarce), server_handoff.c (ops to the writer).
  *
  * OWNER: one core's thread. */
 #pragma once
@@ -14,6 +14,7 @@
 
 #define PEER_BUCKETS      1024 /* peers that share a bucket share an eighth of the memory */
 #define PEER_SHARE        8    /* design: one peer gets at most an eighth */
+#define BODY_LEAST        4    /* chunks of a session, whatever its peer has: so that it moves */
 #define PRESSURE_DATA     70   /* used per cent of the chunk pool: new DATA waits */
 #define PRESSURE_MAIL     90   /* ... 452 at MAIL */
 #define PARTS_MAX         2    /* parts of one message at the writer */
@@ -41,19 +42,22 @@ struct smtp_conn {
 	uint64_t deadline_us;
 	uint64_t progress; /* of the session, when the deadline was set */
 	uint32_t generation;
-	uint32_t charged; /* chunks on the peer's account: body and spare */
+	uint32_t charged;  /* chunks on the peer's account: envelope, body and spare */
+	uint32_t waits_ms; /* milliseconds of the core's clock: memory is waited for, and nothing
+			    * moved since; 0: it is not */
+	uint16_t envelope; /* of charged: beyond the first chunks of addresses and of records */
 	uint16_t bucket;
-	uint8_t life; /* enum conn_life */
-	uint8_t wait; /* enum conn_wait */
-	bool stalled; /* input was left in the window */
-	bool eof;
-	bool handshaking;    /* TLS is under way: nothing can be said */
-	bool proxied;        /* the header of a load balancer is awaited: the same */
-	bool asking;         /* a password is being checked, or its answer is late */
-	uint8_t late;        /* enum reply_id: the verdict that the deadline brings; 0: none */
-	bool reserved;       /* a drop is reserved for the streamed parts of the message */
-	uint8_t timed_state; /* enum smtp_state the deadline is for */
-	uint8_t parts;       /* at the writer */
+	uint8_t life : 4; /* enum conn_life */
+	uint8_t wait : 4; /* enum conn_wait */
+	bool stalled : 1; /* input was left in the window */
+	bool eof : 1;
+	bool handshaking : 1; /* TLS is under way: nothing can be said */
+	bool proxied : 1;     /* the header of a load balancer is awaited: the same */
+	bool asking : 1;      /* a password is being checked, or its answer is late */
+	bool reserved : 1;    /* a drop is reserved for the streamed parts of the message */
+	uint8_t late;         /* enum reply_id: the verdict that the deadline brings; 0: none */
+	uint8_t timed_state;  /* enum smtp_state the deadline is for */
+	uint8_t parts;        /* at the writer */
 	uint8_t spare_n;
 	uint8_t end_slot;
 	uint8_t part_status;     /* the first that failed; enum handoff_status */
@@ -129,7 +133,9 @@ struct smtp_server {
 	struct trace_clock clock;
 	struct list free, fresh, dead;
 	struct list memory; /* who waits, in order */
-	struct timer memory_timer;
+	struct timer memory_timer, relief_timer;
+	uint32_t held;      /* chunks charged to sessions */
+	uint32_t relief_at; /* the session that is looked at next */
 	struct smtp_conn *conns;
 	struct handoff_job *jobs, *jobs_free;
 	/* Blobs whose parts are to be forgotten.  Room is reserved before the first part is sent.
@@ -159,10 +165,27 @@ void conn_kick(struct smtp_conn *c);
 void conn_retry(struct smtp_conn *c);
 void conn_free(struct smtp_conn *c);
 void conn_timer(struct timer *t, uint64_t now_us);
+/* Is it we who keep the peer waiting? */
+bool conn_we_owe(const struct smtp_conn *c);
+/* How long the peer may be silent in the state it is in. */
+uint64_t conn_timeout_us(const struct smtp_conn *c);
+/* 421: it was. */
+void conn_time_out(struct smtp_conn *c);
 /* The verdict that is pending comes at at_us, and not before. */
 void conn_verdict_later(struct smtp_conn *c, enum reply_id verdict, uint64_t at_us);
 /* RST, and the struct goes at the next poll. */
 void conn_drop(struct smtp_conn *c);
+
+/* server_relief.c: what slow peers hold while others wait for it */
+void relief_init(struct smtp_server *s);
+/* Memory was taken, or a session began. */
+void relief_needed(struct smtp_server *s);
+/* The session begins to wait for memory, or goes on. */
+void relief_wait_begins(struct smtp_conn *c);
+/* Too long, with nothing taken meanwhile? */
+bool relief_wait_is_over(const struct smtp_conn *c);
+/* Then what it waits for is refused, and what it holds is given back; conn_kick follows. */
+void relief_give_up(struct smtp_conn *c);
 
 /* server_peer.c: limits of one peer */
 enum reply_id peer_connect(void *ctx);
@@ -205,6 +228,8 @@ void *body_line_get(void *ctx);
 void body_line_put(void *ctx, void *line);
 void body_free_spare(struct smtp_conn *c);
 void body_charge(struct smtp_conn *c, int32_t chunks);
+/* May the session hold more? */
+bool body_within_share(const struct smtp_conn *c);
 
 /* Content into chunks that body_room has taken.  False: there are none left. */
 bool body_append(struct smtp_conn *c, struct bytes run);
