@@ -72,7 +72,13 @@ void access_out_printf(struct access_out *o, const char *format, ...)
 
 void access_out_join(struct access_out *o, struct chain *data)
 {
-	chain_join(&o->chain, data);
+	if (data->bytes > ACCESS_OUT_COPIED) {
+		chain_join(&o->chain, data);
+		return;
+	}
+	for (const struct chunk *c = data->head; c; c = c->next)
+		access_out_put(o, bytes_make(c->data, c->n));
+	chain_free(data);
 }
 
 struct bytes access_out_peek(const struct access_out *o)

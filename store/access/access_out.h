@@ -8,6 +8,7 @@
 #define ACCESS_OUT_HIGH   (16 * 1024) /* octets, chosen: no new unit of output above this */
 #define ACCESS_OUT_SPARES 4           /* chunks set aside, so that a unit of 16 kB cannot fail */
 #define ACCESS_OUT_PRINT  1024        /* octets of one access_out_printf */
+#define ACCESS_OUT_COPIED 1024        /* chosen: no chunk of its own for so few octets */
 
 struct access_out {
 	struct chain chain;
@@ -30,7 +31,8 @@ void access_out_put(struct access_out *o, struct bytes data);
 void access_out_str(struct access_out *o, const char *s);
 /* At most ACCESS_OUT_PRINT octets. */
 void access_out_printf(struct access_out *o, const char *format, ...) PRINTF(2, 3);
-/* Move all of data to the end. */
+/* Move all of data to the end, or a copy when it is little: many answers of some octets would else
+ * hold a chunk each while the peer does not read.  Sets failed as access_out_put does. */
 void access_out_join(struct access_out *o, struct chain *data);
 /* The next octets to send (empty: none), valid until consumed. */
 struct bytes access_out_peek(const struct access_out *o);

@@ -184,9 +184,10 @@ static void login_step(struct imap_session *s)
 	}
 	if (++s->failed_logins >= IMAP_LOGINS_MAX)
 		s->engine.ended = true;
-	imap_finish(s, s->login_result == LOGIN_WRONG
-			       ? "NO [AUTHENTICATIONFAILED] wrong name or password"
-			       : "NO [UNAVAILABLE] try again later");
+	imap_finish(s,
+		s->login_result == LOGIN_WRONG ? "NO [AUTHENTICATIONFAILED] wrong name or password"
+		: s->login_result == LOGIN_LIMIT ? "NO [LIMIT] too many sessions of this account"
+						 : "NO [UNAVAILABLE] try again later");
 }
 
 static void login_begin(struct imap_session *s, struct bytes user, struct bytes password)

@@ -3,6 +3,7 @@
  * items, sections as slices of the body.  OWNER: one core's thread. */
 #include "store/imap/imap_fetch.h"
 #include <errno.h>
+#include "store/imap/imap_line.h"
 
 #define ROWS_AHEAD  64          /* rows read at a time for neighbours; chosen */
 #define SHAPES_HELD (64 * 1024) /* octets of new shapes that wait for their commit; chosen */
@@ -473,6 +474,18 @@ static void seen_step(struct imap_session *s)
 	imap_submit(s, ACCESS_WRITER, STORE_FLAGS, seen_done);
 }
 
+/* The set has been looked at: a long one need not wait for the peer to read what it asks for. */
+static void fields_move(struct imap_session *s, size_t from)
+{
+	struct fetch *f = fetch_of(s);
+	ptrdiff_t moved = imap_line_shrink(s, from);
+
+	for (unsigned i = 0; i < f->section_count; i++) {
+		if (f->sections[i].fields.n)
+			f->sections[i].fields.p += moved;
+	}
+}
+
 void imap_fetch(struct imap_session *s, struct imap_parse *p)
 {
 	struct bytes set;
@@ -494,6 +507,7 @@ void imap_fetch(struct imap_session *s, struct imap_parse *p)
 		imap_bad(s, "the set is not valid");
 		return;
 	}
+	fields_move(s, (size_t)(set.p + set.n - p->p));
 	s->at = 0;
 	s->step = fetch_of(s)->sets_seen && !s->read_only ? seen_step : next_step;
 }

@@ -375,6 +375,7 @@ static void announce_flags(struct imap_session *s)
 {
 	uint32_t stop = MIN(s->rows.n, s->at + IMAP_ROWS_PER_STEP);
 
+	s->cost = IMAP_RUN_COST / 8;
 	if (!s->changed) {
 		announce_done(s);
 		return;
@@ -411,6 +412,7 @@ static void announce_expunge(struct imap_session *s)
 {
 	uint32_t stop = MIN(s->rows.n, s->at + IMAP_ROWS_PER_STEP);
 
+	s->cost = IMAP_RUN_COST / 8;
 	for (; s->at < stop; s->at++) {
 		struct imap_row *r = imap_row_at(s, s->at);
 		if (!imap_room(s))

@@ -23,6 +23,27 @@ void imap_line_reset(struct imap_session *s)
 	}
 }
 
+ptrdiff_t imap_line_shrink(struct imap_session *s, size_t from)
+{
+	struct imap_line *l = &s->line;
+	size_t rest = l->n - from;
+	struct chunk *chunk = l->space && s->tag.n + rest <= CHUNK_DATA ? chunk_get() : NULL;
+
+	if (!chunk)
+		return 0;
+	memcpy(chunk->data, s->tag.p, s->tag.n);
+	memcpy(chunk->data + s->tag.n, l->p + from, rest);
+	ptrdiff_t moved =
+		(ptrdiff_t)((uintptr_t)(chunk->data + s->tag.n) - (uintptr_t)(l->p + from));
+	s->engine.host->space_put(s->engine.host_ctx, ACCESS_SPACE_COMMAND, l->space);
+	s->tag.p = chunk->data;
+	*l = (struct imap_line){.p = chunk->data,
+		.n = (uint32_t)(s->tag.n + rest),
+		.cap = CHUNK_DATA,
+		.chunk = chunk};
+	return moved;
+}
+
 /* Room for n more octets, or the reason why there is none.  Returns false to try later. */
 static bool line_grow(struct imap_session *s, size_t n)
 {

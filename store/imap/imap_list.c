@@ -110,7 +110,10 @@ static void list_step(struct imap_session *s)
 {
 	struct listing *l = listing(s);
 
-	for (unsigned i = 0; i < IMAP_ROWS_PER_STEP / 16 && imap_room(s); i++) {
+	/* A name is compared with each octet of the pattern. */
+	unsigned count = IMAP_ROWS_PER_STEP / 16 / (1u + l->pattern_n / 32u);
+	s->cost = IMAP_RUN_COST / 4;
+	for (unsigned i = 0; i < count && imap_room(s); i++) {
 		if (!l->names.head)
 			break;
 		if (!list_record(s, l, l->names.head)) {

@@ -4,20 +4,27 @@
 #include "store/imap/imap_search.h"
 #include <errno.h>
 
+#define COMPARED_FREE 32 /* keys and ranges with which a message is compared quickly; chosen */
+
 static void message_step(struct imap_session *s);
 static void read_ask(struct imap_session *s);
+
+static void space_put(struct imap_session *s, struct search *q)
+{
+	if (q->space)
+		s->engine.host->space_put(s->engine.host_ctx, ACCESS_SPACE_SCAN, q->space);
+	q->space = NULL;
+}
 
 static void search_release(struct imap_session *s)
 {
 	struct search *q = search_of(s);
 
-	if (q->space)
-		s->engine.host->space_put(s->engine.host_ctx, ACCESS_SPACE_SCAN, q->space);
+	space_put(s, q);
 	if (q->ranges)
 		chunk_put(q->ranges);
 	if (q->matchers)
 		chunk_put(q->matchers);
-	q->space = NULL;
 	q->ranges = q->matchers = NULL;
 }
 
@@ -36,6 +43,8 @@ static void message_over(struct imap_session *s, bool matches)
 	struct search *q = search_of(s);
 	uint32_t number = s->uid_form ? imap_row_at(s, q->i)->uid : q->i + 1;
 
+	/* The next one may have to wait for a peer that does not read. */
+	space_put(s, q);
 	if (matches) {
 		access_out_printf(imap_out(s), "%s %u", q->sent ? "" : "* SEARCH", number);
 		q->sent = true;
@@ -173,12 +182,19 @@ static void row_done(struct imap_session *s)
 		s->step = read_ask;
 }
 
+/* Messages of one step: fewer when each of them is compared with much. */
+static unsigned rows_per_step(const struct search *q)
+{
+	return IMAP_ROWS_PER_STEP / (1u + (q->node_count + q->range_count) / COMPARED_FREE);
+}
+
 /* Messages that the index decides, many in a step; stops at the first that needs more. */
 static void message_step(struct imap_session *s)
 {
 	struct search *q = search_of(s);
 
-	for (unsigned n = 0; n < IMAP_ROWS_PER_STEP && imap_room(s); n++) {
+	s->cost = IMAP_RUN_COST;
+	for (unsigned n = rows_per_step(q); n > 0 && imap_room(s); n--) {
 		if (q->i >= s->rows.n) {
 			search_end(s);
 			return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * SELECT, EXAMINE, CLOSE, UNSELECT.  OWNER: one core's thread. */
 #include <errno.h>
+#include "store/imap/imap_line.h"
 #include "store/imap/imap_priv.h"
 
 static void put_keywords(struct imap_session *s)
@@ -145,6 +146,7 @@ void imap_expunge(struct imap_session *s, struct imap_parse *p)
 		imap_bad(s, "the set is not valid");
 		return;
 	}
+	imap_line_shrink(s, p->n);
 	expunge_begin(s, false);
 }
 

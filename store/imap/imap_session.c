@@ -138,6 +138,7 @@ static void finish_step(struct imap_session *s)
 
 void imap_finish(struct imap_session *s, const char *reply)
 {
+	imap_uids_put(s); /* what follows may wait for a peer that does not read */
 	s->reply = reply;
 	s->parked = false;
 	s->errors = 0;
@@ -214,16 +215,30 @@ static void hangup(struct access_engine *e)
 	imap_unselect_now(s);
 }
 
+static bool is_runnable(struct imap_session *s)
+{
+	const struct access_engine *e = &s->engine;
+
+	return s->step && !s->parked && !e->busy && !s->timer_wait && !e->hung_up && imap_room(s);
+}
+
 static void run(struct access_engine *e)
 {
 	struct imap_session *s = session(e);
+	uint32_t spent = 0;
 
-	while (s->step && !s->parked && !e->busy && !s->timer_wait && !e->hung_up && imap_room(s)) {
+	while (is_runnable(s)) {
+		if (spent >= IMAP_RUN_COST) {
+			e->host->again(e->host_ctx); /* others of this core wait */
+			return;
+		}
 		if (!access_out_reserve(&e->out)) {
 			imap_retry(s);
 			return;
 		}
+		s->cost = 1;
 		s->step(s);
+		spent += s->cost;
 	}
 	if (e->hung_up && !e->busy)
 		hangup(e);

@@ -16,7 +16,8 @@
 #define IMAP_RETRY_US       (20 * US_PER_MS) /* no chunk or space: look again */
 #define IMAP_SLICE          (256 * 1024)     /* octets of a message asked for at a time */
 #define IMAP_ROWS_PER_STEP  2048             /* rows an index-only step looks at; chosen */
-#define IMAP_SET_RANGES_MAX 16384            /* ranges of one sequence set; chosen */
+#define IMAP_RUN_COST       512   /* of steps in one run, each 1 or what it says; chosen */
+#define IMAP_SET_RANGES_MAX 16384 /* ranges of one sequence set; chosen */
 #define IMAP_TAG_MAX        64
 
 enum imap_state {
@@ -81,7 +82,8 @@ struct imap_session {
 	/* A line that belongs to the command under way (IDLE, AUTHENTICATE). */
 	void (*continuation)(struct imap_session *s, struct bytes line);
 	struct imap_line line;
-	bool parked; /* step waits for a continuation line or a change */
+	uint32_t cost; /* of the step that runs: IMAP_RUN_COST is all that one run may cost */
+	bool parked;   /* step waits for a continuation line or a change */
 	void (*release)(struct imap_session *s); /* frees what the command holds beside work */
 	struct bytes tag;
 	bool uid_form;
@@ -123,8 +125,8 @@ struct imap_session {
 	uint32_t uid_count;
 	struct imap_append append;
 	uint32_t append_uidvalidity, append_uid;
-	struct mbox_op copied; /* answer of the COPY under way */
-	imap_step next;        /* after a shared sub-step */
+	struct chain copied; /* COPYUID of the COPY under way */
+	imap_step next;      /* after a shared sub-step */
 	union {
 		struct op op;
 		struct mbox_read_op mbox;

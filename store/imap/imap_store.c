@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * STORE, COPY and MOVE.  OWNER: one core's thread. */
 #include <errno.h>
+#include "store/imap/imap_line.h"
 #include "store/imap/imap_priv.h"
 
 #define NAMES_MAX 2048 /* octets of keyword names in one STORE; chosen */
@@ -163,6 +164,7 @@ void imap_store(struct imap_session *s, struct imap_parse *p)
 	}
 	if (read_only(s))
 		return;
+	imap_line_shrink(s, p->n);
 	s->at = 0;
 	s->step = batch_step;
 }
@@ -170,39 +172,45 @@ void imap_store(struct imap_session *s, struct imap_parse *p)
 /* ---- COPY ---- */
 
 /* UIDs as a set: runs of neighbours are ranges. */
-static void put_uid_set(struct imap_session *s)
+static void put_uid_set(const struct imap_session *s, struct access_out *o)
 {
 	const char *comma = "";
 
 	for (uint32_t i = 0, end; i < s->uid_count; i = end) {
 		for (end = i + 1; end < s->uid_count && s->uids[end] == s->uids[end - 1] + 1;)
 			end++;
-		access_out_printf(imap_out(s), "%s%u", comma, s->uids[i]);
+		access_out_printf(o, "%s%u", comma, s->uids[i]);
 		if (end > i + 1)
-			access_out_printf(imap_out(s), ":%u", s->uids[end - 1]);
+			access_out_printf(o, ":%u", s->uids[end - 1]);
 		comma = ",";
 	}
 }
 
 /* RFC 4315 3: only when it is known which copy is whose. */
-static void put_copyuid(struct imap_session *s, const struct mbox_op *op)
+static void put_copyuid(
+	const struct imap_session *s, const struct mbox_op *op, struct access_out *o)
 {
 	if (op->changed != s->uid_count || s->uid_count == 0)
 		return;
-	access_out_printf(imap_out(s), "[COPYUID %u ", op->target_uidvalidity);
-	put_uid_set(s);
-	access_out_printf(imap_out(s), " %u", op->target_first_uid);
+	access_out_printf(o, "[COPYUID %u ", op->target_uidvalidity);
+	put_uid_set(s, o);
+	access_out_printf(o, " %u", op->target_first_uid);
 	if (op->changed > 1)
-		access_out_printf(imap_out(s), ":%u", op->target_first_uid + op->changed - 1);
-	access_out_str(imap_out(s), "] ");
+		access_out_printf(o, ":%u", op->target_first_uid + op->changed - 1);
+	access_out_str(o, "] ");
 }
 
 static void copy_reply(struct imap_session *s)
 {
 	access_out_put(imap_out(s), s->tag);
 	access_out_str(imap_out(s), " OK ");
-	put_copyuid(s, &s->copied);
+	access_out_join(imap_out(s), &s->copied);
 	access_out_str(imap_out(s), "copied\r\n");
+}
+
+static void copy_release(struct imap_session *s)
+{
+	chain_free(&s->copied);
 }
 
 /* Has the reply to a failure been said? */
@@ -218,7 +226,15 @@ static void copy_done(struct imap_session *s)
 {
 	if (copy_failed(s))
 		return;
-	s->copied = s->u.change;
+	/* Written now: the peer may not read what comes before it, and the UIDs' space is scarce.
+	 */
+	struct access_out text = {0};
+	put_copyuid(s, &s->u.change, &text);
+	if (!text.failed)
+		s->copied = text.chain;
+	else
+		chain_free(&text.chain);
+	s->release = copy_release;
 	s->reply_with = copy_reply;
 	imap_finish(s, NULL);
 }
@@ -229,7 +245,7 @@ static void move_done(struct imap_session *s)
 	if (copy_failed(s))
 		return;
 	access_out_str(imap_out(s), "* OK ");
-	put_copyuid(s, &s->u.change);
+	put_copyuid(s, &s->u.change, imap_out(s));
 	access_out_str(imap_out(s), "moved\r\n");
 	s->refresh_now = true;
 	imap_finish(s, "OK done");
@@ -276,12 +292,16 @@ static bool copy_args(struct imap_session *s, struct imap_parse *p)
 
 void imap_copy(struct imap_session *s, struct imap_parse *p)
 {
-	if (copy_args(s, p))
-		s->step = copy_step;
+	if (!copy_args(s, p))
+		return;
+	imap_line_shrink(s, p->n);
+	s->step = copy_step;
 }
 
 void imap_move(struct imap_session *s, struct imap_parse *p)
 {
-	if (copy_args(s, p) && !read_only(s))
-		s->step = move_step;
+	if (!copy_args(s, p) || read_only(s))
+		return;
+	imap_line_shrink(s, p->n);
+	s->step = move_step;
 }

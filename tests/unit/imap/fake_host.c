@@ -594,6 +594,8 @@ static bool drain(struct fake *f)
 	struct access_out *o = &f->engine->out;
 	bool some = false;
 
+	if (f->stuck)
+		return false;
 	for (struct bytes b = access_out_peek(o); b.n; b = access_out_peek(o)) {
 		BUG_ON(f->out_n + b.n >= FAKE_OUTPUT);
 		memcpy(f->out + f->out_n, b.p, b.n);

@@ -440,6 +440,45 @@ static void test_idle_is_measured(void **state)
 	say("DONE\r\n");
 }
 
+/* Spaces are few for all of a core's sessions: who waits for his peer has none. */
+static void test_a_peer_that_does_not_read_holds_no_space(void **state)
+{
+	char text[2100], *at = text + sprintf(text, "c STORE 1:* FLAGS (");
+
+	(void)state;
+	while (inbox->count < FAKE_MESSAGES)
+		fake_message_add(&f, inbox, plain, sizeof(plain) - 1, 0);
+	open_inbox();
+	for (unsigned i = 0; i < 20; i++)
+		at += sprintf(at, "%s%02u%0*u", i ? " " : "", i, 50, 7);
+	strcpy(at, ")\r\n");
+	f.stuck = true;
+	expect(text, "");
+	assert_true(access_out_bytes(&f.engine->out) >= ACCESS_OUT_HIGH);
+	assert_int_equal(f.spaces_out, 0);
+	f.stuck = false;
+	contains("", "c OK");
+}
+
+static void test_search_gives_its_space_back_with_each_message(void **state)
+{
+	(void)state;
+	open_inbox();
+	f.hold = true;
+	say("c SEARCH BODY nothing\r\n");
+	for (unsigned i = 0; i < 3; i++) {
+		assert_non_null(f.pending); /* the row */
+		assert_int_equal(f.spaces_out, 0);
+		fake_answer(&f);
+		fake_pump(&f);
+		assert_non_null(f.pending); /* the body */
+		assert_int_equal(f.spaces_out, 1);
+		fake_answer(&f);
+		fake_pump(&f);
+	}
+	assert_int_equal(f.spaces_out, 0);
+}
+
 static void test_copy(void **state)
 {
 	(void)state;
@@ -701,6 +740,17 @@ static void test_long_commands(void **state)
 		memcpy(line + at, ",1", 2);
 	strcat(line, " UID\r\n");
 	expect(line, "* 1 FETCH (UID 1)\r\nc OK done\r\n");
+	/* Its space is given back while it is worked on. */
+	strcpy(line + strlen(line) - 6, " (UID BODY.PEEK[HEADER.FIELDS (Subject)])\r\n");
+	f.hold = true;
+	say(line);
+	assert_non_null(f.pending);
+	assert_int_equal(f.spaces_out, 0);
+	f.hold = false;
+	fake_answer(&f);
+	expect("",
+		"* 1 FETCH (UID 1 BODY[HEADER.FIELDS (Subject)] {18}\r\nSubject: lunch\r\n\r\n)\r\n"
+		"c OK done\r\n");
 	memset(line, 'x', 150000);
 	memcpy(line, "d NOOP ", 7);
 	strcpy(line + 150000, "\r\n");
@@ -821,6 +871,8 @@ int main(void)
 		T(test_changes_of_others_are_told),
 		T(test_idle_tells_at_once),
 		T(test_idle_is_measured),
+		T(test_a_peer_that_does_not_read_holds_no_space),
+		T(test_search_gives_its_space_back_with_each_message),
 		T(test_copy),
 		T(test_move),
 		T(test_append),
