@@ -47,8 +47,9 @@ struct access {
 	uint64_t message_bytes_max; /* APPEND limit */
 	uint64_t
 		idle_timeout_us; /* POP3: 10 min (RFC 1939), IMAP: 30 min (RFC 3501 5.4) at least */
-	bool plaintext_login;    /* logins without TLS are allowed */
-	struct tls *tls;         /* of the core; NULL: there is no certificate, nobody gets TLS */
+	uint32_t account_sessions; /* most of one account, of each server; 0: no limit */
+	bool plaintext_login;      /* logins without TLS are allowed */
+	struct tls *tls;           /* of the core; NULL: there is no certificate, nobody gets TLS */
 	struct tls_config
 		*tls_config; /* may be changed between two laps, for those who begin later */
 	/* access.c's own; zero before access_prepare */
@@ -69,7 +70,8 @@ void access_submit(struct access *a, struct channel *ch, struct op *op, struct a
 /* Watch one mailbox; moves a watch that is set.  event 0 ends it.  w is zeroed before first use. */
 void access_watch_set(struct access *a, struct access_watch *w, uint64_t event);
 
-enum login_result { LOGIN_OK, LOGIN_WRONG, LOGIN_BUSY };
+/* LOGIN_LIMIT: right, but the account has as many sessions as it may have. */
+enum login_result { LOGIN_OK, LOGIN_WRONG, LOGIN_BUSY, LOGIN_LIMIT };
 
 /* One login under way: directory, stored hash, password helper.  Embedded in the session; takes the
  * same time for an unknown user as for a wrong password. */

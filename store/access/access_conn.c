@@ -18,11 +18,18 @@ static struct timer_wheel *wheel(const struct access_conn *c)
 
 static void idle_arm(struct access_conn *c)
 {
-	uint64_t limit = ACCESS_ANONYMOUS_TIMEOUT_US;
+	uint64_t now = now_us(c);
+	uint64_t until =
+		MIN(now + ACCESS_ANONYMOUS_TIMEOUT_US, c->opened_us + ACCESS_LOGIN_TIMEOUT_US);
 
 	if (c->engine->logged_in)
-		limit = MAX(c->server->access->idle_timeout_us, c->server->proto->idle_min_us);
-	timer_arm(wheel(c), &c->idle, now_us(c) + limit);
+		until = now +
+			MAX(c->server->access->idle_timeout_us, c->server->proto->idle_min_us);
+	if (c->command_us)
+		until = MIN(until, c->command_us + ACCESS_COMMAND_TIMEOUT_US);
+	if (c->stalled)
+		until = MIN(until, now + ACCESS_STALL_TIMEOUT_US);
+	timer_arm(wheel(c), &c->idle, until);
 }
 
 static void runnable_add(struct access_conn *c)
@@ -59,8 +66,37 @@ static void asking_end(struct access_conn *c)
 	c->asking = false;
 }
 
+/* ---- accounts ---- */
+
+static struct list *account_bucket(struct access_server *s, uint32_t account)
+{
+	return &s->accounts[account % ACCESS_LOCK_BUCKETS];
+}
+
+static bool account_is_full(struct access_server *s, uint32_t account)
+{
+	uint32_t n = 0, max = s->access->account_sessions;
+
+	list_for_each(it, account_bucket(s, account)) n +=
+		list_entry(it, struct access_conn, account_node)->account == account;
+	return max && n >= max;
+}
+
+static enum login_result account_enter(struct access_conn *c, uint32_t account)
+{
+	if (account_is_full(c->server, account))
+		return LOGIN_LIMIT;
+	c->account = account;
+	list_remove(&c->stranger_node);
+	list_remove(&c->account_node);
+	list_push_tail(account_bucket(c->server, account), &c->account_node);
+	return LOGIN_OK;
+}
+
 static void login_told(struct access_conn *c, enum login_result result, uint32_t account)
 {
+	if (result == LOGIN_OK && c->open)
+		result = account_enter(c, account);
 	counter_inc(result == LOGIN_OK ? CTR_AUTH_OK : CTR_AUTH_FAILED);
 	if (result == LOGIN_WRONG)
 		login_wrong(c);
@@ -113,9 +149,10 @@ static void host_again(void *ctx)
 	runnable_add(ctx);
 }
 
+/* In its turn: many answers may come in one lap. */
 static void host_ready(void *ctx)
 {
-	access_conn_service(ctx);
+	runnable_add(ctx);
 }
 
 static void watch_changed(struct access_watch *w)
@@ -160,13 +197,31 @@ static bool host_lock(void *ctx, uint32_t account)
 	return true;
 }
 
+/* Has the account its share of these spaces? */
+static bool has_share(const struct access_conn *c, enum access_space kind)
+{
+	struct access_server *s = c->server;
+	unsigned n = 0, max = MAX(s->proto->spaces[kind] / ACCESS_SPACE_SHARE, 1u);
+
+	list_for_each(it, account_bucket(s, c->account))
+	{
+		const struct access_conn *other = list_entry(it, struct access_conn, account_node);
+		n += other->account == c->account ? other->spaces[kind] : 0;
+	}
+	return n >= max;
+}
+
 static void *host_space_get(void *ctx, enum access_space kind)
 {
 	struct access_conn *c = ctx;
-	void *space = c->server->spaces[kind];
+	void *space = has_share(c, kind) ? NULL : c->server->spaces[kind];
 
-	if (space)
-		c->server->spaces[kind] = *(void **)space;
+	if (!space)
+		return NULL;
+	c->server->spaces[kind] = *(void **)space;
+	c->spaces[kind]++;
+	if (kind == ACCESS_SPACE_COMMAND)
+		c->command_us = now_us(c);
 	return space;
 }
 
@@ -174,6 +229,9 @@ static void host_space_put(void *ctx, enum access_space kind, void *space)
 {
 	struct access_conn *c = ctx;
 
+	c->spaces[kind]--;
+	if (kind == ACCESS_SPACE_COMMAND)
+		c->command_us = 0;
 	*(void **)space = c->server->spaces[kind];
 	c->server->spaces[kind] = space;
 }
@@ -249,6 +307,9 @@ static void conn_release(struct access_conn *c)
 	access_out_free(&c->engine->out);
 	host_unlock(c);
 	list_remove(&c->run_node);
+	list_remove(&c->stranger_node);
+	list_remove(&c->account_node);
+	c->account = 0;
 	list_remove(&c->node);
 	list_push_head(&c->server->idle, &c->node);
 	c->server->sessions--;
@@ -280,8 +341,11 @@ static bool conn_send(struct access_conn *c)
 		if (n < b.n)
 			break;
 	}
-	if (progress)
+	bool stalled = access_out_bytes(out) > 0;
+	if (progress || stalled != c->stalled) {
+		c->stalled = stalled;
 		idle_arm(c);
+	}
 	return progress;
 }
 
@@ -292,6 +356,13 @@ static void conn_end(struct access_conn *c)
 	else
 		stream_close(&c->stream);
 	conn_hangup(c);
+}
+
+void access_conn_evict(struct access_conn *c)
+{
+	c->engine->aborted = true;
+	conn_end(c);
+	access_conn_service(c);
 }
 
 static bool conn_is_over(const struct access_conn *c)
@@ -435,6 +506,11 @@ static void idle_timer(struct timer *t, uint64_t now)
 	struct access_conn *c = container_of(t, struct access_conn, idle);
 
 	(void)now;
+	if (c->command_us && !c->engine->ops->wants_input(c->engine)) {
+		c->command_us = 0; /* it is whole: now it may take its time */
+		idle_arm(c);
+		return;
+	}
 	c->engine->ops->timeout(c->engine);
 	if (!c->handshaking)
 		conn_send(c);
@@ -460,6 +536,10 @@ void access_conn_open(struct access_conn *c, bool implicit_tls)
 	s->proto->init(e);
 	c->stream.ops = &access_conn_stream_ops;
 	c->open = true;
+	c->opened_us = now_us(c);
+	c->account = 0;
+	c->command_us = 0;
+	c->stalled = false;
 	c->held = c->eof = c->in_service = c->handshaking = false;
 	c->greeted = !implicit_tls;
 	c->waiter = (struct access_waiter){0};

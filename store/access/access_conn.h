@@ -15,13 +15,20 @@ struct access_conn {
 	struct access_waiter waiter;
 	struct access_watch watch;
 	struct list lock_node;
-	uint32_t locked; /* account, 0: none */
-	bool open;       /* the stream may be used */
-	bool held;       /* input was left in the window */
+	struct list stranger_node; /* nobody has logged in yet */
+	struct list account_node;
+	uint64_t opened_us;
+	uint64_t command_us;            /* since when a long command is collected, 0: none is */
+	uint32_t locked;                /* account, 0: none */
+	uint32_t account;               /* who has logged in, 0: nobody */
+	uint8_t spaces[ACCESS_SPACE_N]; /* that it has */
+	bool open;                      /* the stream may be used */
+	bool held;                      /* input was left in the window */
 	bool eof;
 	bool in_service;
 	bool asking;      /* a login is under way, its answer may be late (guess_enter) */
 	bool refused;     /* ... it was one too many: to be told in the next lap */
+	bool stalled;     /* the peer is to read something */
 	bool handshaking; /* what comes and goes is TLS's */
 	bool greeted;
 	struct login login;
@@ -42,6 +49,8 @@ struct access_server {
 	struct list active, idle; /* conns */
 	struct list runnable;
 	struct list locks[ACCESS_LOCK_BUCKETS];
+	struct list strangers; /* the oldest first */
+	struct list accounts[ACCESS_LOCK_BUCKETS];
 	void *spaces[ACCESS_SPACE_N]; /* free lists: the first word points to the next */
 	uint8_t *conn_memory, *space_memory;
 };
@@ -51,5 +60,7 @@ extern const struct stream_ops access_conn_stream_ops;
 
 /* Bind a free conn to a fresh stream and greet in this lap, or behind the handshake of TLS. */
 void access_conn_open(struct access_conn *c, bool implicit_tls);
+/* Somebody else needs its place. */
+void access_conn_evict(struct access_conn *c);
 /* Run the engine, send, close, release: whatever is possible now. */
 void access_conn_service(struct access_conn *c);

@@ -2,8 +2,12 @@
  * OWNER: the core's thread, after creation by main. */
 #include "store/access/access_conn.h"
 #include <rte_malloc.h>
+#include "dataplane/base/clock.h"
 
 #define RUNS_PER_LAP 64 /* sessions run in one lap by the poller; chosen */
+#define RUN_TIME_US                                                                                \
+	1000 /* ... and no further one behind this time; chosen: what a lap may take               \
+	      */
 
 static const size_t space_bytes[ACCESS_SPACE_N] = {
 	[ACCESS_SPACE_COMMAND] = ACCESS_COMMAND_BYTES,
@@ -18,10 +22,31 @@ static size_t conn_bytes(const struct access_proto *p)
 	return (n + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
 }
 
+/* All sessions are taken: the oldest that has not logged in goes, unless it is about to. */
+static void stranger_evict(struct access_server *s)
+{
+	uint64_t now = s->access->core->now_us;
+
+	list_for_each(it, &s->strangers)
+	{
+		struct access_conn *c = list_entry(it, struct access_conn, stranger_node);
+		if (now < c->opened_us + ACCESS_STRANGER_US)
+			return; /* and all behind it */
+		if (!c->open || c->engine->busy || c->asking || c->in_service)
+			continue;
+		counter_inc(CTR_MAILBOX_EVICTED);
+		access_conn_evict(c);
+		return;
+	}
+}
+
 static struct stream *server_accept(
 	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
 {
 	struct access_server *s = l->ctx;
+
+	if (!s->draining && list_empty(&s->idle))
+		stranger_evict(s);
 	struct list *node = s->draining ? NULL : list_pop_head(&s->idle);
 
 	(void)peer;
@@ -30,6 +55,7 @@ static struct stream *server_accept(
 		return NULL;
 	struct access_conn *c = list_entry(node, struct access_conn, node);
 	list_push_tail(&s->active, &c->node);
+	list_push_tail(&s->strangers, &c->stranger_node);
 	s->sessions++;
 	counter_inc(s->proto->connections);
 	access_conn_open(c, l == &s->tls_listener);
@@ -40,15 +66,25 @@ static unsigned server_poll(void *ctx, uint64_t now_us)
 {
 	struct access_server *s = ctx;
 	struct list batch;
-	unsigned n = 0;
+	unsigned n = 0, done = 0;
+	uint64_t until_us = list_empty(&s->runnable) ? 0 : clock_mono_us() + RUN_TIME_US;
 
 	(void)now_us;
 	/* Those that ask for another run meanwhile have it in the next lap. */
 	list_init(&batch);
 	for (struct list *it; n < RUNS_PER_LAP && (it = list_pop_head(&s->runnable)); n++)
 		list_push_tail(&batch, it);
-	for (struct list *it; (it = list_pop_head(&batch));)
+	for (struct list *it; (it = list_pop_head(&batch));) {
 		access_conn_service(list_entry(it, struct access_conn, run_node));
+		if (++done < n && clock_mono_us() >= until_us)
+			break;
+	}
+	/* What is left is first in the next lap. */
+	for (struct list *it; !list_empty(&batch);) {
+		it = batch.prev;
+		list_remove(it);
+		list_push_head(&s->runnable, it);
+	}
 	return n;
 }
 
@@ -63,6 +99,8 @@ static void conns_init(struct access_server *s)
 		c->engine = (struct access_engine *)(void *)(c + 1);
 		list_init(&c->run_node);
 		list_init(&c->lock_node);
+		list_init(&c->stranger_node);
+		list_init(&c->account_node);
 		list_init(&c->node);
 		list_push_head(&s->idle, &c->node);
 	}
@@ -110,8 +148,11 @@ struct access_server *access_server_create(struct access *a, const struct access
 	list_init(&s->active);
 	list_init(&s->idle);
 	list_init(&s->runnable);
-	for (unsigned i = 0; i < ACCESS_LOCK_BUCKETS; i++)
+	list_init(&s->strangers);
+	for (unsigned i = 0; i < ACCESS_LOCK_BUCKETS; i++) {
 		list_init(&s->locks[i]);
+		list_init(&s->accounts[i]);
+	}
 	if (!memory_get(s) || access_prepare(a) < 0 ||
 		core_add_poller(a->core, (struct poller){.poll = server_poll, .ctx = s}) < 0) {
 		access_server_destroy(&s);

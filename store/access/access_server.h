@@ -20,6 +20,17 @@ struct access_proto {
 
 /* Before login a peer gets this long, chosen: an anonymous connection is cheap to make. */
 #define ACCESS_ANONYMOUS_TIMEOUT_US (60 * US_PER_SEC)
+/* ... and this long in all, whatever it sends; chosen. */
+#define ACCESS_LOGIN_TIMEOUT_US (180 * US_PER_SEC)
+/* When all sessions are taken, the oldest that has not logged in for so long gives way; chosen. */
+#define ACCESS_STRANGER_US (2 * US_PER_SEC)
+/* A command that is so long that it has a space is to be whole by then; chosen. */
+#define ACCESS_COMMAND_TIMEOUT_US (60 * US_PER_SEC)
+/* A peer that is to read something and takes nothing gets this long; chosen: what waits for it is
+ * memory that others need. */
+#define ACCESS_STALL_TIMEOUT_US (180 * US_PER_SEC)
+/* One account may have this share of each kind of scarce space, and one at least; chosen. */
+#define ACCESS_SPACE_SHARE 4
 
 /* Where it listens; 0: not. */
 struct access_ports {

@@ -24,8 +24,10 @@ struct store_authenticator {
 
 static void on_done(struct login *l, enum login_result result, uint32_t account)
 {
-	static const enum auth_result results[] = {
-		[LOGIN_OK] = AUTH_RIGHT, [LOGIN_WRONG] = AUTH_WRONG, [LOGIN_BUSY] = AUTH_BUSY};
+	static const enum auth_result results[] = {[LOGIN_OK] = AUTH_RIGHT,
+		[LOGIN_WRONG] = AUTH_WRONG,
+		[LOGIN_BUSY] = AUTH_BUSY,
+		[LOGIN_LIMIT] = AUTH_BUSY};
 	struct slot *slot = container_of(l, struct slot, login);
 
 	list_push_tail(&slot->owner->unused, &slot->node);

@@ -218,6 +218,7 @@ void config_to_access(const struct config *c, struct access *out)
 	snprintf(out->hostname, sizeof(out->hostname), "%s", c->root.node.hostname);
 	out->message_bytes_max = c->root.limits.message_size;
 	out->idle_timeout_us = c->root.limits.mailbox_timeout;
+	out->account_sessions = (uint32_t)c->root.limits.account_sessions;
 	out->plaintext_login = c->root.listen.plaintext_login;
 }
 

@@ -145,7 +145,9 @@ static void login_reply(struct pop3_session *s)
 	if (++s->failed_logins >= POP3_LOGINS_MAX)
 		s->engine.ended = true;
 	pop3_refuse(s, s->login_result == LOGIN_WRONG ? "-ERR [AUTH] wrong name or password"
-						      : "-ERR [SYS/TEMP] try again later");
+		       : s->login_result == LOGIN_LIMIT
+			       ? "-ERR [IN-USE] too many sessions of this account"
+			       : "-ERR [SYS/TEMP] try again later");
 }
 
 /* The password is the rest of the line: it may hold spaces (RFC 1939 7). */
