@@ -82,9 +82,10 @@ void danes_fini(struct delivery *d)
 	free(d->danes.queries);
 }
 
-static void next_conn(struct delivery *d)
+/* All that can go on: for one that finds its answer in the cache nobody comes to say so. */
+static void next_conns(struct delivery *d)
 {
-	if (!list_empty(&d->danes.conns) && !list_empty(&d->danes.free)) {
+	while (!list_empty(&d->danes.conns) && !list_empty(&d->danes.free)) {
 		struct list *l = list_pop_head(&d->danes.conns);
 		struct conn *c = list_entry(l, struct conn, link);
 		if (dane_begin(c))
@@ -211,7 +212,7 @@ static void on_answer(struct op *op)
 		return;
 	list_push_tail(&d->danes.free, &q->link);
 	conn_dane_known(c);
-	next_conn(d);
+	next_conns(d);
 }
 
 bool dane_begin(struct conn *c)

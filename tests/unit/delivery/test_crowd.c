@@ -170,6 +170,44 @@ static void test_one_more_is_tried_again_by_itself(void **state)
 	world_stop();
 }
 
+/* The first answers about TLSA records come one by one. */
+static struct world_dns one_by_one(const char *name)
+{
+	static unsigned n;
+
+	if (name[0] != '_')
+		return (struct world_dns){.delay_us = 0};
+	return (struct world_dns){.delay_us = ++n <= DANE_QUERIES_MAX ? n * 40 * US_PER_MS : 1};
+}
+
+/* Who waits for a question about TLSA records of its own may find the answer known by then. */
+static void test_more_connections_than_questions_about_tlsa_records(void **state)
+{
+	struct delivery_conf conf = {.connections_max = 240,
+		.site_connections_max = 4,
+		.tls = (struct tls *)(uintptr_t)8,
+		.tls_level = TLS_LEVEL_DANE};
+
+	(void)state;
+	world_start(128, conf);
+	world->secure = true;
+	world->dns_plan = one_by_one;
+	for (unsigned k = 0; k < 60; k++) {
+		world_host_of(k)->starttls = true;
+		world_host_of(k)->tlsa_usage = 3;
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned k = 0; k < 60; k++) {
+			mail_for(k);
+			if (k % 20 == 0)
+				world_step();
+		}
+	}
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -188,6 +226,7 @@ int main(void)
 		cmocka_unit_test(test_a_lone_site_has_all_that_a_site_may_have),
 		cmocka_unit_test(test_no_memory_for_a_connection_is_tried_again),
 		cmocka_unit_test(test_one_more_is_tried_again_by_itself),
+		cmocka_unit_test(test_more_connections_than_questions_about_tlsa_records),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

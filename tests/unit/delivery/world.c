@@ -64,7 +64,7 @@ static void say(struct world_server *v, const char *text)
 	assert_true(v->out_n < sizeof(v->out));
 }
 
-/* Says text, or what it says at this step instead.  True: it was text. */
+/* Says text, or what it says at this step instead.  True: it means the same. */
 static bool says_at(struct world_server *v, enum world_step step, const char *text)
 {
 	bool other = v->host->says_at == step;
@@ -73,7 +73,7 @@ static bool says_at(struct world_server *v, enum world_step step, const char *te
 		return false;
 	say(v, other ? v->host->says : text);
 	v->bye |= other && strncmp(v->host->says, "421", 3) == 0;
-	return !other;
+	return !other || v->host->says[0] == text[0];
 }
 
 static struct world_message *message_of_content(const struct chain *c)
@@ -113,9 +113,13 @@ static void took(struct world_server *v)
 	v->host->rcpts += v->rcpt_n;
 	for (unsigned i = 0; i < v->rcpt_n; i++) {
 		bool found = false;
-		for (uint32_t k = 0; k < m->rcpt_count; k++)
-			found |= strcmp(m->rcpts[k].address, v->rcpts[i]) == 0;
+		for (uint32_t k = 0; k < m->rcpt_count; k++) {
+			bool same = strcmp(m->rcpts[k].address, v->rcpts[i]) == 0;
+			m->rcpts[k].copies += same;
+			found |= same;
+		}
 		assert_true(found);
+		v->taken = m;
 		m->delivered++;
 	}
 }
@@ -138,11 +142,13 @@ static void on_data_line(struct world_server *v)
 
 static void on_rcpt_line(struct world_server *v)
 {
-	if (v->host->rcpt) {
+	if (v->mailing && v->host->rcpt) {
 		say(v, v->host->rcpt);
 		return;
 	}
-	if (!says_at(v, AT_RCPT, "250 2.1.5 ok"))
+	if (!v->mailing)
+		say(v, "503 5.5.1 MAIL first");
+	if (!v->mailing || !says_at(v, AT_RCPT, "250 2.1.5 ok"))
 		return;
 	char *open = strchr(v->line, '<'), *close = strchr(v->line, '>');
 	assert_true(open && close);
@@ -169,16 +175,17 @@ static void on_command(struct world_server *v)
 {
 	if (strncmp(v->line, "EHLO ", 5) == 0) {
 		if (v->host->says_at == AT_EHLO)
-			says_at(v, AT_EHLO, NULL);
+			says_at(v, AT_EHLO, "250");
 		else if (!acts_at(v, AT_EHLO))
 			say_ehlo(v);
 	} else if (strcmp(v->line, "STARTTLS") == 0) {
 		say(v, "220 2.0.0 go on");
 	} else if (strncmp(v->line, "MAIL ", 5) == 0) {
 		v->rcpt_n = 0;
+		v->taken = NULL;
 		v->closing = v->host->drop_second && v->mails++ > 0;
 		if (!v->closing)
-			says_at(v, AT_MAIL, "250 2.1.0 ok");
+			v->mailing = says_at(v, AT_MAIL, "250 2.1.0 ok");
 	} else if (strncmp(v->line, "RCPT ", 5) == 0) {
 		on_rcpt_line(v);
 	} else if (strcmp(v->line, "DATA") == 0) {
@@ -227,13 +234,24 @@ static size_t fake_send(struct stream *s, struct bytes data)
 	return n;
 }
 
+/* The connection is gone.  What it took and did not say may be sent again. */
+static void server_end(struct world_server *v)
+{
+	for (unsigned i = 0; v->out_n && v->taken && i < v->rcpt_n; i++) {
+		for (uint32_t k = 0; k < v->taken->rcpt_count; k++)
+			v->taken->rcpts[k].excused +=
+				strcmp(v->taken->rcpts[k].address, v->rcpts[i]) == 0;
+	}
+	chain_free(&v->content);
+	memset(v, 0, sizeof(*v));
+}
+
 static void fake_end(struct stream *s)
 {
 	struct world_server *v = server_of(s);
 
 	assert_non_null(v);
-	chain_free(&v->content);
-	memset(v, 0, sizeof(*v));
+	server_end(v);
 }
 
 static size_t fake_zero(const struct stream *s)
@@ -258,7 +276,7 @@ int stream_connect(
 	(void)st;
 	(void)timeout_us;
 	if (world->connect_error) {
-		assert_true(++world->connects_failed < 1000);
+		assert_true(++world->connects_failed < 100000);
 		return world->connect_error;
 	}
 	ip_format(&remote->ip, ip);
@@ -387,8 +405,7 @@ static unsigned server_step(struct world_server *v)
 		return 1;
 	}
 	if (v->closing) {
-		chain_free(&v->content);
-		memset(v, 0, sizeof(*v));
+		server_end(v);
 		s->ops->on_close(s, STREAM_RESET);
 		return 1;
 	}
@@ -404,6 +421,7 @@ static unsigned server_step(struct world_server *v)
 	}
 	memcpy(out, v->out, n);
 	v->out_n = 0;
+	v->taken = NULL;
 	/* One octet at a time now and then. */
 	size_t first = world->core.now_us % 3 == 0 ? 1 : n;
 	s->ops->on_data(s, bytes_make(out, first));
@@ -436,6 +454,17 @@ static void bounce_take(struct message *b)
 	world->bounces++;
 }
 
+/* Who fails without a word is lost. */
+static void check_reported(const struct world_message *m, const struct results_op *r)
+{
+	bool failed = false;
+
+	for (uint32_t i = 0; i < r->count; i++)
+		failed |= r->results[i].outcome == ATTEMPT_FAILED;
+	if (failed && m->sender[0] && !world->notify && !world->bounces_refused)
+		assert_non_null(r->bounce);
+}
+
 static void serve_result(struct op *op)
 {
 	struct results_op *r = container_of(op, struct results_op, op);
@@ -450,12 +479,14 @@ static void serve_result(struct op *op)
 	if (op->status)
 		return;
 	world->results++;
+	check_reported(m, r);
 	for (uint32_t i = 0; i < r->count; i++) {
 		const struct rcpt_result *res = &r->results[i];
 		assert_true(res->rcpt < m->rcpt_count);
 		struct world_rcpt *q = &m->rcpts[res->rcpt];
 		assert_true(q->queued);
 		q->queued = res->outcome == ATTEMPT_DEFERRED;
+		q->failed = res->outcome == ATTEMPT_FAILED;
 		q->attempts++;
 		q->next_ms = res->next_ms;
 		q->warned |= res->warned;
@@ -525,6 +556,11 @@ static void serve_body(struct op *op)
 	if (!m)
 		return;
 	assert_true(b->relay);
+	if (world->no_chunks_once) {
+		world->no_chunks_once = false;
+		op->status = -ENOBUFS;
+		return;
+	}
 	size_t n = (size_t)snprintf(view, sizeof(view), "X-Id: %lx\r\n", m->id);
 	memcpy(view + n, m->body, m->body_n);
 	b->total = n + m->body_n;
@@ -651,8 +687,12 @@ static void serve_alias(struct dns_op *q)
 static void serve_tlsa(struct dns_op *q)
 {
 	const char *name = q->name + strlen("_25._tcp.");
+	unsigned n = 0;
 	struct world_host *h =
-		world_host(strcmp(name, "mx2.example.org") == 0 ? "198.18.0.2" : "198.18.0.1");
+		sscanf(name, "m%u", &n) == 1
+			? world_host_of(n)
+			: world_host(strcmp(name, "mx2.example.org") == 0 ? "198.18.0.2"
+									  : "198.18.0.1");
 
 	assert_memory_equal(q->name, "_25._tcp.", 9);
 	h->tlsa_queries++;
@@ -667,35 +707,62 @@ static void serve_tlsa(struct dns_op *q)
 	}
 }
 
-/* The MX record of h<n>.example.org, the A record of m<n>.example.org. */
+static void add_mx(struct dns_op *q, unsigned n)
+{
+	struct dns_record *r = &q->records[q->count++];
+
+	*r = (struct dns_record){.preference = (uint16_t)(10 * q->count)};
+	r->name_n = (uint8_t)snprintf(r->name, sizeof(r->name), "m%u.example.org", n);
+}
+
+/* m<n>.example.org is a host; h<n> is served by m<n>, p<n> by m<n + 1> as well, and all g<n> by the
+ * first seven of them. */
 static void serve_numbered(struct dns_op *q)
 {
 	unsigned n = 0;
 	int end = 0;
+	char kind = q->name[0];
 
 	if (sscanf(q->name + 1, "%u.example.org%n", &n, &end) != 1 || q->name[end + 1] ||
-		!strchr("hm", q->name[0]) || q->type != (q->name[0] == 'h' ? DNS_MX : DNS_A))
+		!strchr("hpgm", kind) || q->type != (kind == 'm' ? DNS_A : DNS_MX))
 		return;
 	q->op.status = DNS_OK;
-	q->count = 1;
-	q->records[0] = (struct dns_record){.preference = 10};
-	if (q->type == DNS_A) {
+	q->ttl = world->numbered_ttl ? world->numbered_ttl : 300;
+	if (kind == 'm') {
+		q->count = 1;
+		q->records[0] = (struct dns_record){0};
 		assert_int_equal(ip_parse(bytes_str(world_host_of(n)->ip), &q->records[0].ip), 0);
 		return;
 	}
-	q->records[0].name_n = (uint8_t)snprintf(
-		q->records[0].name, sizeof(q->records[0].name), "m%u.example.org", n);
+	add_mx(q, kind == 'g' ? n % 7 : n);
+	if (kind == 'p')
+		add_mx(q, n + 1);
 }
 
-static void serve_dns(struct op *op)
+static void dns_fail(struct op *op)
 {
 	struct dns_op *q = container_of(op, struct dns_op, op);
 
-	if (world->dns_hangs && strncmp(q->name, "dead", 4) == 0) {
-		assert_true(world->dns_held_n < WORLD_DNS_HELD);
-		world->dns_held[world->dns_held_n++] = op;
-		return;
-	}
+	op->status = DNS_FAIL;
+	q->count = 0;
+	q->ttl = 0;
+	channel_complete(op);
+}
+
+static void dns_hold(struct op *op, uint64_t due_us, bool fails)
+{
+	uint32_t i = world->dns_held_n++;
+
+	assert_true(i < WORLD_DNS_HELD);
+	world->dns_held[i].op = op;
+	world->dns_held[i].due_us = due_us;
+	world->dns_held[i].fails = fails;
+}
+
+static void dns_answer(struct op *op)
+{
+	struct dns_op *q = container_of(op, struct dns_op, op);
+
 	q->secure = world->secure;
 	op->status = strstr(q->name, "nx.") == q->name ? DNS_NXDOMAIN : DNS_NODATA;
 	q->count = 0;
@@ -725,6 +792,23 @@ static void serve_dns(struct op *op)
 	channel_complete(op);
 }
 
+static void serve_dns(struct op *op)
+{
+	const struct dns_op *q = container_of(op, struct dns_op, op);
+	struct world_dns plan = {.delay_us = 0};
+
+	if (world->dns_plan)
+		plan = world->dns_plan(q->name);
+	if (world->dns_hangs && strncmp(q->name, "dead", 4) == 0)
+		plan.delay_us = UINT64_MAX / 2;
+	if (plan.delay_us)
+		dns_hold(op, world->core.now_us + plan.delay_us, plan.fails);
+	else if (plan.fails)
+		dns_fail(op);
+	else
+		dns_answer(op);
+}
+
 /* ---- laps ---- */
 
 static unsigned serve_channel(struct channel *c, void (*fn)(struct op *op))
@@ -739,10 +823,23 @@ static unsigned serve_channel(struct channel *c, void (*fn)(struct op *op))
 
 static unsigned serve_held(void)
 {
-	unsigned n = world->dns_hangs ? 0 : world->dns_held_n;
+	unsigned n = 0;
 
-	for (; !world->dns_hangs && world->dns_held_n; world->dns_held_n--)
-		serve_dns(world->dns_held[world->dns_held_n - 1]);
+	for (uint32_t i = 0; i < world->dns_held_n;) {
+		struct op *op = world->dns_held[i].op;
+		bool hung = world->dns_held[i].due_us >= UINT64_MAX / 2;
+		if (hung ? world->dns_hangs : world->dns_held[i].due_us > world->core.now_us) {
+			i++;
+			continue;
+		}
+		bool fails = world->dns_held[i].fails;
+		world->dns_held[i] = world->dns_held[--world->dns_held_n];
+		if (fails)
+			dns_fail(op);
+		else
+			dns_answer(op);
+		n++;
+	}
 	return n;
 }
 
@@ -830,7 +927,44 @@ void world_start(uint32_t ring, struct delivery_conf conf)
 	conf.idle_timeout_us = 2 * US_PER_SEC;
 	world_host("198.18.0.1");
 	world_host("198.18.0.2");
+	world->conf = conf;
 	world->d = delivery_create(c, &conf, &world->ch, 0, 1);
+	assert_non_null(world->d);
+}
+
+static unsigned dns_held_fail(void)
+{
+	unsigned n = world->dns_held_n;
+
+	while (world->dns_held_n)
+		dns_fail(world->dns_held[--world->dns_held_n].op);
+	return n;
+}
+
+void world_restart(void)
+{
+	delivery_drain(world->d);
+	world_advance_ms(2000);
+	/* The core runs no more; the services complete what they have. */
+	world->dns_plan = NULL;
+	while (serve_channel(&world->writer, serve) + serve_channel(&world->reader, serve) +
+		serve_channel(&world->dns, serve_dns) + dns_held_fail() +
+		channel_poll(&world->writer) + channel_poll(&world->reader) +
+		channel_poll(&world->dns)) {
+	}
+	delivery_destroy(&world->d);
+	for (size_t i = 0; i < WORLD_SERVERS; i++)
+		assert_null(world->servers[i].s);
+	/* What had been taken and was not in the store yet. */
+	for (uint32_t i = 0; i < world->message_n; i++) {
+		struct world_message *m = &world->messages[i];
+		for (uint32_t k = 0; k < m->rcpt_count; k++) {
+			if (m->rcpts[k].queued)
+				m->rcpts[k].excused = m->rcpts[k].copies;
+		}
+	}
+	world->core.poller_count = 0;
+	world->d = delivery_create(&world->core, &world->conf, &world->ch, 0, 1);
 	assert_non_null(world->d);
 }
 

@@ -5,14 +5,16 @@
 #pragma once
 #include "delivery/delivery_priv.h"
 
-#define WORLD_MESSAGES 600
+#define WORLD_MESSAGES 2000
 #define WORLD_RCPTS    8
 #define WORLD_BODY     (200 * 1024)
 
 struct world_rcpt {
 	char address[64];
-	bool queued, held, warned;
+	bool queued, held, warned, failed;
 	uint32_t attempts;
+	unsigned copies;  /* that a server took */
+	unsigned excused; /* copies whose answer did not come through */
 	uint64_t next_ms;
 	uint16_t code;
 	char reason[STORE_REASON_MAX + 1];
@@ -78,10 +80,11 @@ struct world_server {
 	struct world_host *host;
 	char line[512];
 	size_t line_n;
-	bool data, closing, handshake, secured, hung, bye;
+	bool data, closing, handshake, secured, hung, bye, mailing;
 	uint64_t answer_us; /* what is in out goes then; 0: nothing is */
 	unsigned mails;
 	struct chain content;
+	struct world_message *taken; /* the answer is in out */
 	char rcpts[WORLD_RCPTS * 4][64];
 	unsigned rcpt_n;
 	char out[2048];
@@ -90,7 +93,13 @@ struct world_server {
 
 #define WORLD_SERVERS  300
 #define WORLD_HOSTS    300
-#define WORLD_DNS_HELD 256
+#define WORLD_DNS_HELD 600
+
+/* What becomes of a question to the resolver. */
+struct world_dns {
+	uint64_t delay_us;
+	bool fails;
+};
 
 struct world {
 	struct core core;
@@ -107,10 +116,19 @@ struct world {
 	char bounce_to[64];
 	char bounce_text[16384];
 	unsigned bounces, results, read_bodies;
-	int result_status; /* forced, once */
+	bool bounces_refused; /* result_status may have been -EINVAL */
+	struct delivery_conf conf;
+	uint32_t ring;
+	uint32_t numbered_ttl; /* of the numbered domains; 0: 300 s */
+	int result_status;     /* forced, once */
 	bool no_chunks_once;
-	bool dns_hangs; /* for names that begin with "dead" */
-	struct op *dns_held[WORLD_DNS_HELD];
+	bool dns_hangs;                                 /* for names that begin with "dead" */
+	struct world_dns (*dns_plan)(const char *name); /* NULL: an answer at once */
+	struct {
+		struct op *op;
+		uint64_t due_us;
+		bool fails;
+	} dns_held[WORLD_DNS_HELD];
 	unsigned dns_held_n;
 	int connect_error;        /* of every connection from now on; 0: none */
 	unsigned connects_failed; /* ... and how many there were */
@@ -128,6 +146,8 @@ extern struct world *world;
 /* ring: capacity of every channel.  conf: fields left 0 get test values. */
 void world_start(uint32_t ring, struct delivery_conf conf);
 void world_stop(void);
+/* The worker is stopped, without waiting for long, and another one begins with the same store. */
+void world_restart(void);
 /* Add a queued message; rcpts: addresses separated by spaces. */
 struct world_message *world_message(const char *sender, const char *rcpts);
 /* Its ready hint, with the message in memory; streamed: the body only in the store. */
@@ -139,6 +159,6 @@ void world_step(void);
 void world_settle(void);
 void world_advance_ms(uint64_t ms);
 struct world_host *world_host(const char *ip);
-/* The only host of the domain h<n>.example.org. */
+/* m<n>.example.org, the only host of the domain h<n>.example.org. */
 struct world_host *world_host_of(unsigned n);
 unsigned world_queued(void);
