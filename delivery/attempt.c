@@ -217,6 +217,7 @@ void attempt_trim_domains(struct delivery *d, struct attempt *a, const struct at
 void attempt_return(struct delivery *d, struct attempt *a)
 {
 	a->retried = true;
+	list_push_tail(&a->job->attempts, &a->job_link);
 	list_push_head(&a->site->ready, &a->link);
 	a->site->ready_n++;
 	relay_kick(d, a->site);

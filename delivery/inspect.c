@@ -50,7 +50,10 @@ static void domain_info(
 		.backlog = domain->backlog.count,
 		.next_ms = domain->next_ms > d->core->now_ms ? domain->next_ms : 0};
 	snprintf(out->name, sizeof(out->name), "%.*s", domain->name_n, domain->name);
-	out->route = domain->state < ARRAY_LEN(routes) ? routes[domain->state] : 0;
+	/* What is known of one that waits for a look-up is too old. */
+	out->route = domain->place == DOMAIN_LOOKING     ? DELIVERY_ROUTE_RESOLVING
+		     : domain->state < ARRAY_LEN(routes) ? routes[domain->state]
+							 : 0;
 	if (domain->state == DOMAIN_REFUSED)
 		snprintf(out->reason, sizeof(out->reason), "%s", domain->refusal.reason);
 	if (domain->site)
@@ -128,9 +131,10 @@ static const char *conn_step(const struct conn *c)
 	return c->message_over ? "the message is over" : "the message is being sent";
 }
 
-/* It is due, and its message is in memory or on the way there. */
-static enum delivery_place place_of_job(
-	const struct delivery *d, uint32_t node, struct delivery_recipient_info *out)
+/* It is due, and its message is in memory or on the way there.  *site_r: where it is READY,
+ * whatever is known of its domain by now. */
+static enum delivery_place place_of_job(const struct delivery *d, uint32_t node,
+	struct delivery_recipient_info *out, const struct site **site_r)
 {
 	const struct job *j = job_of(d, delivery_node(d, node));
 
@@ -139,8 +143,10 @@ static enum delivery_place place_of_job(
 	list_for_each(it, &j->attempts)
 	{
 		const struct attempt *a = list_entry(it, struct attempt, job_link);
-		if (on_list(&d->schedule, &a->nodes, node))
+		if (on_list(&d->schedule, &a->nodes, node)) {
+			*site_r = a->site;
 			return a->site ? DELIVERY_READY : DELIVERY_REFUSED;
+		}
 	}
 	const struct conn *c = conn_of(d, node);
 	if (!c)
@@ -155,6 +161,7 @@ void delivery_inspect(const struct delivery *d, uint64_t id, uint32_t rcpt, stru
 {
 	uint32_t node = schedule_find(&d->schedule, id, rcpt);
 	const struct domain *domain = dest_domain_find(&d->dest, name);
+	const struct site *site = NULL;
 
 	*out = (struct delivery_recipient_info){.place = DELIVERY_NOT_IN_MEMORY, .step = ""};
 	worker_info(d, &out->worker);
@@ -168,8 +175,10 @@ void delivery_inspect(const struct delivery *d, uint64_t id, uint32_t rcpt, stru
 		else if (n->state == SCHEDULE_DUE)
 			out->place = (uint8_t)(n->backlogged || !job_of(d, n)
 						       ? DELIVERY_BACKLOG
-						       : place_of_job(d, node, out));
+						       : place_of_job(d, node, out, &site));
 	}
 	if (domain)
 		domain_info(d, domain, &out->domain);
+	if (site)
+		site_info(d, site, &out->domain);
 }
