@@ -162,3 +162,12 @@ struct world_host *world_host(const char *ip);
 /* m<n>.example.org, the only host of the domain h<n>.example.org. */
 struct world_host *world_host_of(unsigned n);
 unsigned world_queued(void);
+
+/* ---- world_dns.c, for world.c ---- */
+
+/* Answers, or holds the question for later. */
+void world_dns_serve(struct op *op);
+/* What was held for long enough is answered; how many. */
+unsigned world_dns_held(void);
+/* All that is held fails. */
+unsigned world_dns_fail_held(void);
