@@ -236,6 +236,46 @@ static void host_space_put(void *ctx, enum access_space kind, void *space)
 	c->server->spaces[kind] = space;
 }
 
+/* ---- memory ---- */
+
+/* Chunks that sessions of all cores have.  The pool is that of mail on its way: what mailbox
+ * clients ask for must not stop it. */
+static _Atomic uint32_t held_all;
+
+static void conn_weigh(struct access_conn *c, bool gone)
+{
+	uint32_t held = gone ? 0 : c->engine->out.chunks + c->engine->ops->held(c->engine);
+
+	if (held != c->weight)
+		atomic_fetch_add_explicit(&held_all, held - c->weight, memory_order_relaxed);
+	c->weight = held;
+}
+
+static uint32_t account_held(const struct access_conn *c)
+{
+	uint32_t n = 0;
+
+	list_for_each(it, account_bucket(c->server, c->account))
+	{
+		const struct access_conn *other = list_entry(it, struct access_conn, account_node);
+		n += other->account == c->account ? other->weight : 0;
+	}
+	return n;
+}
+
+static bool host_may_grow(void *ctx, enum access_use use)
+{
+	struct access_conn *c = ctx;
+	uint32_t all = atomic_load_explicit(&held_all, memory_order_relaxed);
+	uint32_t pool = chunk_pool_size();
+	uint32_t max = use == ACCESS_USE_LIST ? pool / 100 * ACCESS_LISTS_PERCENT
+					      : pool / 100 * ACCESS_MEMORY_PERCENT;
+
+	if (all < max / 2)
+		return true;
+	return all < max && account_held(c) < max / ACCESS_MEMORY_SHARE;
+}
+
 static uint64_t host_now_ms(void *ctx)
 {
 	struct access_conn *c = ctx;
@@ -262,6 +302,7 @@ const struct access_host_ops access_conn_host = {
 	.unlock = host_unlock,
 	.space_get = host_space_get,
 	.space_put = host_space_put,
+	.may_grow = host_may_grow,
 	.now_ms = host_now_ms,
 	.new_id = host_new_id,
 };
@@ -305,6 +346,7 @@ static void note_tls_failure(const struct access_conn *c)
 static void conn_release(struct access_conn *c)
 {
 	access_out_free(&c->engine->out);
+	conn_weigh(c, true);
 	host_unlock(c);
 	list_remove(&c->run_node);
 	list_remove(&c->stranger_node);
@@ -418,6 +460,7 @@ void access_conn_service(struct access_conn *c)
 	else
 		c->engine->ops->run(c->engine); /* a dead session may have something to take back */
 	c->in_service = false;
+	conn_weigh(c, false);
 	if (!c->open && !c->engine->busy)
 		conn_release(c);
 }

@@ -18,6 +18,7 @@ struct access_conn {
 	struct list stranger_node; /* nobody has logged in yet */
 	struct list account_node;
 	uint64_t opened_us;
+	uint32_t weight;                /* chunks it has, as counted last */
 	uint64_t command_us;            /* since when a long command is collected, 0: none is */
 	uint32_t locked;                /* account, 0: none */
 	uint32_t account;               /* who has logged in, 0: nobody */

@@ -21,9 +21,17 @@ enum access_space {
 	ACCESS_SPACE_N
 };
 
+/* What memory is wanted for. */
+enum access_use {
+	ACCESS_USE_LIST, /* the messages of a mailbox: kept while it is open */
+	ACCESS_USE_OUT   /* content on its way: kept until the peer takes it, or the store */
+};
+
 #define ACCESS_COMMAND_BYTES (64 * 1024)
 #define ACCESS_UIDS_MAX      16384 /* UIDs in one op */
 #define ACCESS_SCAN_BYTES    (192 * 1024)
+#define ACCESS_SLICE_SHORT                                                                         \
+	(16 * 1024) /* octets of content at a time when memory is short; chosen */
 
 /* What the host does for an engine.  None of these calls back into the engine. */
 struct access_host_ops {
@@ -48,6 +56,8 @@ struct access_host_ops {
 	/* NULL: none free now. */
 	void *(*space_get)(void *ctx, enum access_space kind);
 	void (*space_put)(void *ctx, enum access_space kind, void *space);
+	/* False: the sessions have what they may have, or this account has; do with little. */
+	bool (*may_grow)(void *ctx, enum access_use use);
 	uint64_t (*now_ms)(void *ctx); /* wall clock */
 	uint64_t (*new_id)(void *ctx); /* blob id */
 };
@@ -70,6 +80,8 @@ struct access_engine_ops {
 	/* The connection is gone: no output matters any more.  busy may stay until an op is done.
 	 */
 	void (*hangup)(struct access_engine *e);
+	/* Chunks that the session has, or has asked for, beside those in `out`; about. */
+	uint32_t (*held)(const struct access_engine *e);
 	/* For people: appends the state, "account 5, INBOX selected, IDLE".  NULL: nothing to say.
 	 */
 	void (*describe)(const struct access_engine *e, struct buf *out);

@@ -40,6 +40,7 @@ void access_out_put(struct access_out *o, struct bytes data)
 				return;
 			}
 			chain_push(&o->chain, tail);
+			o->chunks++;
 		}
 		size_t n = MIN(data.n, (size_t)(CHUNK_DATA - tail->n));
 		memcpy(tail->data + tail->n, data.p, n);
@@ -73,6 +74,8 @@ void access_out_printf(struct access_out *o, const char *format, ...)
 void access_out_join(struct access_out *o, struct chain *data)
 {
 	if (data->bytes > ACCESS_OUT_COPIED) {
+		for (const struct chunk *c = data->head; c; c = c->next)
+			o->chunks++;
 		chain_join(&o->chain, data);
 		return;
 	}
@@ -98,6 +101,7 @@ void access_out_consume(struct access_out *o, size_t n)
 	o->taken += (uint32_t)n;
 	if (o->taken == c->n) {
 		chunk_put(chain_pop(&o->chain));
+		o->chunks--;
 		o->taken = 0;
 	}
 }
@@ -106,5 +110,5 @@ void access_out_free(struct access_out *o)
 {
 	chain_free(&o->chain);
 	access_out_relax(o);
-	o->taken = 0;
+	o->taken = o->chunks = 0;
 }

@@ -13,8 +13,9 @@
 struct access_out {
 	struct chain chain;
 	struct chain spare;
-	uint32_t taken; /* octets of the first chunk already sent */
-	bool failed;    /* the pool ran dry inside a unit: the session must end */
+	uint32_t taken;  /* octets of the first chunk already sent */
+	uint32_t chunks; /* of chain */
+	bool failed;     /* the pool ran dry inside a unit: the session must end */
 };
 
 /* Octets waiting. */

@@ -29,6 +29,12 @@ struct access_proto {
 /* A peer that is to read something and takes nothing gets this long; chosen: what waits for it is
  * memory that others need. */
 #define ACCESS_STALL_TIMEOUT_US (180 * US_PER_SEC)
+/* Of limits.body_memory, for all sessions: lists of messages, and those with content under way.
+ * SMTP lets peers wait when 70 % are used. */
+#define ACCESS_LISTS_PERCENT  40
+#define ACCESS_MEMORY_PERCENT 50
+/* When half of that is used an account gets no more beyond this share of it; chosen. */
+#define ACCESS_MEMORY_SHARE 4
 /* One account may have this share of each kind of scarce space, and one at least; chosen. */
 #define ACCESS_SPACE_SHARE 4
 

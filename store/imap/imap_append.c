@@ -183,6 +183,12 @@ static void header_scan(struct imap_session *s, struct bytes b)
 	}
 }
 
+/* From here on the writer keeps what is there of the message. */
+static uint64_t stream_above(const struct imap_session *s)
+{
+	return imap_may_grow(s, ACCESS_USE_OUT) ? STREAM_ABOVE : ACCESS_SLICE_SHORT;
+}
+
 static size_t message_take(struct imap_session *s, struct bytes b)
 {
 	struct message *m = s->append.message;
@@ -200,7 +206,7 @@ static size_t message_take(struct imap_session *s, struct bytes b)
 	m->body_crc = crc32c(m->body_crc, b.p, b.n);
 	header_scan(s, b);
 	s->append.left -= b.n;
-	if (m->body.bytes >= STREAM_ABOVE && !s->engine.busy)
+	if (m->body.bytes >= stream_above(s) && !s->engine.busy)
 		part_submit(s);
 	return b.n;
 }
@@ -212,7 +218,7 @@ bool imap_append_wants(const struct imap_session *s)
 	if (a->left == 0)
 		return !s->engine.busy && s->continuation && s->parked;
 	return a->refused ? !s->engine.busy
-			  : !s->engine.busy || a->message->body.bytes < STREAM_ABOVE;
+			  : !s->engine.busy || a->message->body.bytes < stream_above(s);
 }
 
 size_t imap_append_input(struct imap_session *s, struct bytes data)
@@ -248,6 +254,15 @@ static void append_failed(struct imap_session *s)
 	}
 	s->append = (struct imap_append){0};
 	imap_finish(s, error);
+}
+
+void imap_append_end(struct imap_session *s, const char *error)
+{
+	s->continuation = NULL;
+	s->parked = false;
+	if (!s->append.error)
+		s->append.error = error;
+	s->step = append_failed;
 }
 
 static void append_done(struct imap_session *s)
@@ -289,13 +304,11 @@ static void append_submit(struct imap_session *s)
 
 static void append_tail(struct imap_session *s, struct bytes line)
 {
-	s->continuation = NULL;
-	s->parked = false;
-	if (!s->append.refused && line.n == 0) {
-		s->step = append_submit;
+	if (s->append.refused || line.n) {
+		imap_append_end(s, "BAD one message ends the command");
 		return;
 	}
-	if (!s->append.error)
-		s->append.error = "BAD one message ends the command";
-	s->step = append_failed;
+	s->continuation = NULL;
+	s->parked = false;
+	s->step = append_submit;
 }

@@ -228,10 +228,10 @@ static bool scan_is_whole(const struct fetch *f)
 static void body_ask(struct imap_session *s, uint64_t max, imap_step then)
 {
 	struct fetch *f = fetch_of(s);
+	uint64_t slice = imap_may_grow(s, ACCESS_USE_OUT) ? IMAP_SLICE : ACCESS_SLICE_SHORT;
 
-	s->u.body = (struct body_read_op){.blob = f->row.blob,
-		.offset = f->offset,
-		.max = (uint32_t)MIN(max, (uint64_t)IMAP_SLICE)};
+	s->u.body = (struct body_read_op){
+		.blob = f->row.blob, .offset = f->offset, .max = (uint32_t)MIN(max, slice)};
 	imap_submit(s, ACCESS_READER, STORE_READ_BODY, then);
 }
 

@@ -5,6 +5,7 @@
 #include "store/imap/imap_priv.h"
 
 #define FETCH_SECTIONS_MAX 16 /* sections of one FETCH; chosen */
+#define FETCH_FIELDS_MAX   4  /* of them those with fields of headers, said at once; chosen */
 #define FETCH_PATH_MAX     MIME_DEPTH_MAX
 
 enum fetch_item {

@@ -178,6 +178,15 @@ static void needs(struct fetch *f)
 	}
 }
 
+static unsigned fields_count(const struct fetch *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->section_count; i++)
+		n += section_is_fields(&f->sections[i]);
+	return n;
+}
+
 bool fetch_parse(struct imap_parse *p, struct fetch *f)
 {
 	if (imap_char(p, '(')) {
@@ -191,5 +200,5 @@ bool fetch_parse(struct imap_parse *p, struct fetch *f)
 		return false;
 	}
 	needs(f);
-	return imap_end(p);
+	return imap_end(p) && fields_count(f) <= FETCH_FIELDS_MAX;
 }

@@ -246,6 +246,8 @@ static void load_step(struct imap_session *s)
 	if (!err)
 		err = rows_merge(s);
 	chain_free(&s->u.mbox.out);
+	if (!err && !s->u.mbox.end && !imap_may_grow(s, ACCESS_USE_LIST))
+		err = -ENOBUFS;
 	s->u.op.status = err;
 	if (!err && !s->u.mbox.end) {
 		rows_ask(s, s->u.mbox.from_uid, 0, load_step);
@@ -264,6 +266,11 @@ static void load_open_step(struct imap_session *s)
 		s->u.op.status = -ENOBUFS;
 	chain_free(&s->u.mbox.out);
 	if (s->u.op.status != 0) {
+		s->step = s->next;
+		return;
+	}
+	if (!imap_may_grow(s, ACCESS_USE_LIST)) {
+		s->u.op.status = -ENOBUFS;
 		s->step = s->next;
 		return;
 	}

@@ -93,6 +93,10 @@ static void tag_find(struct imap_session *s)
 
 static void refuse(struct imap_session *s, const char *text)
 {
+	if (s->append.message || s->append.refused) {
+		imap_append_end(s, text);
+		return;
+	}
 	tag_find(s);
 	if (text[0] == 'B' && ++s->errors >= IMAP_ERRORS_MAX)
 		s->engine.ended = true;

@@ -14,6 +14,10 @@ static inline bool imap_room(struct imap_session *s)
 {
 	return access_out_bytes(&s->engine.out) < ACCESS_OUT_HIGH;
 }
+static inline bool imap_may_grow(const struct imap_session *s, enum access_use use)
+{
+	return s->engine.host->may_grow(s->engine.host_ctx, use);
+}
 /* End the command: changes of the mailbox are told, then `tag reply`.  reply: static text. */
 void imap_finish(struct imap_session *s, const char *reply);
 /* The tagged line now, and the command is over. */
@@ -88,3 +92,5 @@ bool imap_append_begins(struct imap_session *s, uint64_t n, bool wait);
 size_t imap_append_input(struct imap_session *s, struct bytes data);
 bool imap_append_wants(const struct imap_session *s);
 void imap_append_drop(struct imap_session *s);
+/* The line behind the message is none: nothing is appended.  error: static text. */
+void imap_append_end(struct imap_session *s, const char *error);

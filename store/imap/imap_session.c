@@ -22,6 +22,8 @@ const char *imap_error_text(int status)
 		return "NO [OVERQUOTA] no room left in this account";
 	case -EBUSY:
 		return "NO [USEATTR] another mailbox has that use";
+	case -ENOBUFS:
+		return "NO [LIMIT] no memory now, try later";
 	case -EINVAL:
 		return "NO [CANNOT] not possible with this mailbox";
 	default:
@@ -291,6 +293,20 @@ static void drain(struct access_engine *e)
 	e->ended = true;
 }
 
+/* ---- memory ---- */
+
+static uint32_t held(const struct access_engine *e)
+{
+	const struct imap_session *s = (const struct imap_session *)(const void *)e;
+	uint64_t octets = (uint64_t)s->rows.n * sizeof(struct imap_row);
+
+	if (s->append.message)
+		octets += s->append.message->body.bytes;
+	if (e->busy && s->reading && s->u.op.kind == STORE_READ_BODY)
+		octets += s->u.body.max;
+	return (uint32_t)((octets + CHUNK_DATA - 1) / CHUNK_DATA);
+}
+
 static void describe(const struct access_engine *e, struct buf *out)
 {
 	const struct imap_session *s = (const struct imap_session *)(const void *)e;
@@ -307,6 +323,7 @@ static void describe(const struct access_engine *e, struct buf *out)
 
 static const struct access_engine_ops imap_engine_ops = {
 	.describe = describe,
+	.held = held,
 	.start = start,
 	.input = input,
 	.wants_input = wants_input,

@@ -59,6 +59,7 @@ static void rows_step(struct pop3_session *s)
 	for (const struct chunk *c = s->u.mbox.out.head; c && ok; c = c->next)
 		ok = rows_take(s, c);
 	chain_free(&s->u.mbox.out);
+	ok = ok && (s->u.mbox.end || pop3_may_grow(s, ACCESS_USE_LIST));
 	if (!ok)
 		open_failed(s, "-ERR [SYS/TEMP] the mailbox cannot be read now");
 	else if (s->u.mbox.end || s->rows.n == chunk_array_max(&s->rows))
@@ -72,6 +73,10 @@ static void box_step(struct pop3_session *s)
 	chain_free(&s->u.mbox.out);
 	if (s->u.op.status != 0) {
 		open_failed(s, "-ERR [SYS/TEMP] the mailbox cannot be read now");
+		return;
+	}
+	if (!pop3_may_grow(s, ACCESS_USE_LIST)) {
+		open_failed(s, "-ERR [SYS/TEMP] no memory now");
 		return;
 	}
 	s->box = s->u.mbox.box;

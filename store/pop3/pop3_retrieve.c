@@ -70,7 +70,9 @@ static void finish(struct pop3_session *s)
 
 static void ask(struct pop3_session *s)
 {
-	s->u.body = (struct body_read_op){.blob = s->blob, .offset = s->offset, .max = POP3_SLICE};
+	s->u.body = (struct body_read_op){.blob = s->blob,
+		.offset = s->offset,
+		.max = pop3_may_grow(s, ACCESS_USE_OUT) ? POP3_SLICE : ACCESS_SLICE_SHORT};
 	s->step = read_step;
 	pop3_submit(s, ACCESS_READER, STORE_READ_BODY);
 }

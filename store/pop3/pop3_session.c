@@ -432,6 +432,16 @@ static void hangup(struct access_engine *e)
 	s->uids = NULL;
 }
 
+static uint32_t held(const struct access_engine *e)
+{
+	const struct pop3_session *s = (const struct pop3_session *)(const void *)e;
+	uint64_t octets = (uint64_t)s->rows.n * sizeof(struct pop3_row) + s->slice.bytes;
+
+	if (e->busy && s->u.op.kind == STORE_READ_BODY)
+		octets += s->u.body.max;
+	return (uint32_t)((octets + CHUNK_DATA - 1) / CHUNK_DATA);
+}
+
 static void describe(const struct access_engine *e, struct buf *out)
 {
 	const struct pop3_session *s = (const struct pop3_session *)(const void *)e;
@@ -448,6 +458,7 @@ static void describe(const struct access_engine *e, struct buf *out)
 
 static const struct access_engine_ops pop3_engine_ops = {
 	.describe = describe,
+	.held = held,
 	.start = start,
 	.input = input,
 	.wants_input = wants_input,

@@ -3,6 +3,7 @@
 
 import contextlib
 import imaplib
+import smtplib
 import socket
 import time
 
@@ -150,3 +151,26 @@ def laps(work):
                 worst = max(worst, time.monotonic() - began)
             # 0.96 s when a search went through all messages without a pause.
             expect(worst < 0.3, f"a greeting took {worst:.2f} s")
+
+
+@test("large mailboxes in many sessions, large answers that nobody reads: mail goes on", seconds=120)
+def memory(work):
+    with Bed(work + "/bed", sink=False, changes={"limits": {"body_memory": "16M"}}) as bed:
+        fill(bed, 1, 100000)
+        fill(bed, 2, 3)
+        with mailbox.imap(bed, 1) as box:
+            box.create("large")
+            box.append("large", None, None, mail.make(bed.user1, bed.user2, "large", 1_000_000))
+        for begin in ("SELECT INBOX", "SELECT large"):
+            with raws(bed, 40, user=1) as clients:
+                for c in clients:
+                    c.ask(begin)
+                    c.send("t FETCH 1:* (BODY.PEEK[])\r\n")
+                time.sleep(2)
+                pool = [p for p in bed.ctl_json("status")[0]["pools"] if p["name"] == "chunks"][0]
+                expect(pool["in_use"] < pool["size"] * 0.6, f"{begin}: {pool}")
+                with proc.inside(bed.ns):
+                    s = smtplib.SMTP(bed.relay, timeout=10, local_hostname="client.example.org")
+                s.sendmail(bed.user1, [bed.user2], mail.make(bed.user1, bed.user2, "x", 300_000))
+                s.quit()
+                serves(bed, 2, USUAL)

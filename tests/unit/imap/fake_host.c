@@ -563,6 +563,12 @@ static void host_space_put(void *ctx, enum access_space kind, void *space)
 	free(space);
 }
 
+static bool host_may_grow(void *ctx, enum access_use use)
+{
+	(void)use;
+	return !((struct fake *)ctx)->scarce;
+}
+
 static uint64_t host_now_ms(void *ctx)
 {
 	(void)ctx;
@@ -585,6 +591,7 @@ static const struct access_host_ops fake_ops = {
 	.unlock = host_unlock,
 	.space_get = host_space_get,
 	.space_put = host_space_put,
+	.may_grow = host_may_grow,
 	.now_ms = host_now_ms,
 	.new_id = host_new_id,
 };

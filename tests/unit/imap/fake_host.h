@@ -53,8 +53,9 @@ struct fake {
 	unsigned shapes_made, shapes_read;
 	char *out; /* everything said, NUL-terminated */
 	size_t out_n;
-	bool hold;  /* do not answer ops: fake_answer does */
-	bool stuck; /* the peer does not read */
+	bool hold;   /* do not answer ops: fake_answer does */
+	bool scarce; /* sessions may not grow */
+	bool stuck;  /* the peer does not read */
 };
 
 /* engine_bytes of memory for the engine, initialised by init.  Starts it. */

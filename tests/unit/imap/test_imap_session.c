@@ -555,6 +555,47 @@ static void test_append_streams_large_messages(void **state)
 	free(text);
 }
 
+static void test_append_ends_in_no_line(void **state)
+{
+	char *line = calloc(1, 10000);
+
+	(void)state;
+	say(LOGIN);
+	contains("b APPEND Sent {5+}\r\nA: b\n\n", "b BAD lines end in CRLF");
+	memset(line + sprintf(line, "c APPEND Sent {5+}\r\nA: b\n"), 'x', 6000);
+	strcat(line, "\r\n");
+	contains(line, "c BAD [TOOBIG]");
+	contains("d APPEND Sent {5+}\r\nA: b\n{3+}\r\n", "d BAD one message");
+	contains("e APPEND Sent {5+}\r\nA: b\n\r\n", "e OK [APPENDUID");
+	free(line);
+}
+
+/* Sessions have what they may have of the memory: what need not be is refused, the rest goes on in
+ * small pieces. */
+static void test_memory_is_short(void **state)
+{
+	size_t n = 200 * 1000;
+	char *text = malloc(n + 2);
+
+	(void)state;
+	memset(text, 'x', n);
+	memcpy(text + n, "\r\n", 2);
+	fake_message_add(&f, inbox, text, n, MSG_SEEN);
+	open_inbox();
+	f.scarce = true;
+	unsigned before = f.ops;
+	assert_int_equal(strlen(say("c FETCH 4 BODY.PEEK[]\r\n")), n + 28 + 3 + 11);
+	assert_true(f.ops - before > n / ACCESS_SLICE_SHORT);
+	say("d APPEND Sent {200000}\r\n");
+	fake_talk(&f, text, n / 2, 10000);
+	assert_true(f.parts_bytes > n / 4);
+	assert_non_null(strstr(fake_talk(&f, text + n / 2, n / 2 + 2, 10000), "d OK [APPENDUID"));
+	contains("e SELECT INBOX\r\n", "e NO [LIMIT]");
+	f.scarce = false;
+	contains("f SELECT INBOX\r\n", "f OK");
+	free(text);
+}
+
 static void test_append_error_of_a_part_is_told(void **state)
 {
 	size_t n = 600 * 1000;
@@ -877,6 +918,8 @@ int main(void)
 		T(test_move),
 		T(test_append),
 		T(test_append_streams_large_messages),
+		T(test_append_ends_in_no_line),
+		T(test_memory_is_short),
 		T(test_append_error_of_a_part_is_told),
 		T(test_list),
 		T(test_mailbox_commands),
