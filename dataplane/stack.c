@@ -31,7 +31,8 @@ static void pool_timer_fire(struct timer *t, uint64_t now_us)
 
 static void lists_init(struct stack *st)
 {
-	struct list *lists[] = {&st->conn_unused, &st->conn_dead, &st->dirty, &st->pool_waiters};
+	struct list *lists[] = {
+		&st->conn_unused, &st->conn_dead, &st->dirty, &st->pool_waiters, &st->orphans};
 
 	for (unsigned i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);

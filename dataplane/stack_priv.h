@@ -23,11 +23,11 @@
 /* How full the fullest pool of frames is. */
 enum stack_pressure {
 	STACK_PRESSURE_NONE,
-	STACK_PRESSURE_WINDOWS, /* 70 %: windows and send queues shrink to an eighth */
-	STACK_PRESSURE_OPENS,   /* 85 %: a SYN gets no state */
+	STACK_PRESSURE_WINDOWS, /* 70 %: windows and send queues are a twentieth by now */
+	STACK_PRESSURE_OPENS,   /* 85 %: a SYN gets no state; who keeps us waiting goes */
 	STACK_PRESSURE_RESETS,  /* 95 %: out-of-order data goes, then idle connections */
 };
-#define STACK_PRESSURE_SHARE 8 /* chosen: an eighth of 256 KiB is a window that still moves */
+#define STACK_SHARE_ALL 4096u /* of a buffer: all of it */
 #define STACK_PRESSURE_BUFFER_MIN                                                                  \
 	4096 /* chosen: two segments; a window of less would stay shut (silly windows) */
 
@@ -50,6 +50,7 @@ struct stack {
 	struct list conn_dead;   /* slots that become free after this lap */
 	struct list dirty;       /* connections with something to do at the end of the lap */
 	struct list pool_waiters;
+	struct list orphans; /* connections that the application has closed, oldest first */
 	uint32_t tw_unused, tw_oldest, tw_newest; /* indices into tws */
 	struct timer tw_timer, pool_timer;
 	struct tcp_syn_cache syn;
@@ -76,8 +77,9 @@ struct stack {
 	/* how full the pools are; asked once per lap */
 	bool pressure_known;
 	enum stack_pressure pressure;
+	uint32_t buffer_share;            /* of a buffer that may be used; STACK_SHARE_ALL: all */
 	uint32_t pressure_at;             /* connection that is looked at next */
-	struct tcp_conn *pressure_victim; /* idle longest of those seen */
+	struct tcp_conn *pressure_victim; /* idle, or kept us waiting, longest of those seen */
 	struct neigh_table neigh;
 	struct ip_reass reass;
 	struct ip_pmtu pmtu;
@@ -152,9 +154,11 @@ void stack_relieve(struct stack *st);
 /* Octets of a buffer of size that a connection may use now. */
 static inline uint32_t stack_buffer(struct stack *st, uint32_t size)
 {
-	if (stack_pressure(st) == STACK_PRESSURE_NONE)
+	stack_pressure(st);
+	if (likely(st->buffer_share == STACK_SHARE_ALL))
 		return size;
-	return MAX(size / STACK_PRESSURE_SHARE, MIN(size, STACK_PRESSURE_BUFFER_MIN));
+	uint32_t share = (uint32_t)((uint64_t)size * st->buffer_share / STACK_SHARE_ALL);
+	return MAX(share, MIN(size, STACK_PRESSURE_BUFFER_MIN));
 }
 
 /* eth.c */

@@ -164,7 +164,7 @@ struct tcp_conn {
 	uint32_t rack_rtt_us; /* and how long it took */
 	uint32_t heard_ms;    /* stack milliseconds of the last acceptable segment */
 	uint32_t min_rtt_us;  /* RFC 8985; 0: none was measured */
-	struct list pending;  /* SYN_RCVD: the backlog; later: those that wait for the pool */
+	struct list pending;  /* those that wait for the pool; of an orphan: the orphans */
 };
 static_assert(offsetof(struct tcp_conn, stack) == 64, "receiving is lines 0 and 1");
 static_assert(offsetof(struct tcp_conn, sendq) == 128, "sending starts line 2");
@@ -210,6 +210,8 @@ struct tcp_note {
 	uint16_t in_wraps, out_wraps; /* times that rcv_nxt and snd_una went through 0 */
 	uint32_t retransmits;
 	uint32_t challenge_ms; /* stack milliseconds of the last challenge ACK */
+	uint32_t untaken_ms;   /* the same, since when the application takes nothing of what is
+				* unread; 0: nothing is.  Of an orphan: since when it is one */
 };
 
 /* All that an idle connection takes when all have come; the table's slots are then used to 3/8 at

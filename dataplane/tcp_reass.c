@@ -46,10 +46,13 @@ static bool rx_merge(struct rte_mbuf *to, const struct rte_mbuf *from)
 	return true;
 }
 
-/* Also when it makes the charge exceed the limit: while it had not, a window was offered. */
+/* Also when it makes the charge exceed the limit: while it had not, a window was offered.  When
+ * frames are scarce less is held than was offered: windows of all connections together promise many
+ * times what there is. */
 static bool may_hold(struct tcp_conn *c, const struct rte_mbuf *m)
 {
-	return c->charged < 2 * c->stack->conf.rcv_buffer_bytes && !stack_rx_low(c->stack, m->pool);
+	return c->charged < 2 * stack_buffer(c->stack, c->stack->conf.rcv_buffer_bytes) &&
+	       !stack_rx_low(c->stack, m->pool);
 }
 
 uint32_t tcp_reass_space(const struct tcp_conn *c)
@@ -74,6 +77,14 @@ static void unread_push(struct tcp_conn *c, struct rte_mbuf *m)
 		c->unread = m;
 	c->unread_tail = m;
 	c->charged += rx_cost(m);
+}
+
+/* Since when the application takes nothing. */
+static void note_untaken(struct tcp_conn *c)
+{
+	uint32_t now = stack_ms(c->stack);
+
+	tcp_note(c)->untaken_ms = now ? now : 1;
 }
 
 /* Upcall.  Returns false when the application did not take all, or the connection has ended;
@@ -127,15 +138,19 @@ static bool accept_in_order(struct tcp_conn *c, struct rte_mbuf *m)
 		return true;
 	}
 	give(c, m, &left);
-	if (left)
+	if (left) {
+		note_untaken(c);
 		unread_push(c, m);
-	else
+	} else {
 		rte_pktmbuf_free(m);
+	}
 	return true;
 }
 
 void tcp_reass_deliver(struct tcp_conn *c)
 {
+	uint32_t before = c->unread_bytes;
+
 	while (c->unread && c->stream && !(c->flags & CF_RX_STOPPED)) {
 		struct rte_mbuf *m = c->unread;
 		uint16_t left;
@@ -158,6 +173,10 @@ void tcp_reass_deliver(struct tcp_conn *c)
 		c->unread_bytes += left;
 		c->charged += rx_cost(m);
 	}
+	if (!c->unread)
+		tcp_note(c)->untaken_ms = 0;
+	else if (c->unread_bytes != before)
+		note_untaken(c);
 	if (c->state != TCP_CLOSED)
 		tcp_conn_progress(c);
 }

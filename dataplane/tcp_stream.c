@@ -164,6 +164,9 @@ static void tcp_stream_close(struct stream *s)
 	c->flags |= CF_ORPHAN;
 	c->flags &= ~(uint32_t)(CF_RX_STOPPED | CF_RESUMED | CF_TELL_WRITABLE);
 	c->life_at = c->stack->now_us + linger_us;
+	list_remove(&c->pending); /* nothing is written any more */
+	list_push_tail(&c->stack->orphans, &c->pending);
+	tcp_note(c)->untaken_ms = stack_ms(c->stack);
 	tcp_reass_free(c);
 	fin_queue(c);
 	tcp_conn_dirty(c);

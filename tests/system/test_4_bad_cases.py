@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Bad cases: a clear message that names the key or the path, a non-zero exit, and nothing lost."""
 
+import contextlib
 import os
 import random
+import select
+import socket
 import subprocess
 import threading
 import time
@@ -237,3 +240,55 @@ def sample(work):
     equal(subprocess.run([daemon, "--check-config", path], stdout=subprocess.DEVNULL).returncode, 0,
           "--check-config of the sample")
     expect(config.SERVICES["smtp"] == 25, "port of SMTP")
+
+
+def greeting(bed, source):
+    with bed.connect(bed.relay, config.SERVICES["smtp"], source=source, timeout=5) as s:
+        return s.recv(100)
+
+
+def speak_and_read_nothing(socks, data, seconds):
+    """Each sends as much of data, again and again, as is taken; returns octets sent."""
+    sent = dict.fromkeys(socks, 0)
+    end = time.time() + seconds
+    while time.time() < end:
+        _, ready, _ = select.select([], list(sent), [], 0.5)
+        if not ready:
+            break
+        for s in ready:
+            try:
+                sent[s] += s.send(data[sent[s] % len(data):][:65536])
+            except BlockingIOError:
+                pass
+            except OSError:
+                sent.pop(s)  # that is the relay's good right
+    return sum(sent.values())
+
+
+@test("bad case: peers that read no replies do not take the memory of frames")
+def reads_nothing(work):
+    group = b"MAIL FROM:<a@client.example.net>\r\n" + b"RCPT TO:<alice@example.org>\r\n" * 990 + b"RSET\r\n"
+    with Bed(work, sink=False) as bed, contextlib.ExitStack() as stack:
+        socks = []
+        for _ in range(50):  # as many as one address may have
+            with proc.inside(bed.ns):
+                s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            s.bind((bed.stranger, 0))
+            s.settimeout(10)
+            s.connect((bed.relay, config.SERVICES["smtp"]))
+            socks.append(s)
+        for s in socks:
+            expect(s.recv(100).startswith(b"220 "), "greeting")
+            s.sendall(b"EHLO client.example.net\r\n")
+            expect(s.recv(1000).startswith(b"250-"), "EHLO")
+            s.setblocking(False)
+        sent = speak_and_read_nothing(socks, group, 8)
+        expect(sent > 5_000_000, f"only {sent} octets were sent")
+        for _ in range(3):
+            expect(greeting(bed, bed.client).startswith(b"220 "), "nobody else is greeted")
+        client = smtp.connect(bed)
+        client.hello()
+        text = mail.make("a@client.example.net", bed.user1, "all the same", 2000)
+        equal(client.message("a@client.example.net", [bed.user1], text)[0], 250, "a message")
+        mailbox.wait_messages(bed, 1)

@@ -12,7 +12,7 @@
 
 #define PORT  25
 #define TX    200
-#define CONNS 8
+#define CONNS 40
 
 static struct host_pools pools;
 static struct rte_mempool *scarce; /* the receive pool that is watched */
@@ -143,29 +143,95 @@ static uint64_t count(enum counter c)
 	return atomic_load(&counters_mine->value[c]);
 }
 
-static void test_windows_stop_growing_at_70_percent(void **state)
+static void test_windows_fall_with_what_is_left(void **state)
 {
 	struct seg s;
-	uint32_t theirs;
+	uint32_t theirs, edge;
 
 	(void)state;
 	assert_true(connect_peer(0, &theirs));
 	struct tcp_conn *c = &l.host.stack->conns[streams[0].id.index];
-	uint32_t free_before = tcp_reass_space(c);
-	size_t send_before = stream_space(&streams[0]);
-	take(scarce, 72);
+	uint32_t all = tcp_reass_space(c);
+	size_t send_all = stream_space(&streams[0]);
+	take(scarce, 19);
 	lone_wait(&l, 1000);
-	assert_int_equal(tcp_reass_space(c), free_before / STACK_PRESSURE_SHARE);
-	assert_int_equal(stream_space(&streams[0]), send_before / STACK_PRESSURE_SHARE);
-	uint32_t edge = c->rcv_adv;
+	assert_int_equal(tcp_reass_space(c), all);
+	take(scarce, 60); /* half of what is shared: an eighth */
+	lone_wait(&l, 1000);
+	assert_int_equal(tcp_reass_space(c), all / 8);
+	assert_int_equal(stream_space(&streams[0]), send_all / 8);
+	assert_int_equal(l.host.stack->pressure, STACK_PRESSURE_NONE);
+	edge = c->rcv_adv;
 	data(0, theirs, 0, 1000);
 	lone_wait(&l, 100000);
 	while (lone_next(&l, &s))
 		;
 	assert_int_equal(c->rcv_adv, edge); /* neither back nor on */
+	take(scarce, 84);
+	lone_wait(&l, 1000);
+	assert_in_range(tcp_reass_space(c), STACK_PRESSURE_BUFFER_MIN - 1000, all / 64);
+	/* What was offered before is not held, either. */
+	for (uint32_t at = 1000; at < 30000; at += 1000)
+		data(0, theirs, at, 1000);
+	assert_true(c->unread_bytes < 9000);
 	give_back();
 	lone_wait(&l, 1000);
-	assert_true(tcp_reass_space(c) > free_before / 2);
+	assert_true(tcp_reass_space(c) > all / 2);
+}
+
+/* One connection after the other takes all that it may, and gives nothing back. */
+static void test_a_hundred_hold_less_than_others_need(void **state)
+{
+	const unsigned pool = 4095, each = 180; /* frames of 256 KiB */
+	unsigned held = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		give_back();
+		take(scarce, held * 100 / pool);
+		lone_wait(&l, 1000);
+		held += stack_buffer(l.host.stack, 256 * 1024) * each / (256 * 1024);
+	}
+	assert_true(held * 100 / pool < 85);
+	assert_false(stack_is_short(l.host.stack));
+}
+
+/* Frames are scarce, and a peer keeps us waiting: it has ten seconds. */
+static void test_at_85_percent_the_stalled_go(void **state)
+{
+	uint32_t theirs[3];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(connect_peer(i, &theirs[i]));
+	/* 0 holds nothing, what 1 sent is not taken, 2 does not acknowledge. */
+	data(1, theirs[1], 0, 500);
+	assert_int_equal(stream_send(&streams[2], BYTES_LIT("250 ok\r\n")), 8);
+	lone_wait(&l, 5 * US_PER_SEC);
+	take(scarce, 88);
+	lone_wait(&l, 4 * US_PER_SEC);
+	assert_int_equal(ended, 0);
+	lone_wait(&l, 2 * US_PER_SEC);
+	assert_int_equal(ended, 2);
+	assert_int_equal(reason, STREAM_NO_MEMORY);
+	assert_int_equal(l.host.stack->conns[streams[0].id.index].state, TCP_ESTABLISHED);
+}
+
+/* Who has been closed and says nothing does not keep others out. */
+static void test_orphans_give_their_places(void **state)
+{
+	uint64_t before = count(CTR_TCP_PRESSURE_ENDED);
+	uint32_t theirs;
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * 16; i++) {
+		assert_true(connect_peer(i, &theirs));
+		assert_int_equal(accepted, i + 1);
+		stream_close(&streams[i]);
+		lone_wait(&l, 1000);
+	}
+	assert_in_range(count(CTR_TCP_PRESSURE_ENDED) - before, 16, 18);
+	assert_int_equal(ended, 0);
 }
 
 static void test_a_syn_costs_nothing_at_85_percent(void **state)
@@ -302,8 +368,11 @@ static void test_an_exhausted_stack_answers_and_recovers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_windows_fall_with_what_is_left, begin, end),
 		cmocka_unit_test_setup_teardown(
-			test_windows_stop_growing_at_70_percent, begin, end),
+			test_a_hundred_hold_less_than_others_need, begin, end),
+		cmocka_unit_test_setup_teardown(test_at_85_percent_the_stalled_go, begin, end),
+		cmocka_unit_test_setup_teardown(test_orphans_give_their_places, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_syn_costs_nothing_at_85_percent, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_full_send_pool_counts_as_well, begin, end),
 		cmocka_unit_test_setup_teardown(
