@@ -4,7 +4,8 @@
 #include <errno.h>
 #include "store/imap/imap_priv.h"
 
-#define ROWS_PER_READ 5400 /* mbox_row records asked for at a time: 256 KiB, what a slice gives */
+#define LOAD_WAITS_MAX 100  /* times IMAP_RETRY_US: two seconds for memory; chosen */
+#define ROWS_PER_READ  5400 /* mbox_row records asked for at a time: 256 KiB, what a slice gives */
 
 struct imap_row *imap_row_at(const struct imap_session *s, uint32_t i)
 {
@@ -283,11 +284,21 @@ static void load_open_step(struct imap_session *s)
 	rows_ask(s, 1, 0, load_step);
 }
 
+/* Others may be about to give some back. */
+static void load_wait_step(struct imap_session *s)
+{
+	if (imap_may_grow(s, ACCESS_USE_LIST) || ++s->at > LOAD_WAITS_MAX)
+		box_open(s, load_open_step);
+	else
+		imap_retry(s);
+}
+
 void imap_index_load(struct imap_session *s, imap_step then)
 {
 	s->next = then;
 	s->first_unseen = 0;
-	box_open(s, load_open_step);
+	s->at = 0;
+	s->step = load_wait_step;
 }
 
 /* ---- refreshing ---- */
