@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * OWNER: the core's thread. */
 #include "store/access/access_conn.h"
+#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 
 #define ROUNDS_PER_SERVICE                                                                         \
@@ -467,21 +468,36 @@ void access_conn_service(struct access_conn *c)
 
 /* ---- stream upcalls ---- */
 
-static size_t on_data(struct stream *s, struct bytes data)
+/* A command may cost a look at each message of a mailbox, and many may come at once. */
+static size_t commands_take(struct access_conn *c, struct bytes data)
 {
-	struct access_conn *c = container_of(s, struct access_conn, stream);
+	uint64_t began_us = clock_mono_us(), us = 0;
 	size_t taken = 0;
 
 	/* The engine stops at the end of each command: go on while it answers at once. */
-	while (taken < data.n && c->open && c->engine->ops->wants_input(c->engine)) {
+	while (taken < data.n && us < ACCESS_LAP_US && c->open &&
+		c->engine->ops->wants_input(c->engine)) {
 		taken += c->engine->ops->input(c->engine, bytes_skip(data, taken));
 		c->engine->ops->run(c->engine);
+		us = clock_mono_us() - began_us;
 	}
+	access_server_spent(c->server, us);
+	return taken;
+}
+
+static size_t on_data(struct stream *s, struct bytes data)
+{
+	struct access_conn *c = container_of(s, struct access_conn, stream);
+	size_t taken = access_server_turn(c->server) ? commands_take(c, data) : 0;
+
 	c->held = taken < data.n;
 	if (taken)
 		idle_arm(c);
-	runnable_add(
-		c); /* a close from inside on_data would pull the stream from under the stack */
+	/* A close from inside on_data would pull the stream from under the stack. */
+	if (taken && c->held && list_empty(&c->run_node))
+		list_push_tail(&c->server->later, &c->run_node);
+	else
+		runnable_add(c);
 	return taken;
 }
 

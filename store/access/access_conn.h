@@ -49,6 +49,9 @@ struct access_server {
 	bool draining;
 	struct list active, idle; /* conns */
 	struct list runnable;
+	struct list later;         /* had their turn in this lap, behind the others in the next */
+	uint64_t lap_us, spent_us; /* of a lap: when it began, how long sessions ran in it */
+	uint64_t rest_until_us;    /* one ran for so long that the rest of the core is next */
 	struct list locks[ACCESS_LOCK_BUCKETS];
 	struct list strangers; /* the oldest first */
 	struct list accounts[ACCESS_LOCK_BUCKETS];
@@ -61,6 +64,10 @@ extern const struct stream_ops access_conn_stream_ops;
 
 /* Bind a free conn to a fresh stream and greet in this lap, or behind the handshake of TLS. */
 void access_conn_open(struct access_conn *c, bool implicit_tls);
+/* May a session run in this lap? */
+bool access_server_turn(struct access_server *s);
+/* One has run for so long. */
+void access_server_spent(struct access_server *s, uint64_t us);
 /* Somebody else needs its place. */
 void access_conn_evict(struct access_conn *c);
 /* Run the engine, send, close, release: whatever is possible now. */

@@ -5,9 +5,6 @@
 #include "dataplane/base/clock.h"
 
 #define RUNS_PER_LAP 64 /* sessions run in one lap by the poller; chosen */
-#define RUN_TIME_US                                                                                \
-	1000 /* ... and no further one behind this time; chosen: what a lap may take               \
-	      */
 
 static const size_t space_bytes[ACCESS_SPACE_N] = {
 	[ACCESS_SPACE_COMMAND] = ACCESS_COMMAND_BYTES,
@@ -62,28 +59,63 @@ static struct stream *server_accept(
 	return &c->stream;
 }
 
+bool access_server_turn(struct access_server *s)
+{
+	uint64_t now = s->access->core->now_us;
+
+	if (now != s->lap_us) {
+		s->lap_us = now;
+		s->spent_us = 0;
+	}
+	return s->spent_us < ACCESS_LAP_US && now >= s->rest_until_us;
+}
+
+void access_server_spent(struct access_server *s, uint64_t us)
+{
+	s->spent_us += us;
+	if (us > ACCESS_LAP_US)
+		s->rest_until_us = s->access->core->now_us + 2 * us;
+}
+
+/* Whoever had his turn comes behind those that had none. */
+static void later_join(struct access_server *s)
+{
+	for (struct list *it; (it = list_pop_head(&s->later));)
+		list_push_tail(&s->runnable, it);
+}
+
+static void batch_run(struct access_server *s, struct list *batch)
+{
+	uint64_t began_us = clock_mono_us();
+
+	for (struct list *it; access_server_turn(s) && (it = list_pop_head(batch));) {
+		access_conn_service(list_entry(it, struct access_conn, run_node));
+		uint64_t now_us = clock_mono_us();
+		access_server_spent(s, now_us - began_us);
+		began_us = now_us;
+	}
+}
+
 static unsigned server_poll(void *ctx, uint64_t now_us)
 {
 	struct access_server *s = ctx;
 	struct list batch;
-	unsigned n = 0, done = 0;
-	uint64_t until_us = list_empty(&s->runnable) ? 0 : clock_mono_us() + RUN_TIME_US;
+	unsigned n = 0;
 
 	(void)now_us;
+	later_join(s);
+	if (list_empty(&s->runnable))
+		return 0;
 	/* Those that ask for another run meanwhile have it in the next lap. */
 	list_init(&batch);
 	for (struct list *it; n < RUNS_PER_LAP && (it = list_pop_head(&s->runnable)); n++)
 		list_push_tail(&batch, it);
-	for (struct list *it; (it = list_pop_head(&batch));) {
-		access_conn_service(list_entry(it, struct access_conn, run_node));
-		if (++done < n && clock_mono_us() >= until_us)
-			break;
-	}
+	batch_run(s, &batch);
 	/* What is left is first in the next lap. */
-	for (struct list *it; !list_empty(&batch);) {
-		it = batch.prev;
-		list_remove(it);
-		list_push_head(&s->runnable, it);
+	while (!list_empty(&batch)) {
+		struct list *last = batch.prev;
+		list_remove(last);
+		list_push_head(&s->runnable, last);
 	}
 	return n;
 }
@@ -148,6 +180,7 @@ struct access_server *access_server_create(struct access *a, const struct access
 	list_init(&s->active);
 	list_init(&s->idle);
 	list_init(&s->runnable);
+	list_init(&s->later);
 	list_init(&s->strangers);
 	for (unsigned i = 0; i < ACCESS_LOCK_BUCKETS; i++) {
 		list_init(&s->locks[i]);

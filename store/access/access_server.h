@@ -35,6 +35,9 @@ struct access_proto {
 #define ACCESS_MEMORY_PERCENT 50
 /* When half of that is used an account gets no more beyond this share of it; chosen. */
 #define ACCESS_MEMORY_SHARE 4
+/* How long sessions run in a lap; the one that runs then comes to the end of its command or slice,
+ * and is paid for with a rest.  Chosen: what a lap may take. */
+#define ACCESS_LAP_US 1000
 /* One account may have this share of each kind of scarce space, and one at least; chosen. */
 #define ACCESS_SPACE_SHARE 4
 

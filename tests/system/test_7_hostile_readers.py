@@ -132,25 +132,31 @@ def anonymous(work):
                 expect(one[0].answer.startswith("t OK"), one[0].answer)
 
 
-@test("searches in many messages: a lap is short", seconds=120)
+@test("commands that look at many messages, many at once: a lap is short", seconds=120)
 def laps(work):
     with Bed(work + "/bed", sink=False) as bed:
         fill(bed, 1, 200000)
-        keys = "NOT UID " + ",".join(str(2**32 - 3 - 2 * i) for i in range(470)) + " SEEN"
-        with raws(bed, 10, user=1) as clients:
-            for c in clients:
-                c.ask("SELECT INBOX")
-            for c in clients:
-                c.send(f"t SEARCH {keys}\r\n" * 20)
-            worst = 0
-            for _ in range(20):
-                began = time.monotonic()
-                with bed.connect(bed.relay, 25) as s:
-                    s.settimeout(30)
-                    s.recv(100)
-                worst = max(worst, time.monotonic() - began)
-            # 0.96 s when a search went through all messages without a pause.
-            expect(worst < 0.3, f"a greeting took {worst:.2f} s")
+        # 0.96 s when a search went through all messages without a pause, 5.7 s when all that came at once was done at once.
+        for n, command in ((10, "SEARCH NOT UID " + ",".join(str(2**32 - 3 - 2 * i) for i in range(470)) + " SEEN"),
+                           (1, "UID EXPUNGE 1:*")):
+            with raws(bed, n, user=1) as clients:
+                for c in clients:
+                    c.ask("SELECT INBOX")
+                for c in clients:
+                    c.send(f"t {command}\r\n" * (60000 // len(command)))
+                worst = slowest_greeting(bed)
+                expect(worst < 0.3, f"a greeting took {worst:.2f} s")
+
+
+def slowest_greeting(bed):
+    worst = 0
+    for _ in range(10):
+        began = time.monotonic()
+        with bed.connect(bed.relay, 25) as s:
+            s.settimeout(30)
+            s.recv(100)
+        worst = max(worst, time.monotonic() - began)
+    return worst
 
 
 @test("large mailboxes in many sessions, large answers that nobody reads: mail goes on", seconds=120)
