@@ -47,5 +47,8 @@ int db_replace(const char *path, const char *directory, const char *keep, char *
 /* Copies from/data.mdb, which must be whole by itself, to directory/data.mdb (made here) and syncs
  * it. */
 int db_copy_file(const char *from, const char *directory, char *error, size_t error_n) WARN_UNUSED;
+/* A copy becomes the store: what was given out behind the moment that it is of is not given out
+ * again. 0 or -EIO. */
+int db_uids_skip(const struct db *db) WARN_UNUSED;
 /* Removes a directory that one of these has left unfinished. */
 void db_copy_clear(const char *directory);

@@ -226,8 +226,8 @@ static int restore_check(struct offline_work *w, const char *directory)
 		snprintf(w->error, sizeof(w->error), "%s: cannot be checked: %s", w->beside,
 			strerror(-err));
 	check_destroy(&c);
-	/* One of an older format has been raised. */
-	if (!err && db_plain_sync(&db)) {
+	/* One of an older format has been raised, too. */
+	if (!err && (db_uids_skip(&db) || db_plain_sync(&db))) {
 		snprintf(w->error, sizeof(w->error), "%s: cannot be written", directory);
 		err = -EIO;
 	}

@@ -3,6 +3,7 @@
 
 import imaplib
 import os
+import re
 import smtplib
 
 from bed import load, mail, mailbox, proc
@@ -96,6 +97,8 @@ def copies(work):
         again = bed.ctl("store", "backup", copy, check=False)
         expect(again.returncode == 1 and "backup is there" in again.stdout, again.stdout)
         queued = len(bed.queue())
+        # What clients see of the time behind the copy, and must not meet again with another meaning.
+        known = newest(bed)
         # Everything goes; then the copy comes back.
         bed.ctl("queue", "delete", "--all", "--yes")
         with mailbox.imap(bed, 2) as box:
@@ -119,6 +122,23 @@ def copies(work):
         equal(len(bed.queue()), queued, "queued messages after restore")
         got = mailbox.messages(bed, 2)
         equal([mail.same(s, g) for s, g in zip(sent, got)], [None] * 5, "restored messages")
+        again = newest(bed)
+        equal(again["INBOX"][0], known["INBOX"][0], "UIDVALIDITY of what was there")
+        expect(again["INBOX"][1] > known["INBOX"][1], f"a UID once more: {known} {again}")
+        expect(again["made"][0] > known["made"][0], f"a UIDVALIDITY once more: {known} {again}")
+
+
+def newest(bed):
+    """A message is delivered and a mailbox made: UIDVALIDITY and UIDNEXT of INBOX and of that."""
+    send(bed, [bed.user2], mail.make(bed.user1, bed.user2, "the newest", 1000))
+    found = {}
+    with mailbox.imap(bed, 2) as box:
+        box.create("made")
+        for name in "INBOX", "made":
+            kind, data = box.status(name, "(UIDVALIDITY UIDNEXT)")
+            found[name] = [int(re.search(rf"{item} (\d+)", data[0].decode())[1])
+                           for item in ("UIDVALIDITY", "UIDNEXT")]
+    return found
 
 
 def recipients(bed):
