@@ -8,7 +8,6 @@
 #define DUE_PER_POLL   256
 #define STEP_PER_POLL  256
 #define LATER_PER_POLL 32 /* domains that cannot go on now are looked at */
-#define LOOKUPS_MAX    64
 #define REPORTS_SPARE  32 /* for attempts that need no connection */
 #define REPORTS_MAX    1024
 #define DOMAINS_MAX    65536
@@ -169,7 +168,7 @@ static unsigned domains_poll(struct delivery *d)
 {
 	unsigned n = 0, later = 0;
 
-	if (!list_empty(&d->dest.looking) && !list_empty(&d->lookups.free))
+	if (!list_empty(&d->dest.looking) && lookup_room(d))
 		dest_domain_place(&d->dest, list_entry(d->dest.looking.next, struct domain, link),
 			DOMAIN_RUNNABLE);
 	while (n < STEP_PER_POLL && later < LATER_PER_POLL && !list_empty(&d->dest.runnable) &&

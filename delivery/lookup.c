@@ -14,11 +14,13 @@ int lookups_init(struct delivery *d, uint32_t max)
 
 	list_init(&t->free);
 	list_init(&t->waiting);
+	list_init(&t->fresh);
 	t->lookups = calloc(max, sizeof(*t->lookups));
 	if (!t->lookups)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < max; i++) {
 		t->lookups[i].d = d;
+		list_init(&t->lookups[i].age);
 		list_push_tail(&t->free, &t->lookups[i].link);
 	}
 	return 0;
@@ -51,6 +53,35 @@ static void domain_answer(struct delivery *d, struct domain *domain, const struc
 		dest_domain_refuse(domain, &full, false, DEFERRED_SECONDS, now_us);
 }
 
+static void fresh_add(struct lookups *t, struct lookup *l, uint64_t now_us)
+{
+	l->since_us = now_us;
+	list_push_tail(&t->fresh, &l->age);
+	t->fresh_n++;
+}
+
+/* It has ended, or is not new any more. */
+static void fresh_remove(struct lookups *t, struct lookup *l)
+{
+	if (list_empty(&l->age))
+		return;
+	list_remove(&l->age);
+	t->fresh_n--;
+}
+
+bool lookup_room(struct delivery *d)
+{
+	struct lookups *t = &d->lookups;
+
+	while (!list_empty(&t->fresh)) {
+		struct lookup *l = list_entry(t->fresh.next, struct lookup, age);
+		if (d->core->now_us - l->since_us < LOOKUPS_LONG_US)
+			break;
+		fresh_remove(t, l);
+	}
+	return t->fresh_n < LOOKUPS_NEW && !list_empty(&t->free);
+}
+
 static void lookup_end(struct lookup *l)
 {
 	struct delivery *d = l->d;
@@ -64,6 +95,7 @@ static void lookup_end(struct lookup *l)
 		dest_domain_place(&d->dest, domain, DOMAIN_IDLE);
 	else if (domain->place == DOMAIN_NOWHERE && domain->backlog.count > 0)
 		dest_domain_place(&d->dest, domain, DOMAIN_RUNNABLE);
+	fresh_remove(&d->lookups, l);
 	list_push_tail(&d->lookups.free, &l->link);
 }
 
@@ -109,12 +141,11 @@ static void lookup_run(struct lookup *l)
 
 bool lookup_begin(struct delivery *d, struct domain *domain)
 {
-	struct list *free = list_pop_head(&d->lookups.free);
-
-	if (!free)
+	if (!lookup_room(d))
 		return false;
-	struct lookup *l = list_entry(free, struct lookup, link);
+	struct lookup *l = list_entry(list_pop_head(&d->lookups.free), struct lookup, link);
 	l->domain = domain;
+	fresh_add(&d->lookups, l, d->core->now_us);
 	dest_domain_resolve(&d->dest, domain);
 	route_query_init(&l->query, &d->route_conf, bytes_make(domain->name, domain->name_n));
 	lookup_run(l);

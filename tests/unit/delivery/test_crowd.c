@@ -170,6 +170,36 @@ static void test_one_more_is_tried_again_by_itself(void **state)
 	world_stop();
 }
 
+/* Domains whose servers do not answer are waited for; others are looked up meanwhile. */
+static void test_look_ups_that_take_long_leave_room_for_others(void **state)
+{
+	struct delivery_conf conf = {.connections_max = 24};
+	char to[64];
+
+	(void)state;
+	world_start(256, conf);
+	world->dns_hangs = true;
+	for (unsigned i = 0; i < 150; i++) {
+		snprintf(to, sizeof(to), "x@dead%u.example.org", i);
+		world_hint(world_message("a@example.net", to), false);
+		world_step();
+	}
+	seconds_until_taken(mail_for(HEALTHY), 8);
+	assert_int_equal(world_queued(), 150);
+	/* There is a bound. */
+	for (unsigned i = 150; i < LOOKUPS_MAX + 20; i++) {
+		snprintf(to, sizeof(to), "x@dead%u.example.org", i);
+		world_hint(world_message("a@example.net", to), false);
+		world_step();
+	}
+	world_advance_ms(20000);
+	assert_true(list_empty(&world->d->lookups.free));
+	world->dns_hangs = false;
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
 /* The first answers about TLSA records come one by one. */
 static struct world_dns one_by_one(const char *name)
 {
@@ -226,6 +256,7 @@ int main(void)
 		cmocka_unit_test(test_a_lone_site_has_all_that_a_site_may_have),
 		cmocka_unit_test(test_no_memory_for_a_connection_is_tried_again),
 		cmocka_unit_test(test_one_more_is_tried_again_by_itself),
+		cmocka_unit_test(test_look_ups_that_take_long_leave_room_for_others),
 		cmocka_unit_test(test_more_connections_than_questions_about_tlsa_records),
 	};
 
