@@ -213,8 +213,15 @@ static void on_reader_credit(void *ctx)
 
 static void on_dns_credit(void *ctx)
 {
-	lookup_on_credit(ctx);
-	dane_on_credit(ctx);
+	struct delivery *d = ctx;
+
+	/* Each is first in turn: there may be one credit only, and always a route to be looked up.
+	 */
+	d->danes_first = !d->danes_first;
+	if (d->danes_first)
+		dane_on_credit(d);
+	lookup_on_credit(d);
+	dane_on_credit(d);
 }
 
 static void channels_attach(struct delivery *d)

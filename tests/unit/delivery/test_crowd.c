@@ -200,6 +200,36 @@ static void test_look_ups_that_take_long_leave_room_for_others(void **state)
 	world_stop();
 }
 
+static struct world_dns slowly(const char *name)
+{
+	(void)name;
+	return (struct world_dns){.delay_us = 100 * US_PER_MS};
+}
+
+/* One question at a time, and routes that are old before all have been asked for: TLSA records have
+ * their turn. */
+static void test_questions_take_turns(void **state)
+{
+	struct delivery_conf conf = {.connections_max = 240,
+		.jobs_max = 4,
+		.tls = (struct tls *)(uintptr_t)8,
+		.tls_level = TLS_LEVEL_DANE};
+
+	(void)state;
+	world_start(1, conf);
+	world->secure = true;
+	world->dns_plan = slowly;
+	world->numbered_ttl = 1;
+	for (unsigned i = 0; i < 1000; i++) {
+		mail_for(i * 7 % 150);
+		world_step();
+	}
+	for (unsigned i = 0; i < 20 && world_queued() > 0; i++)
+		world_advance_ms(60000);
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
 /* The first answers about TLSA records come one by one. */
 static struct world_dns one_by_one(const char *name)
 {
@@ -257,6 +287,7 @@ int main(void)
 		cmocka_unit_test(test_no_memory_for_a_connection_is_tried_again),
 		cmocka_unit_test(test_one_more_is_tried_again_by_itself),
 		cmocka_unit_test(test_look_ups_that_take_long_leave_room_for_others),
+		cmocka_unit_test(test_questions_take_turns),
 		cmocka_unit_test(test_more_connections_than_questions_about_tlsa_records),
 	};
 
