@@ -26,7 +26,8 @@ static void site_info(
 	out->connections_max = d->dest.limits.site_connections_max;
 	out->connections_now = dest_site_limit(&d->dest, s, now_us);
 	out->shared_full = dest_share_full(&d->dest, s);
-	out->want_us = s->want && s->enough_until_us > now_us ? s->enough_until_us - now_us : 0;
+	out->enough_us = s->enough_until_us > now_us ? s->enough_until_us - now_us : 0;
+	out->want = s->want;
 	out->ready = s->ready_n;
 	out->failures = s->failures;
 	out->down_us = dest_site_down(s, now_us) ? s->down_until_us - now_us : 0;

@@ -37,7 +37,9 @@ struct delivery_domain_info {
 	uint32_t connections_max;                 /* site_connections */
 	uint32_t connections_now; /* as long as the site decides about no mail: fewer */
 	bool shared_full;         /* other cores have connections_max of them */
-	uint64_t want_us; /* no memory for a connection: tried again after that; 0: there is */
+	uint64_t
+		enough_us; /* one more could not be opened: none for so long; 0: nothing is known */
+	bool want;         /* ... for want of memory here */
 	uint32_t ready, failures; /* attempts ready; connects failed in a row */
 	uint64_t down_us;         /* left alone for so long; 0: not */
 	uint16_t code;            /* why, or why there is no route */

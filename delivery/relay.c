@@ -2,6 +2,7 @@
 #include "delivery/relay.h"
 #include <errno.h>
 #include <limits.h>
+#include "dataplane/base/log.h"
 #include "delivery/delivery_priv.h"
 
 #define ENOUGH_US        US_PER_SEC /* chosen: what cannot be had is not tried all the time */
@@ -128,6 +129,8 @@ static void give_up(struct delivery *d, struct conn *c)
 	if (s->connections > 0 || c->ours) {
 		s->enough_until_us = d->core->now_us + ENOUGH_US;
 		s->want = c->ours;
+		log_debug("delivery", "enough site=%s connections=%u reason=\"%s\"", c->host,
+			s->connections, c->end_text);
 		relay_kick(d, s);
 		return;
 	}

@@ -58,7 +58,7 @@ static enum why_cause cause_at_site(const struct delivery_recipient_info *i)
 		return WHY_SITE_SILENT;
 	if (d->connections_now && d->opening >= d->connections_now)
 		return WHY_CONNECTING;
-	if (d->want_us)
+	if (d->enough_us)
 		return WHY_NO_CONNECTION;
 	if (i->worker.connections >= i->worker.connections_max || i->worker.starving)
 		return WHY_WORKER_FULL;
@@ -190,10 +190,15 @@ static void say_site(const struct why_facts *f, struct why *out)
 			hosts(d), d->failures, duration(d->down_us / US_PER_MS, in), d->reason);
 		REMEDY("The host has to answer; \"queue retry %016llx\" tries it at once.",
 			(unsigned long long)f->id);
-	} else if (out->cause == WHY_NO_CONNECTION) {
+	} else if (out->cause == WHY_NO_CONNECTION && d->want) {
 		SAY("There is no memory for a connection to %.160s; it is tried again in %s.",
-			hosts(d), duration(d->want_us / US_PER_MS, in));
+			hosts(d), duration(d->enough_us / US_PER_MS, in));
 		REMEDY("Connections in and out share limits.connections: see \"tcp list\".");
+	} else if (out->cause == WHY_NO_CONNECTION) {
+		SAY("%u connections to %.160s are in use, and one more could not be opened; it is "
+		    "tried again in %s.",
+			d->connections, hosts(d), duration(d->enough_us / US_PER_MS, in));
+		REMEDY("It goes when one of them is free; the log has the reason at level debug.");
 	} else if (out->cause == WHY_SITE_SILENT) {
 		SAY("It has %u connections to %.160s, which has taken or refused no mail lately: "
 		    "there are no more than %u until it does.",

@@ -114,10 +114,12 @@ static void test_sites(void **state)
 	d->shared_full = true; /* by other cores */
 	expect_cause(WHY_SITE_FULL, "All 20 connections to mx1.example.net", "site_connections");
 	d->shared_full = false;
-	d->want_us = US_PER_SEC;
+	d->enough_us = US_PER_SEC;
+	expect_cause(WHY_NO_CONNECTION, "2 connections to mx1.example.net", "one of them is free");
+	d->want = true;
 	expect_cause(WHY_NO_CONNECTION, "no memory for a connection to mx1.example.net",
 		"limits.connections");
-	d->want_us = 0;
+	d->enough_us = 0;
 	d->connections = d->connections_now = 4;
 	d->opening = 1;
 	expect_cause(WHY_SITE_SILENT, "4 connections to mx1.example.net", "tcp list");
