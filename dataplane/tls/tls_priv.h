@@ -15,7 +15,8 @@
 #define TLS_RECORD_MAX         16384 /* RFC 8446 5.1: octets of plaintext */
 #define TLS_RECORD_OVERHEAD    64    /* header, nonce, content type and tag, with room to spare */
 #define TLS_HANDSHAKES_PER_LAP 4     /* chosen: steps, below a millisecond with ECDSA keys */
-#define TLS_USAGE_TA           2     /* RFC 6698 2.1.1, RFC 7218 */
+#define TLS_UPDATES_MAX        100 /* chosen: of one session; each is worth terabytes (RFC 8446 5.5) */
+#define TLS_USAGE_TA           2 /* RFC 6698 2.1.1, RFC 7218 */
 #define TLS_USAGE_EE           3
 #define TLS_TICKET_KEYS        3
 #define TLS_ERROR_MAX          160
@@ -70,6 +71,7 @@ struct tls_session {
 	uint32_t out_at, out_n;
 	uint32_t flags;      /* enum tls_flag */
 	bool away;           /* the helper has ssl and out: nothing of them is touched here */
+	uint8_t updates;     /* new keys and tickets from the peer since the handshake */
 	struct list due;     /* waits for tls_poll or a credit; or on the list of those unused */
 	struct op op;        /* at the helper; status: SSL_get_error's */
 	unsigned long error; /* of OpenSSL, set by the helper */

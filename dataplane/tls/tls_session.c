@@ -46,9 +46,32 @@ static void writable(struct tls_session *t)
 
 /* ---- receiving ---- */
 
+/* A KeyUpdate (RFC 8446 4.6.3) is an octet that costs as much as a kilobyte of data, and may want
+ * an answer; a ticket the same. */
+static void on_state(const SSL *ssl, int where, int ret)
+{
+	struct tls_session *t = SSL_get_app_data(ssl);
+	OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+
+	(void)ret;
+	if (where & SSL_CB_LOOP && t->updates <= TLS_UPDATES_MAX &&
+		(state == TLS_ST_SR_KEY_UPDATE || state == TLS_ST_CR_KEY_UPDATE ||
+			state == TLS_ST_CR_SESSION_TICKET))
+		t->updates++;
+}
+
+static bool updates_too_often(struct tls_session *t)
+{
+	if (likely(t->updates <= TLS_UPDATES_MAX))
+		return false;
+	snprintf(t->tls->error, sizeof(t->tls->error), "too many new keys or tickets");
+	return true;
+}
+
 static void opened(struct tls_session *t)
 {
 	t->flags |= TLSF_OPEN;
+	SSL_set_info_callback(t->ssl, on_state);
 	tls_shed(t);
 	counter_inc(CTR_TLS_HANDSHAKES);
 	if (SSL_session_reused(t->ssl))
@@ -163,6 +186,10 @@ static void pump(struct tls_session *t)
 		tls_errors_clear();
 		tls_bio_enter(t);
 		int rc = SSL_read_ex(t->ssl, t->tls->scratch, sizeof(t->tls->scratch), &n);
+		if (updates_too_often(t)) {
+			fail(t);
+			return;
+		}
 		if (rc != 1) {
 			waits(t, rc);
 			return;

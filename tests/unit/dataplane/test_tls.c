@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * dataplane/tls: two ends over a wire in memory that cuts, refuses and delays; hostile peers. */
+#include "dataplane/tls/tls_priv.h"
 #include "tests/unit/dataplane/tls_bed.h"
 
 /* ---- tests ---- */
@@ -451,6 +452,39 @@ static void test_a_client_shows_its_certificate(void **state)
 	assert_non_null(strstr(error, "tls.bad"));
 }
 
+/* The client wants new keys of both sides so many times, and says something. */
+static void ask_for_keys(struct pair *p, unsigned n)
+{
+	struct tls_session *t = tls_session_of(&p->a.s);
+
+	for (unsigned i = 0; i < n && !p->a.closed; i++) {
+		tls_bio_enter(t);
+		assert_int_equal(SSL_key_update(t->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+		assert_int_equal(SSL_do_handshake(t->ssl), 1);
+		if (i % 20 == 0)
+			pair_run(p);
+	}
+	if (!p->a.closed)
+		assert_int_equal(stream_send(&p->a.s, BYTES_LIT("x")), 1);
+	pair_run(p);
+}
+
+static void test_new_keys_without_end_end_the_session(void **state)
+{
+	static struct pair p;
+
+	(void)state;
+	pair_init(&p);
+	pair_start(&p, &anybody);
+	pair_run(&p);
+	assert_true(p.a.secure && p.b.secure);
+	ask_for_keys(&p, TLS_UPDATES_MAX / 2);
+	assert_int_equal(p.b.got_n, 1);
+	ask_for_keys(&p, 1000);
+	assert_true(p.b.closed && p.b.reason == STREAM_TLS_FAILED);
+	pair_fini(&p);
+}
+
 static void test_old_versions_are_refused(void **state)
 {
 	struct raw r = {.ctx = SSL_CTX_new(TLS_client_method())};
@@ -518,6 +552,7 @@ int main(void)
 		cmocka_unit_test(test_tickets_outlive_one_rotation),
 		cmocka_unit_test(test_a_client_resumes_with_its_ticket),
 		cmocka_unit_test(test_a_client_shows_its_certificate),
+		cmocka_unit_test(test_new_keys_without_end_end_the_session),
 		cmocka_unit_test(test_old_versions_are_refused),
 		cmocka_unit_test(test_configuration_errors_name_the_key),
 		cmocka_unit_test(test_configuration_is_replaced_under_a_session),
