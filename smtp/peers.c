@@ -3,10 +3,13 @@
 
 #define MINUTE_US (60 * US_PER_SEC)
 
-void peers_init(struct peers *p, struct peer *table, uint32_t entries)
+void peers_init(struct peers *p, struct peer *table, uint32_t entries, uint32_t shared)
 {
-	BUG_ON(entries == 0 || entries % PEERS_SET);
-	*p = (struct peers){.table = table, .sets = entries / PEERS_SET};
+	BUG_ON(entries == 0 || entries % PEERS_SET || shared == 0);
+	*p = (struct peers){.table = table,
+		.sets = entries / PEERS_SET,
+		.shared = table + entries,
+		.shared_n = shared};
 	siphash_key_random(&p->key);
 }
 
@@ -49,7 +52,7 @@ struct peer *peers_get(struct peers *p, const struct ip_addr *ip)
 			free = older(free, &set[i]);
 	}
 	if (!free)
-		return &p->shared;
+		return &p->shared[(hash >> 32) % p->shared_n];
 	*free = (struct peer){.net = net, .used = true};
 	return free;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What one peer does on one core: connections that are open, and rates.  A peer is an IPv4 address
  * or a /64 of IPv6.  The table is bounded and its hash keyed; when all places of a peer's set have
- * open connections it shares one with others in the same state.
+ * open connections it shares one with a few others in the same state.
  *
  * A rate is n events a minute: as many may come at once, then one each minute / n.
  *
@@ -27,14 +27,16 @@ static_assert(sizeof(struct peer) == 64, "a cache line");
 struct peers {
 	struct siphash_key key;
 	uint32_t sets;
-	struct peer shared; /* of those for whom there was no place */
-	struct peer *table; /* sets * PEERS_SET, the caller's memory, zeroed */
+	uint32_t shared_n;
+	struct peer *table;  /* sets * PEERS_SET, the caller's memory, zeroed */
+	struct peer *shared; /* of those for whom there was no place; the same */
 };
 
 /* What one peer is: the address, or the /64 of IPv6. */
 struct ip_addr peer_net(const struct ip_addr *ip);
-/* entries: a multiple of PEERS_SET. */
-void peers_init(struct peers *p, struct peer *table, uint32_t entries);
+/* table: entries, a multiple of PEERS_SET, and behind them the shared ones, at least one: so many
+ * that of all peers there can be at once only a few share one. */
+void peers_init(struct peers *p, struct peer *table, uint32_t entries, uint32_t shared);
 /* The place of ip; never NULL.  Valid until the next call, and as long as it has connections. */
 struct peer *peers_get(struct peers *p, const struct ip_addr *ip);
 /* Count an event; false: it is one too many (and not counted).  limit: a minute, 0: none. */

@@ -125,10 +125,11 @@ static int make_jobs(struct smtp_server *s)
 	s->drops_max = s->conf.sessions_max + n;
 	s->jobs = alloc(s, n, sizeof(*s->jobs));
 	s->drops = alloc(s, s->drops_max, sizeof(*s->drops));
-	s->peer_table = alloc(s, PEERS_MAX, sizeof(*s->peer_table));
+	uint32_t shared = MAX(s->conf.sessions_max / PEERS_SHARING, (uint32_t)PEERS_SHARED);
+	s->peer_table = alloc(s, PEERS_MAX + shared, sizeof(*s->peer_table));
 	if (!s->jobs || !s->drops || !s->peer_table)
 		return -1;
-	peers_init(&s->peers, s->peer_table, PEERS_MAX);
+	peers_init(&s->peers, s->peer_table, PEERS_MAX, shared);
 	for (uint32_t i = 0; i < n; i++) {
 		s->jobs[i].next = s->jobs_free;
 		s->jobs_free = &s->jobs[i];

@@ -24,6 +24,8 @@
 #define HANDSHAKE_US      (30 * US_PER_SEC) /* chosen: for all of a TLS handshake */
 #define AUTH_PEER_MAX     3                 /* logins under way of one peer; chosen */
 #define PEERS_MAX         8192              /* places of peers; chosen: half a megabyte */
+#define PEERS_SHARED      1024              /* and for whom there is none; chosen */
+#define PEERS_SHARING     16                /* sessions for each of those; chosen: 4 octets each */
 #define PROXY_US          (10 * US_PER_SEC) /* chosen: for the header of a load balancer */
 #define DATA_PROGRESS_MIN 4096 /* octets of content that restart the data timeout; chosen */
 #define SENDER_LOG_MAX    400  /* octets of an escaped sender in the log */
