@@ -7,8 +7,8 @@
 #include <errno.h>
 #include "dataplane/base/clock.h"
 
-/* UIDs left out: more than a mailbox gets between a backup and its restore; and 250 restores are
- * possible before a mailbox has no more.  Chosen. */
+/* UIDs left out: more than a mailbox gets between a backup and its restore; and 128 restores are
+ * possible, the UIDs behind are for messages.  Chosen. */
 #define UIDS_SKIPPED (1u << 24)
 #define ROWS_PER_TXN 2000 /* chosen: some MiB of dirty pages */
 #define ROW_MAX      (sizeof(struct box_rec) + MBOX_NAME_MAX + KEYWORDS_BYTES)
@@ -31,7 +31,8 @@ static int box_change(struct row *row)
 
 	if (!rec_read(bytes_make(row->octets, row->n), &r, sizeof(r)))
 		return MDB_CORRUPTED;
-	r.uidnext += MIN(UIDS_SKIPPED, UINT32_MAX - r.uidnext);
+	if (r.uidnext < UINT32_MAX / 2)
+		r.uidnext += UIDS_SKIPPED;
 	memcpy(row->octets, &r, sizeof(r));
 	return 0;
 }

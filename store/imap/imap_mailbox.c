@@ -167,11 +167,18 @@ void imap_delete(struct imap_session *s, struct imap_parse *p)
 	imap_submit(s, ACCESS_READER, STORE_READ_MBOX_LIST, delete_checked);
 }
 
+/* It may be about thousands of names: as with UIDs, few at once, and those of several accounts. */
+static void rename_step(struct imap_session *s)
+{
+	if (imap_uids_get(s))
+		named_submit(s, STORE_MBOX_RENAME, name_of(s), named_done);
+}
+
 void imap_rename(struct imap_session *s, struct imap_parse *p)
 {
 	if (imap_mailbox_arg(s, p, s->name, &s->name_n) &&
 		imap_mailbox_arg(s, p, s->name2, &s->name2_n) && imap_args_end(s, p))
-		named_submit(s, STORE_MBOX_RENAME, name_of(s), named_done);
+		s->step = rename_step;
 }
 
 void imap_subscribe(struct imap_session *s, struct imap_parse *p)
