@@ -165,20 +165,21 @@ static int row_move(struct writer *w, const struct journal_row *r, uint64_t *oct
 }
 
 /* The rest of the record at w->moving.at; all of it: w->moving goes on to the next. */
-static int record_move(struct writer *w, const struct journal_view *v, uint64_t *budget)
+static int record_move(struct writer *w, const struct journal_view *v, struct move_budget *left)
 {
 	struct bytes rows = bytes_skip(v->rows, w->moving.row);
 	struct journal_row r;
 
-	while (*budget && journal_row_next(&rows, &r)) {
+	while (left->bodies && left->rows && journal_row_next(&rows, &r)) {
 		uint64_t octets;
 		int rc = row_move(w, &r, &octets);
 		if (rc)
 			return rc;
-		*budget -= MIN(*budget, octets);
+		left->bodies -= MIN(left->bodies, octets);
+		left->rows -= MIN(left->rows, v->rows.n - rows.n - w->moving.row);
 		w->moving.row = v->rows.n - rows.n;
 	}
-	if (*budget) {
+	if (left->bodies && left->rows) {
 		w->moving.at = v->next;
 		w->moving.row = 0;
 	}
@@ -210,19 +211,19 @@ bool body_move_begin(struct writer *w)
 	return w->moving.slot;
 }
 
-int body_move_step(struct writer *w, uint64_t octets)
+int body_move_step(struct writer *w, struct move_budget left)
 {
 	struct journal *j = w->db->journal;
 	struct journal_view v;
 	int rc = 0;
 
-	while (!rc && w->moving.slot && octets) {
+	while (!rc && w->moving.slot && left.bodies && left.rows) {
 		if (!journal_view(j, w->moving.at, &v)) {
 			j->slots[w->moving.slot].stuck = true;
 			w->moving.slot = 0;
 			break;
 		}
-		rc = record_move(w, &v, &octets);
+		rc = record_move(w, &v, &left);
 	}
 	if (rc == EIO) {
 		log_error("store", "journal-slot-damaged path=%s slot=%u", w->db->path,

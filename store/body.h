@@ -29,8 +29,13 @@ uint64_t body_tail(const struct blob_rec *r);
 /* When slots hold too much that nobody wants: chooses the one that has the least of what is still
  * wanted.  False: there is nothing to move. */
 bool body_move_begin(struct writer *w);
-/* What is still wanted of it, up to `octets`, moves into chunks. */
-int body_move_step(struct writer *w, uint64_t octets) WARN_UNUSED;
+/* How much a step may move, and look at for that, in octets. */
+struct move_budget {
+	uint64_t bodies;
+	uint64_t rows; /* of the journal's records */
+};
+/* What is still wanted of it moves into chunks. */
+int body_move_step(struct writer *w, struct move_budget left) WARN_UNUSED;
 /* Between transactions, when little comes: the slot that is written is left for another when it
  * holds too much that nobody wants, so that it can be chosen.  False: there is no other. */
 bool body_move_leave(struct writer *w);

@@ -96,7 +96,7 @@ struct writer {
 	uint64_t now_ms;
 	uint64_t last_id, last_id_stored;
 	struct writer_effects *effects; /* of this transaction */
-	uint64_t ops_done, messages_done, bytes_done;
+	uint64_t messages_done, bytes_done;
 	/* the last commit */
 	struct writer_pending pending;
 	uint64_t commit_us;             /* it took */

@@ -14,6 +14,7 @@
 #define FULL_RETRY_US    (1 * US_PER_SEC)
 #define MOVE_OCTETS      (256u << 10) /* of bodies out of the journal, at least; chosen */
 #define MOVE_OCTETS_CALM (1u << 20)   /* ... when nobody waits; chosen: 10 ms */
+#define MOVE_ROWS        (128u << 10) /* of records, looked at for that, at least; chosen: 1 ms */
 #define NOT_ONE          UINT32_MAX   /* the failure is nobody's in particular */
 
 static enum store_health health(const struct writer *w)
@@ -60,7 +61,7 @@ static int txn_begin(struct writer *w)
 {
 	w->effects->count = w->effects->quota_count = 0;
 	w->effects->moves = false;
-	w->ops_done = w->messages_done = w->bytes_done = 0;
+	w->messages_done = w->bytes_done = 0;
 	w->debt_made = w->debt_freed = 0;
 	w->freed_now = 0;
 	w->now_ms = clock_wall_ms();
@@ -133,12 +134,15 @@ static uint32_t gc_owed(const struct writer *w, uint32_t pages)
 	return MAX(pages, (uint32_t)debt);
 }
 
-static uint64_t move_octets(const struct writer *w)
+static struct move_budget move_budget(const struct writer *w)
 {
 	uint64_t least = w->room.giving ? MOVE_OCTETS_CALM : MOVE_OCTETS;
 	uint64_t wanted = MAX(2 * w->db->journal->bodies_n, least);
 
-	return MIN(wanted, writer_room_to_move(w, wanted));
+	return (struct move_budget){
+		.bodies = MIN(wanted, writer_room_to_move(w, wanted)),
+		.rows = MAX(2 * w->db->journal->rows_n, MOVE_ROWS),
+	};
 }
 
 /* What is done beside the ops: garbage goes, old bodies leave the journal as fast as new ones come,
@@ -148,7 +152,7 @@ static int tend(struct writer *w)
 	int rc = w->garbage ? gc_step(w, gc_owed(w, WRITER_FREED_PAGES)) : 0;
 
 	if (!rc && body_move_begin(w))
-		rc = body_move_step(w, move_octets(w));
+		rc = body_move_step(w, move_budget(w));
 	return rc || health(w) == STORE_FULL ? rc : writer_index_step(w);
 }
 

@@ -10,7 +10,9 @@
 #include <unistd.h>
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
+#include "store/body.h"
 #include "store/db_journal.h"
+#include "store/writer.h"
 #include "tests/unit/store/journal_bed.h"
 #include "tests/unit/store/store_harness.h"
 
@@ -295,6 +297,45 @@ static void test_a_reader_keeps_what_it_sees(void **state)
 	close_store();
 }
 
+/* The slots that a closed store has left, most of whose bodies nobody wants any more. */
+static void open_slots(struct db *db, struct writer *w)
+{
+	char error[256];
+
+	assert_int_equal(db_open(db, h.dir, 1 << 30, false, error, sizeof(error)), 0);
+	*w = (struct writer){.db = db};
+	assert_int_equal(db_begin(db, true, &w->txn), 0);
+	w->moving.slot = 1;
+	w->moving.at = JOURNAL_SLOT;
+}
+
+/* What is dead costs a look, and a commit has time for so many. */
+static void test_a_step_looks_at_no_more_than_it_may(void **state)
+{
+	struct move_budget few = {.bodies = JOURNAL_SLOT, .rows = 1};
+	struct writer w;
+	struct db db;
+	unsigned steps = 0;
+
+	(void)state;
+	open_store(UINT64_MAX);
+	accept_all();
+	deliver_most();
+	deliver_rest();
+	harness_close(&h);
+	open_slots(&db, &w);
+	for (; w.moving.slot == 1; steps++) {
+		uint64_t at = w.moving.at, row = w.moving.row;
+		assert_int_equal(body_move_step(&w, few), 0);
+		/* one row, or the end of a record */
+		assert_true(w.moving.slot == 0 || w.moving.at != at || w.moving.row > row);
+	}
+	assert_true(steps > 2 * JOURNAL_SLOT / (MESSAGE_BYTES + 1000));
+	db_abort(w.txn);
+	db_close(&db);
+	harness_fini(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest slots[] = {
@@ -309,6 +350,7 @@ int main(void)
 		cmocka_unit_test(test_files_become_as_small_as_what_lives),
 		cmocka_unit_test(test_nothing_is_given_back_when_it_is_not_to),
 		cmocka_unit_test(test_a_reader_keeps_what_it_sees),
+		cmocka_unit_test(test_a_step_looks_at_no_more_than_it_may),
 	};
 
 	return cmocka_run_group_tests(slots, NULL, NULL) +
