@@ -106,14 +106,18 @@ void session_reset(struct smtp_session *s)
 
 void session_close(struct smtp_session *s, enum reply_id reply)
 {
+	bool begun;
+
 	if (s->state == SMTP_CLOSED)
 		return;
 	if (reply_code(reply) == 421)
 		counter_inc(CTR_SMTP_REPLIES_421);
 	session_reset(s);
+	begun = session_queue_drop_challenge(s);
 	session_auth_end(s);
 	line_free(s);
-	session_queue(s, reply);
+	if (!begun)
+		session_queue(s, reply);
 	session_set_state(s, SMTP_CLOSED);
 }
 

@@ -11,6 +11,9 @@
 void session_queue(struct smtp_session *s, enum reply_id reply);
 void session_queue_slot(struct smtp_session *s, enum reply_id reply, unsigned slot);
 unsigned session_queue_submitted(struct smtp_session *s);
+/* Before the exchange is wiped: a challenge that has not gone yet goes no more.  True: its
+ * beginning has, so nothing can be said behind it. */
+bool session_queue_drop_challenge(struct smtp_session *s);
 static inline unsigned session_queue_space(const struct smtp_session *s)
 {
 	return SMTP_QUEUE_MAX - s->queue_n;

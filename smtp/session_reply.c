@@ -25,6 +25,18 @@ void session_queue_slot(struct smtp_session *s, enum reply_id reply, unsigned sl
 	push(s, reply, slot);
 }
 
+/* It is made of what the exchange keeps.  The peer waits for it, so it is the last one. */
+bool session_queue_drop_challenge(struct smtp_session *s)
+{
+	if (!s->queue_n || entry(s, s->queue_n - 1u)->reply != REPLY_AUTH_CHALLENGE)
+		return false;
+	s->queue_n--;
+	bool begun = s->queue_n == 0 && s->sent;
+	if (begun)
+		s->sent = 0;
+	return begun;
+}
+
 unsigned session_queue_submitted(struct smtp_session *s)
 {
 	unsigned slot = (unsigned)__builtin_ctz(~(unsigned)s->slots);

@@ -22,6 +22,25 @@ static bool ask(struct authenticator *a, const struct auth_question *q)
 	return true;
 }
 
+static struct auth_lookup looked_up;
+
+static bool look_up(struct authenticator *a, const struct auth_lookup *q)
+{
+	(void)a;
+	looked_up = *q;
+	return true;
+}
+
+/* Of a user who is nobody. */
+static void record_comes(void)
+{
+	static const uint8_t secret[16] = "sixteen octets.";
+	struct scram_record r;
+
+	scram_fake(&r, BYTES_LIT("nobody"), secret);
+	looked_up.done(looked_up.ctx, looked_up.generation, false, false, 0, &r);
+}
+
 static void helper_answers(void)
 {
 	unsigned n = helper.n;
@@ -39,6 +58,7 @@ static void open_with_auth(void)
 
 	memset(&helper, 0, sizeof(helper));
 	helper.public.ask = ask;
+	helper.public.look_up = look_up;
 	guess_init();
 	conf.services[0] =
 		(struct smtp_service){.submission = true, .auth = true, .auth_in_clear = true};
@@ -157,6 +177,44 @@ static void test_case_29_the_peer_goes_while_it_is_asked(void **state)
 	bed_close();
 }
 
+/* A challenge is made of what the exchange keeps: of one that has gone in part only, to a peer that
+ * reads no more, nothing can be made when the exchange is over. */
+static void challenge_in_part(unsigned i, size_t octets)
+{
+	static const char line[] = "AUTH SCRAM-SHA-256 biwsbj1ub2JvZHkscj1i\r\n";
+
+	greet(i);
+	bed.peer[i].space = octets;
+	say(i, BYTES_LIT(line));
+	record_comes();
+	assert_int_equal(bed.peer[i].out_n, octets);
+}
+
+static void test_the_end_in_the_midst_of_a_challenge(void **state)
+{
+	(void)state;
+	open_with_auth();
+	/* Its time is up, or it speaks out of turn. */
+	challenge_in_part(0, 80);
+	advance(301 * US_PER_SEC);
+	challenge_in_part(1, 5);
+	bed.peer[1].unacked = 5;
+	say(1, BYTES_LIT("*\r\n"));
+	/* Nothing of it has gone: the reason is told. */
+	challenge_in_part(2, 0);
+	smtp_server_drain(bed.server);
+	for (unsigned i = 0; i < 3; i++) {
+		bed.peer[i].space = 1000;
+		if (!bed.peer[i].closed)
+			bed.peer[i].s->ops->on_writable(bed.peer[i].s);
+		assert_true(bed.peer[i].closed);
+	}
+	assert_int_equal(bed.peer[0].out_n, 80);
+	assert_int_equal(bed.peer[1].out_n, 5);
+	assert_memory_equal(heard(2), "421 4.3.2", 9);
+	bed_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +223,7 @@ int main(void)
 		cmocka_unit_test(test_a_right_password_is_answered_at_once),
 		cmocka_unit_test(test_case_29_logins_of_a_peer_at_once),
 		cmocka_unit_test(test_case_29_the_peer_goes_while_it_is_asked),
+		cmocka_unit_test(test_the_end_in_the_midst_of_a_challenge),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
