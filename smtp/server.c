@@ -4,8 +4,10 @@
 #include <rte_malloc.h>
 #include "dataplane/base/log.h"
 
-#define USED_SAMPLE_US   1000 /* the pool is asked at most this often: it sums over all lcores */
-#define COMPLETIONS_POLL 64   /* channel_poll returns this many credits before the ops are free */
+#define USED_SAMPLE_US 1000 /* the pool is asked at most this often: it sums over all lcores */
+/* channel_poll returns this many credits before the first of their ops is free; and who finds out
+ * that there is no credit has taken one more. */
+#define JOBS_SPARE (64 + 1)
 
 struct smtp_lane *server_lane(struct smtp_server *s, uint64_t id)
 {
@@ -121,7 +123,7 @@ static int make_jobs(struct smtp_server *s)
 	uint32_t n = 0;
 
 	for (unsigned i = 0; i < s->writers.count; i++)
-		n += s->writers.writer[i]->credits_max + COMPLETIONS_POLL;
+		n += s->writers.writer[i]->credits_max + JOBS_SPARE;
 	s->drops_max = s->conf.sessions_max + n;
 	s->jobs = alloc(s, n, sizeof(*s->jobs));
 	s->drops = alloc(s, s->drops_max, sizeof(*s->drops));

@@ -149,6 +149,44 @@ static void test_parts_of_a_refused_message_are_dropped(void **state)
 	bed_close();
 }
 
+static void forget_message(uint64_t id)
+{
+	bed.server->drops_reserved++;
+	handoff_drop(bed.server, id);
+}
+
+/* The writer answers a whole ring at once.  Of the first answer many submits follow, while the ops
+ * of the others are not free yet. */
+static void test_all_answers_at_once(void **state)
+{
+	struct op *ops[64];
+
+	(void)state;
+	bed_open(ARRAY_LEN(ops), (struct smtp_server_conf){0});
+	greet(0);
+	envelope(0);
+	say(0, big_body(400000));
+	settle(0);
+	bed.status = HANDOFF_FULL;
+	say(0, BYTES_LIT(".\r\n"));
+	for (uint64_t id = 1; id <= 2 * ARRAY_LEN(ops); id++)
+		forget_message(id);
+	assert_int_equal(bed.writer.credits, 0);
+	for (unsigned n, round = 0; (n = service_take(&bed.service, ops, ARRAY_LEN(ops)));
+		round++) {
+		for (unsigned i = 0; i < n; i++) {
+			if (ops[i]->kind == HANDOFF_ACCEPT)
+				do_accept((struct accept_op *)ops[i]);
+			channel_complete(ops[i]);
+		}
+		channel_poll(&bed.writer);
+		assert_true(round < 4);
+	}
+	assert_memory_equal(heard(0), "452 4.3.1", 9);
+	assert_int_equal(bed.server->drops_n, 0);
+	bed_close();
+}
+
 /* Case 23: the connection dies between the final dot and the 250. */
 static void test_case_23_message_of_a_dead_session_is_kept(void **state)
 {
@@ -468,6 +506,7 @@ int main(void)
 		cmocka_unit_test(test_large_body_streams),
 		cmocka_unit_test(test_aborted_parts_are_dropped),
 		cmocka_unit_test(test_parts_of_a_refused_message_are_dropped),
+		cmocka_unit_test(test_all_answers_at_once),
 		cmocka_unit_test(test_case_23_message_of_a_dead_session_is_kept),
 		cmocka_unit_test(test_memory_pressure),
 		cmocka_unit_test(test_one_peer_gets_an_eighth),
