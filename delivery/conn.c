@@ -640,15 +640,13 @@ void conn_leave(struct conn *c)
 	conn_advance(c);
 }
 
-static bool conn_is_stuck(const struct conn *c)
+static bool conn_is_stuck(const struct conn *c, uint64_t after_us)
 {
 	uint64_t quiet_us = c->d->core->now_us - c->progress_us;
 
 	if (c->state != CONN_CONNECTING && c->state != CONN_BUSY)
 		return false;
-	if (conn_may_have_handed_over(c))
-		return quiet_us >= STUCK_FINAL_US;
-	return quiet_us >= (c->site->connections > 1 ? STUCK_US : STUCK_LAST_US);
+	return quiet_us >= (conn_may_have_handed_over(c) ? STUCK_FINAL_US : after_us);
 }
 
 bool conn_give_way(struct conn *c)
@@ -659,9 +657,10 @@ bool conn_give_way(struct conn *c)
 		conn_leave(c);
 		return true;
 	}
-	if (!conn_is_stuck(c))
+	bool others = c->site->connections > 1;
+	if (!conn_is_stuck(c, others ? STUCK_US : STUCK_LAST_US))
 		return false;
-	c->ours = c->site->connections > 1 && !conn_may_have_handed_over(c);
+	c->ours = others && !conn_may_have_handed_over(c);
 	if (c->established) {
 		conn_expire(c, why);
 		return true;
@@ -669,6 +668,14 @@ bool conn_give_way(struct conn *c)
 	c->expired = true;
 	end_set_connect(c, why);
 	conn_over(c);
+	return true;
+}
+
+bool conn_give_up(struct conn *c)
+{
+	if (c->state != CONN_BUSY || !conn_is_stuck(c, STUCK_LAST_US))
+		return false;
+	conn_expire(c, "no answer, and mail of others waits for memory");
 	return true;
 }
 

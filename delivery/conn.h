@@ -81,5 +81,8 @@ void conn_leave(struct conn *c);
 /* Another site has none: end, if nothing is under way or the host does not answer.  False: it goes
  * on. */
 bool conn_give_way(struct conn *c);
+/* Messages of others wait for memory: give up the one that is under way if the host does not
+ * answer. */
+bool conn_give_up(struct conn *c);
 /* RST, and forget: at the end of the worker. */
 void conn_abort(struct conn *c);

@@ -10,6 +10,7 @@
 #define WANTING_PER_POLL 64         /* sites that may not go on now are looked at */
 #define ROOM_PER_POLL    256        /* connections looked at for one that can be done without */
 #define SHORT_MAX        16         /* ... and so many are found in a poll */
+#define MEMORY_US        (100 * US_PER_MS) /* chosen: until what was given up is in the store */
 
 int relay_init(struct delivery *d, uint32_t max)
 {
@@ -184,17 +185,34 @@ static uint32_t count_short(const struct relay *t)
 	return n - MIN(n, t->leaving);
 }
 
+/* As many messages as may be, or results, are on connections and waiting for one. */
+static bool memory_is_short(const struct delivery *d)
+{
+	bool jobs = list_empty(&d->jobs.free) && list_empty(&d->jobs.resting);
+
+	return d->core->now_us >= d->relay.memory_from_us &&
+	       ((jobs && !list_empty(&d->dest.runnable)) || list_empty(&d->reports.free));
+}
+
 /* All connections are taken, and a site has none: one that waits for mail ends, or one whose host
  * does not answer.  What these do not give is taken back from sites that have several, at the end
- * of a message. */
+ * of a message.  And hosts that do not answer are not to hold all the memory there is. */
 static void make_room(struct delivery *d)
 {
 	struct relay *t = &d->relay;
+	bool memory = memory_is_short(d);
 
 	t->short_of = count_short(t);
-	for (uint32_t i = 0; i < MIN(t->max, (uint32_t)ROOM_PER_POLL) && t->short_of > 0; i++) {
+	for (uint32_t i = 0; i < MIN(t->max, (uint32_t)ROOM_PER_POLL); i++) {
+		if (t->short_of == 0 && !memory)
+			return;
 		t->look = (t->look + 1) % t->max;
-		t->short_of -= conn_give_way(&t->conns[t->look]);
+		if (memory && conn_give_up(&t->conns[t->look])) {
+			t->memory_from_us = d->core->now_us + MEMORY_US;
+			memory = false;
+		} else if (t->short_of > 0) {
+			t->short_of -= conn_give_way(&t->conns[t->look]);
+		}
 	}
 }
 

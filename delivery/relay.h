@@ -14,9 +14,10 @@ struct relay {
 	/* Sites that have mail and no connection, because all are taken; first come, first served.
 	 * They go before those that want one more. */
 	struct list starving;
-	uint32_t leaving;  /* connections that say QUIT */
-	uint32_t short_of; /* connections that have to end for those that starve */
-	uint32_t look;     /* where make_room goes on */
+	uint32_t leaving;        /* connections that say QUIT */
+	uint32_t short_of;       /* connections that have to end for those that starve */
+	uint32_t look;           /* where make_room goes on */
+	uint64_t memory_from_us; /* no message is given up for want of memory before this */
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -170,6 +170,26 @@ static void test_one_more_is_tried_again_by_itself(void **state)
 	world_stop();
 }
 
+/* There are connections, but all the messages that memory holds are on those that hang. */
+static void test_messages_at_sites_that_hang_give_up_memory(void **state)
+{
+	struct delivery_conf conf = {
+		.connections_max = 100, .site_connections_max = 8, .jobs_max = 8};
+
+	(void)state;
+	for (enum world_step step = AT_MAIL; step <= AT_FINAL; step++) {
+		world_start(64, conf);
+		for (unsigned k = 0; k < 6; k++)
+			world_host_of(k)->hangs_at = (uint8_t)step;
+		mail_for_each(6);
+		world_settle();
+		seconds_until_taken(mail_for(HEALTHY), 130);
+		seconds_until_taken(mail_for(HEALTHY + 1), 130);
+		all_well(6);
+		world_stop();
+	}
+}
+
 /* Domains whose servers do not answer are waited for; others are looked up meanwhile. */
 static void test_look_ups_that_take_long_leave_room_for_others(void **state)
 {
@@ -286,6 +306,7 @@ int main(void)
 		cmocka_unit_test(test_a_lone_site_has_all_that_a_site_may_have),
 		cmocka_unit_test(test_no_memory_for_a_connection_is_tried_again),
 		cmocka_unit_test(test_one_more_is_tried_again_by_itself),
+		cmocka_unit_test(test_messages_at_sites_that_hang_give_up_memory),
 		cmocka_unit_test(test_look_ups_that_take_long_leave_room_for_others),
 		cmocka_unit_test(test_questions_take_turns),
 		cmocka_unit_test(test_more_connections_than_questions_about_tlsa_records),
