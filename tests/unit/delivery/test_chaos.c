@@ -61,6 +61,29 @@ static unsigned one_of(const unsigned *v, size_t n)
 	one_of((const unsigned[]){__VA_ARGS__},                                                    \
 		sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
 
+/* ---- memory ---- */
+
+static char large[150 * 79]; /* lines of a message */
+static struct chain hoard;
+
+static void large_make(void)
+{
+	for (size_t i = 0; i < sizeof(large); i++)
+		large[i] = i % 79 == 77 ? '\r' : i % 79 == 78 ? '\n' : (char)('!' + i % 61);
+	memcpy(large, "Subject: big\r\n\r\n", 16);
+}
+
+/* Others take chunks until about n are left, or give some back. */
+static void chunks_leave(uint32_t n)
+{
+	struct chunk *c;
+
+	while (chunk_pool_free_count() > n && (c = chunk_get()))
+		chain_push(&hoard, c);
+	while (hoard.head && chunk_pool_free_count() < n)
+		chunk_put(chain_pop(&hoard));
+}
+
 /* ---- trouble ---- */
 
 static void host_well(struct world_host *h)
@@ -149,6 +172,12 @@ static void new_message(void)
 		n += (size_t)snprintf(to + n, sizeof(to) - n, "r%u@%c%u.example.org ", i,
 			"hhhpg"[below(5)], chance(50) ? first : below(domains));
 	struct world_message *m = world_message(chance(80) ? "a@example.net" : "", to);
+	if (chance(5))
+		m->expire_ms = world->core.now_ms + (1 + below(600)) * MS_PER_SEC;
+	if (chance(5)) {
+		m->body = large;
+		m->body_n = sizeof(large);
+	}
 	if (chance(80))
 		world_hint(m, chance(30));
 	else
@@ -209,6 +238,7 @@ static void ask(uint32_t i, uint32_t k)
 	struct why_facts facts = {.id = m->id,
 		.now_ms = world->core.now_ms,
 		.held = r->held,
+		.store_failed = atomic_load(&world->health) == STORE_FAILED,
 		.attempts = r->attempts,
 		.next_ms = r->next_ms,
 		.reason = r->reason,
@@ -217,7 +247,8 @@ static void ask(uint32_t i, uint32_t k)
 
 	delivery_inspect(world->d, m->id, k, bytes_str(strchr(r->address, '@') + 1), &facts.info);
 	why_decide(&facts, &why);
-	if (why.cause != said[i][k].cause || r->attempts != said[i][k].attempts)
+	/* Without memory even a report takes its time. */
+	if (hoard.head || why.cause != said[i][k].cause || r->attempts != said[i][k].attempts)
 		said[i][k].since_us = world->core.now_us;
 	said[i][k].cause = (uint8_t)why.cause;
 	said[i][k].attempts = r->attempts;
@@ -253,6 +284,8 @@ static void phase(void)
 	}
 	world->connect_error = chance(10) ? -ENOMEM : 0;
 	world->connects_failed = 0;
+	chunks_leave(chance(15) ? below(300) : UINT32_MAX);
+	atomic_store(&world->health, chance(5) ? STORE_FAILED : STORE_OK);
 	for (unsigned i = 0; i < PHASE_LAPS; i++) {
 		if (chance(40))
 			new_message();
@@ -280,6 +313,8 @@ static void heal(void)
 		host_well(world_host_of(i));
 	/* What hangs at a server hangs there until the connection ends. */
 	world->connect_error = 0;
+	chunks_leave(UINT32_MAX);
+	atomic_store(&world->health, STORE_OK);
 	world->dns_plan = NULL;
 	memset(said, 0, sizeof(said));
 	for (uint32_t i = 0; i < world->message_n; i++) {
@@ -382,6 +417,9 @@ static void one_seed(void)
 	world_start(ONE_OF(1, 2, 5, 64), conf);
 	world->dns_plan = dns_trouble;
 	world->secure = chance(70);
+	world->notify = (uint8_t)ONE_OF(
+		0, 0, NOTIFY_NEVER, NOTIFY_SUCCESS | NOTIFY_FAILURE, NOTIFY_FAILURE | NOTIFY_DELAY);
+	world->ret = chance(50) ? RET_FULL : RET_HDRS;
 	world->numbered_ttl = ONE_OF(0, 1, 20);
 	for (unsigned i = 0; i <= domains; i++)
 		host_make(world_host_of(i));
@@ -415,6 +453,7 @@ static int setup(void **unused)
 {
 	(void)unused;
 	log_set_level(LOG_ERROR);
+	large_make();
 	eal_start_for_tests(128);
 	return chunk_pool_init(16384, -1) || message_pool_init(4096, -1);
 }

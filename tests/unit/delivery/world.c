@@ -76,11 +76,11 @@ static bool says_at(struct world_server *v, enum world_step step, const char *te
 	return !other || v->host->says[0] == text[0];
 }
 
-static struct world_message *message_of_content(const struct chain *c)
+static struct world_message *message_of_content(const struct world_server *v)
 {
 	char head[64] = "";
 
-	chain_read(c, 0, head, sizeof(head) - 1);
+	memcpy(head, v->content, MIN(v->content_n, sizeof(head) - 1));
 	/* The content begins with the field that the world prepended. */
 	assert_memory_equal(head, "X-Id: ", 6);
 	unsigned long id = strtoul(head + 6, NULL, 16);
@@ -92,22 +92,21 @@ static struct world_message *message_of_content(const struct chain *c)
 	return NULL;
 }
 
-static void check_content(const struct world_message *m, const struct chain *c)
+static void check_content(const struct world_message *m, const struct world_server *v)
 {
-	static char got[WORLD_BODY + 64], want[WORLD_BODY + 64];
+	static char want[WORLD_BODY + 64];
 	size_t n = (size_t)snprintf(want, sizeof(want), "X-Id: %lx\r\n", m->id);
 
 	memcpy(want + n, m->body, m->body_n);
-	assert_int_equal(c->bytes, n + m->body_n);
-	chain_read(c, 0, got, sizeof(got));
-	assert_memory_equal(got, want, n + m->body_n);
+	assert_int_equal(v->content_n, n + m->body_n);
+	assert_memory_equal(v->content, want, n + m->body_n);
 }
 
 static void took(struct world_server *v)
 {
-	struct world_message *m = message_of_content(&v->content);
+	struct world_message *m = message_of_content(v);
 
-	check_content(m, &v->content);
+	check_content(m, v);
 	v->host->transactions++;
 	v->host->in_clear += !v->secured;
 	v->host->rcpts += v->rcpt_n;
@@ -124,6 +123,22 @@ static void took(struct world_server *v)
 	}
 }
 
+static void content_free(struct world_server *v)
+{
+	free(v->content);
+	v->content = NULL;
+	v->content_n = 0;
+}
+
+static void content_append(struct world_server *v, const char *text, size_t n)
+{
+	if (!v->content)
+		v->content = malloc(WORLD_BODY + 4096);
+	assert_true(v->content && v->content_n + n <= WORLD_BODY + 4096);
+	memcpy(v->content + v->content_n, text, n);
+	v->content_n += n;
+}
+
 static void on_data_line(struct world_server *v)
 {
 	if (strcmp(v->line, ".") == 0) {
@@ -132,12 +147,12 @@ static void on_data_line(struct world_server *v)
 			say(v, v->host->final);
 		else if (says_at(v, AT_FINAL, "250 2.0.0 taken"))
 			took(v);
-		chain_free(&v->content);
+		content_free(v);
 		return;
 	}
 	const char *text = v->line[0] == '.' ? v->line + 1 : v->line;
-	assert_int_equal(chain_append(&v->content, bytes_str(text)), 0);
-	assert_int_equal(chain_append(&v->content, BYTES_LIT("\r\n")), 0);
+	content_append(v, text, strlen(text));
+	content_append(v, "\r\n", 2);
 }
 
 static void on_rcpt_line(struct world_server *v)
@@ -242,7 +257,7 @@ static void server_end(struct world_server *v)
 			v->taken->rcpts[k].excused +=
 				strcmp(v->taken->rcpts[k].address, v->rcpts[i]) == 0;
 	}
-	chain_free(&v->content);
+	content_free(v);
 	memset(v, 0, sizeof(*v));
 }
 
@@ -495,16 +510,19 @@ static void serve_result(struct op *op)
 	}
 }
 
-static struct message *envelope(const struct world_message *w, bool all, struct chain *rows)
+static bool store_failed(void)
 {
-	struct message *m = message_new();
+	return atomic_load(&world->health) == STORE_FAILED;
+}
+
+/* With the rows of those that are queued, or with all recipients.  False: no memory. */
+static bool envelope_fill(
+	struct message *m, const struct world_message *w, bool all, struct chain *rows)
+{
 	char field[64];
 
-	assert_non_null(m);
-	m->id = w->id;
-	m->received_ms = w->id >> 16;
-	m->ret = world->ret;
-	assert_int_equal(message_set_sender(m, bytes_str(w->sender)), 0);
+	if (message_set_sender(m, bytes_str(w->sender)) < 0)
+		return false;
 	for (uint32_t i = 0; i < w->rcpt_count; i++) {
 		const struct world_rcpt *q = &w->rcpts[i];
 		if (!all && !q->queued)
@@ -512,19 +530,36 @@ static struct message *envelope(const struct world_message *w, bool all, struct 
 		struct dsn_rcpt dsn = {
 			.notify = (uint8_t)(world->notify | (q->warned ? NOTIFY_WARNED : 0)),
 			.orcpt = world->orcpt ? bytes_str(world->orcpt) : BYTES_NONE};
-		assert_int_equal(
-			message_add_rcpt_dsn(m, bytes_str(q->address), RCPT_REMOTE, 0, &dsn), 0);
 		struct queue_rcpt_row row = {.rcpt = i,
 			.state = q->held ? QUEUE_HELD : QUEUE_SCHEDULED,
 			.attempts = q->attempts,
 			.next_ms = q->next_ms};
-		if (rows)
-			assert_int_equal(chain_append(rows, bytes_make(&row, sizeof(row))), 0);
+		if (message_add_rcpt_dsn(m, bytes_str(q->address), RCPT_REMOTE, 0, &dsn) < 0)
+			return false;
+		if (rows && chain_append(rows, bytes_make(&row, sizeof(row))) < 0)
+			return false;
 	}
 	snprintf(field, sizeof(field), "X-Id: %lx\r\n", w->id);
-	assert_int_equal(message_prepend(m, bytes_str(field), false), 0);
-	assert_int_equal(message_prepend(m, BYTES_LIT("Return-Path: <>\r\n"), true), 0);
-	return m;
+	return message_prepend(m, bytes_str(field), false) == 0 &&
+	       message_prepend(m, BYTES_LIT("Return-Path: <>\r\n"), true) == 0;
+}
+
+/* NULL: no memory. */
+static struct message *envelope(const struct world_message *w, bool all, struct chain *rows)
+{
+	struct message *m = message_new();
+
+	if (!m)
+		return NULL;
+	m->id = w->id;
+	m->received_ms = w->id >> 16;
+	m->ret = world->ret;
+	if (envelope_fill(m, w, all, rows))
+		return m;
+	message_unref(m);
+	if (rows)
+		chain_free(rows);
+	return NULL;
 }
 
 static void serve_queue(struct op *op)
@@ -540,6 +575,10 @@ static void serve_queue(struct op *op)
 	if (op->status)
 		return;
 	q->message = envelope(m, false, &q->rows);
+	if (!q->message) {
+		op->status = -ENOBUFS;
+		return;
+	}
 	q->message->streamed = m->body_n;
 	q->body_bytes = m->body_n;
 	q->expire_ms = m->expire_ms;
@@ -556,18 +595,17 @@ static void serve_body(struct op *op)
 	if (!m)
 		return;
 	assert_true(b->relay);
-	if (world->no_chunks_once) {
-		world->no_chunks_once = false;
-		op->status = -ENOBUFS;
-		return;
-	}
 	size_t n = (size_t)snprintf(view, sizeof(view), "X-Id: %lx\r\n", m->id);
 	memcpy(view + n, m->body, m->body_n);
 	b->total = n + m->body_n;
 	assert_true(b->offset <= b->total);
-	assert_int_equal(chain_append(&b->out,
-				 bytes_make(view + b->offset, MIN(b->max, b->total - b->offset))),
-		0);
+	struct bytes part =
+		bytes_make(view + b->offset, MIN((uint64_t)b->max, b->total - b->offset));
+	if (!world->no_chunks_once && chain_append(&b->out, part) == 0)
+		return;
+	world->no_chunks_once = false;
+	chain_free(&b->out);
+	op->status = -ENOBUFS;
 }
 
 static bool row_after(const struct world_message *m, uint32_t k, const struct schedule_read_op *s)
@@ -603,38 +641,60 @@ static bool next_row(const struct schedule_read_op *s, struct world_message **m_
 	return *m_r != NULL;
 }
 
+/* False: no memory. */
+static bool add_row(struct schedule_read_op *s, const struct world_message *m, uint32_t k)
+{
+	const char *domain = strchr(m->rcpts[k].address, '@') + 1;
+	union {
+		struct schedule_row row;
+		uint8_t octets[512];
+	} u = {.octets = {0}};
+
+	u.row = (struct schedule_row){.next_ms = m->rcpts[k].next_ms,
+		.id = m->id,
+		.rcpt = k,
+		.state = m->rcpts[k].held ? QUEUE_HELD : QUEUE_SCHEDULED,
+		.attempts = (uint16_t)m->rcpts[k].attempts,
+		.domain_n = (uint8_t)strlen(domain)};
+	strcpy((char *)(&u.row + 1), domain);
+	size_t n = (sizeof(u.row) + u.row.domain_n + 7) & ~(size_t)7;
+	if (chain_append(&s->out, bytes_make(&u, n)) < 0)
+		return false;
+	s->from_ms = u.row.next_ms;
+	s->from_id = u.row.id;
+	s->from_rcpt = k + 1;
+	return true;
+}
+
 static void serve_schedule(struct op *op)
 {
-	struct schedule_read_op *s = container_of(op, struct schedule_read_op, op);
+	struct schedule_read_op *s = container_of(op, struct schedule_read_op, op), from = *s;
 	struct world_message *m;
 	uint32_t k = 0, rows = 0;
 
 	op->status = 0;
-	while (rows < MIN(s->max_rows, 20u) && next_row(s, &m, &k)) {
-		union {
-			struct schedule_row row;
-			uint8_t octets[512];
-		} u = {.octets = {0}};
-		const char *domain = strchr(m->rcpts[k].address, '@') + 1;
-		u.row = (struct schedule_row){.next_ms = m->rcpts[k].next_ms,
-			.id = m->id,
-			.rcpt = k,
-			.state = m->rcpts[k].held ? QUEUE_HELD : QUEUE_SCHEDULED,
-			.attempts = (uint16_t)m->rcpts[k].attempts,
-			.domain_n = (uint8_t)strlen(domain)};
-		strcpy((char *)(&u.row + 1), domain);
-		size_t n = (sizeof(u.row) + u.row.domain_n + 7) & ~(size_t)7;
-		assert_int_equal(chain_append(&s->out, bytes_make(&u, n)), 0);
-		s->from_ms = u.row.next_ms;
-		s->from_id = u.row.id;
-		s->from_rcpt = k + 1;
-		rows++;
+	for (; rows < MIN(s->max_rows, 20u) && next_row(s, &m, &k); rows++) {
+		if (add_row(s, m, k))
+			continue;
+		chain_free(&s->out);
+		s->from_ms = from.from_ms;
+		s->from_id = from.from_id;
+		s->from_rcpt = from.from_rcpt;
+		op->status = -ENOBUFS;
+		return;
 	}
 	s->end = rows == 0 || !next_row(s, &m, &k);
 }
 
 static void serve(struct op *op)
 {
+	if (store_failed()) {
+		if (op->kind == STORE_RESULT && container_of(op, struct results_op, op)->bounce)
+			message_unref(container_of(op, struct results_op, op)->bounce);
+		op->status = -EIO;
+		channel_complete(op);
+		return;
+	}
 	switch (op->kind) {
 	case STORE_RESULT:
 		serve_result(op);
@@ -738,7 +798,8 @@ void world_start(uint32_t ring, struct delivery_conf conf)
 		.shard_count = 1,
 		.reader_count = 1,
 		.dns = &world->dns,
-		.ready = {&world->ready}};
+		.ready = {&world->ready},
+		.health = {&world->health}};
 	snprintf(conf.hostname, sizeof(conf.hostname), "relay.example.org");
 	conf.port = 25;
 	conf.retry_count = 2;
@@ -829,10 +890,14 @@ void world_hint(struct world_message *w, bool streamed)
 {
 	struct message *m = envelope(w, true, NULL);
 
-	if (streamed)
+	if (m && streamed)
 		m->streamed = w->body_n;
-	else
-		assert_int_equal(chain_append(&m->body, bytes_make(w->body, w->body_n)), 0);
+	if (!m || (!streamed && chain_append(&m->body, bytes_make(w->body, w->body_n)) < 0)) {
+		if (m)
+			message_unref(m);
+		world_hint_id(w->id);
+		return;
+	}
 	const char *end = memmem(w->body, w->body_n, "\r\n\r\n", 4);
 	m->header_bytes = (uint32_t)(end + 4 - w->body);
 	if (!hints_put(&world->ready, ready_hint_of_message(m), w->id))

@@ -83,7 +83,8 @@ struct world_server {
 	bool data, closing, handshake, secured, hung, bye, mailing;
 	uint64_t answer_us; /* what is in out goes then; 0: nothing is */
 	unsigned mails;
-	struct chain content;
+	char *content; /* not of chunks: these are the relay's to run out of */
+	size_t content_n;
 	struct world_message *taken; /* the answer is in out */
 	char rcpts[WORLD_RCPTS * 4][64];
 	unsigned rcpt_n;
@@ -121,6 +122,7 @@ struct world {
 	uint32_t ring;
 	uint32_t numbered_ttl; /* of the numbered domains; 0: 300 s */
 	int result_status;     /* forced, once */
+	atomic_uint health;    /* of the store: STORE_FAILED */
 	bool no_chunks_once;
 	bool dns_hangs;                                 /* for names that begin with "dead" */
 	struct world_dns (*dns_plan)(const char *name); /* NULL: an answer at once */
