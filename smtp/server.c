@@ -236,7 +236,8 @@ void smtp_server_drain(struct smtp_server *s)
 		struct smtp_conn *c = &s->conns[i];
 		if (c->life != CONN_OPEN)
 			continue;
-		if (c->handshaking) {
+		/* nothing can be said yet */
+		if (c->handshaking || c->proxied) {
 			conn_drop(c);
 			continue;
 		}

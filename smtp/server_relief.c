@@ -8,7 +8,9 @@
 #include "dataplane/base/counters.h"
 
 #define LOOK_US      (100 * US_PER_MS) /* chosen: between two looks, while there is anything to see */
-#define LOOK_MAX     256               /* sessions in one look; chosen: some microseconds */
+#define LOOK_MIN     256u              /* sessions in one look; chosen: some microseconds */
+#define LOOK_MAX     2048u             /* chosen: a fraction of a millisecond */
+#define LOOK_ALL     32               /* chosen: looks at all sessions, in three seconds and some */
 #define STILL_US     (1 * US_PER_SEC) /* chosen: content that moved so long ago goes to the writer */
 #define IDLE_US      (10 * US_PER_SEC) /* chosen: when it is scarce; as Postfix has it under stress */
 #define CROWDED_FROM 8                 /* chosen: sessions are scarce when an eighth is left */
@@ -121,7 +123,8 @@ static void look(struct smtp_server *s)
 
 	if (!memory && !excess)
 		return;
-	for (unsigned n = MIN(s->conf.sessions_max, (uint32_t)LOOK_MAX); n; n--) {
+	uint32_t most = MIN(MAX(s->conf.sessions_max / LOOK_ALL, LOOK_MIN), LOOK_MAX);
+	for (unsigned n = MIN(s->conf.sessions_max, most); n; n--) {
 		excess -= look_at(&s->conns[s->relief_at], memory, excess) && excess;
 		s->relief_at = (s->relief_at + 1) % s->conf.sessions_max;
 	}

@@ -205,6 +205,21 @@ static void test_case_30_proxy_header_never_comes(void **state)
 }
 
 /* Who speaks behind the header before the greeting is an early talker as any other. */
+/* Draining: no greeting behind the end. */
+static void test_case_30_proxy_header_comes_too_late(void **state)
+{
+	(void)state;
+	bed_open_behind_proxy();
+	connect_peer(0);
+	say(0, BYTES_LIT("PROXY "));
+	smtp_server_drain(bed.server);
+	poll_core();
+	assert_true(bed.peer[0].aborted);
+	assert_string_equal(heard(0), "");
+	assert_int_equal(smtp_server_sessions(bed.server), 0);
+	bed_close();
+}
+
 static void test_case_30_early_talker_behind_proxy(void **state)
 {
 	(void)state;
@@ -242,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_case_30_proxy_header_missing_or_bad),
 		cmocka_unit_test(test_case_30_proxy_unknown_is_nobody),
 		cmocka_unit_test(test_case_30_proxy_header_never_comes),
+		cmocka_unit_test(test_case_30_proxy_header_comes_too_late),
 		cmocka_unit_test(test_case_30_early_talker_behind_proxy),
 		cmocka_unit_test(test_case_30_proxy_header_of_others),
 	};
