@@ -5,6 +5,9 @@
 #include "dataplane/base/counters.h"
 #include "smtp/relay.h"
 
+#define PEER_FEW                                                                                   \
+	4u /* connections of one peer when sessions are scarce; chosen: what mailers open */
+
 static bool is_free(const struct smtp_conn *c)
 {
 	return relay_peer_is_listed(c->session.policy, &c->session.peer);
@@ -29,6 +32,16 @@ void peer_leave(struct smtp_conn *c)
 	c->place = NULL;
 }
 
+/* The last sessions are for peers that have few, so that some with many do not have them all. */
+static bool has_too_many(const struct smtp_conn *c, const struct peer *peer)
+{
+	uint32_t max = c->session.policy->peer_connections;
+
+	if (max && relief_sessions_scarce(c->server))
+		max = MIN(max, PEER_FEW);
+	return max && peer->connections >= max;
+}
+
 enum reply_id peer_connect(void *ctx)
 {
 	struct smtp_conn *c = ctx;
@@ -37,7 +50,7 @@ enum reply_id peer_connect(void *ctx)
 	if (is_free(c))
 		return REPLY_OK;
 	struct peer *peer = peer_of(c);
-	if (p->peer_connections && peer->connections >= p->peer_connections) {
+	if (has_too_many(c, peer)) {
 		counter_inc(CTR_SMTP_PEER_CONNECTIONS_REFUSED);
 		return REPLY_PEER_CONNECTIONS;
 	}

@@ -182,6 +182,8 @@ void conn_drop(struct smtp_conn *c);
 void relief_init(struct smtp_server *s);
 /* Memory was taken, or a session began. */
 void relief_needed(struct smtp_server *s);
+/* Is only an eighth of the sessions left, or less? */
+bool relief_sessions_scarce(const struct smtp_server *s);
 /* The session begins to wait for memory, or goes on. */
 void relief_wait_begins(struct smtp_conn *c);
 /* Too long, with nothing taken meanwhile? */

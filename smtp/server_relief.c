@@ -116,6 +116,11 @@ static uint32_t sessions_excess(const struct smtp_server *s)
 	return s->open > most ? s->open - most : 0;
 }
 
+bool relief_sessions_scarce(const struct smtp_server *s)
+{
+	return sessions_excess(s) > 0;
+}
+
 static void look(struct smtp_server *s)
 {
 	bool memory = server_used_percent(s) >= PRESSURE_DATA;

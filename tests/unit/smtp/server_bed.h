@@ -253,12 +253,12 @@ static inline unsigned write_some(unsigned max)
 	return n;
 }
 
-static inline void connect_peer(unsigned i)
+static inline void connect_from(unsigned i, const char *ip)
 {
 	struct endpoint peer = {.port = 1000}, local = {.port = 25};
 	struct fake_stream *f = &bed.peer[i];
 
-	assert_int_equal(ip_parse(BYTES_LIT("198.18.1.1"), &peer.ip), 0);
+	assert_int_equal(ip_parse(bytes_str(ip), &peer.ip), 0);
 	free(f->in);
 	*f = (struct fake_stream){.space = sizeof(f->out)};
 	f->s = bed.server->doors[0].listener.accept(&bed.server->doors[0].listener, &peer, &local);
@@ -268,6 +268,11 @@ static inline void connect_peer(unsigned i)
 	f->s->peer = peer;
 	f->s->local = local;
 	poll_core();
+}
+
+static inline void connect_peer(unsigned i)
+{
+	connect_from(i, "198.18.1.1");
 }
 
 /* Give what waits in the window, in segments. */

@@ -239,6 +239,24 @@ static void test_idle_sessions_give_way(void **state)
 	bed_close();
 }
 
+/* The last sessions are for who has few: others must not have them all, idle or not. */
+static void test_the_last_sessions_are_for_who_has_few(void **state)
+{
+	(void)state;
+	bed_open(2, (struct smtp_server_conf){0});
+	bed.policy.peer_connections = 50;
+	for (unsigned i = 0; i < SESSIONS - 1; i++) {
+		connect_peer(i);
+		assert_memory_equal(heard(i), "220 ", 4);
+	}
+	connect_peer(SESSIONS - 1);
+	assert_memory_equal(heard(SESSIONS - 1), "421 4.7.0", 9);
+	poll_core();
+	connect_from(SESSIONS - 1, "198.18.2.2");
+	assert_memory_equal(heard(SESSIONS - 1), "220 ", 4);
+	bed_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_envelopes_count_for_the_peer),
 		cmocka_unit_test(test_slow_content_gives_way),
 		cmocka_unit_test(test_idle_sessions_give_way),
+		cmocka_unit_test(test_the_last_sessions_are_for_who_has_few),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
