@@ -309,6 +309,34 @@ bool dest_share_full(const struct dest *t, const struct site *s)
 					   t->limits.site_connections_max;
 }
 
+static atomic_uint *wanted_of(const struct dest *t, const struct site *s)
+{
+	return &t->limits.shares->wanted[s->route.key.a % DEST_SHARES];
+}
+
+void dest_share_ask(const struct dest *t, struct site *s, uint64_t now_us)
+{
+	if (!t->limits.shares || now_us - s->asked_us < DEST_ASK_US)
+		return;
+	s->asked_us = now_us;
+	atomic_store_explicit(
+		wanted_of(t, s), (unsigned)(now_us / US_PER_SEC) + 2, memory_order_relaxed);
+}
+
+bool dest_share_asked(const struct dest *t, struct site *s, uint64_t now_us)
+{
+	if (!t->limits.shares || s->connections < 2)
+		return false;
+	/* Mostly nobody has: the line stays in all caches. */
+	if (atomic_load_explicit(wanted_of(t, s), memory_order_relaxed) < now_us / US_PER_SEC)
+		return false;
+	if (atomic_exchange_explicit(wanted_of(t, s), 0, memory_order_relaxed) == 0)
+		return false;
+	s->enough_until_us = now_us + DEST_ASK_US;
+	s->want = false;
+	return true;
+}
+
 void dest_site_connect(struct dest *t, struct site *s)
 {
 	s->connections++;

@@ -15,6 +15,7 @@
 #define DEST_DOWN_MAX_US (60 * US_PER_SEC) /* chosen: shorter than a sensible first retry */
 #define DEST_BAD_US      (60 * US_PER_SEC) /* an address that failed is tried last so long */
 #define DEST_UNPROVEN    4 /* chosen: connections to a site that has decided about no mail lately */
+#define DEST_ASK_US      US_PER_SEC /* chosen: between two requests for a connection of others */
 #define DEST_PROVEN_US   (60 * US_PER_SEC) /* chosen: lately */
 
 enum domain_state {
@@ -64,6 +65,7 @@ struct site {
 	uint64_t proven_until_us;      /* it has taken or refused mail lately */
 	uint64_t down_until_us;
 	uint64_t enough_until_us; /* one more could not be opened: none until then */
+	uint64_t asked_us;        /* when we wanted one of what other workers have */
 	uint64_t bad_until_us[ROUTE_ADDRESSES_MAX];
 	uint64_t clear_until_us[ROUTE_ADDRESSES_MAX]; /* TLS failed there and can be done without */
 	struct tls_ticket *ticket;                    /* of the last session with a host; or NULL */
@@ -82,6 +84,8 @@ struct site {
 struct dest_shares {
 	struct siphash_key keys[2]; /* of route keys */
 	atomic_uint connections[DEST_SHARES];
+	/* Until when a worker that has none wants one (second of the clock); 0: nobody does. */
+	atomic_uint wanted[DEST_SHARES];
 };
 
 struct dest_limits {
@@ -152,6 +156,10 @@ void dest_site_disconnect(struct dest *t, struct site *s);
 /* Do all workers together have as many connections to the site as one may have?  Two that look at
  * once may both go on: it is exceeded by one for each further worker at most. */
 bool dest_share_full(const struct dest *t, const struct site *s);
+/* Other workers have all, and we have none: ask for one. */
+void dest_share_ask(const struct dest *t, struct site *s, uint64_t now_us);
+/* Has another worker asked?  True: give one up to it; none is opened here for a second. */
+bool dest_share_asked(const struct dest *t, struct site *s, uint64_t now_us);
 /* How many connections it may have now.  One that decides about no mail, whatever else it answers,
  * is not to hold the connections that others could use. */
 static inline uint32_t dest_site_limit(const struct dest *t, const struct site *s, uint64_t now_us)

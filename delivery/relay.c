@@ -83,7 +83,11 @@ bool relay_takes_back(struct conn *c)
 {
 	struct relay *t = &c->d->relay;
 
-	if (t->short_of == 0 || c->messages == 0 || c->site->connections < 2)
+	if (c->messages == 0 || c->site->connections < 2)
+		return false;
+	if (dest_share_asked(&c->d->dest, c->site, c->d->core->now_us))
+		return true;
+	if (t->short_of == 0)
 		return false;
 	t->short_of--;
 	return true;
@@ -236,7 +240,10 @@ static void site_file(struct delivery *d, struct site *s)
 
 	if (s->ready_n == 0)
 		return;
-	if (s->connections == 0 && s->enough_until_us <= now_us && !dest_share_full(&d->dest, s)) {
+	bool full = dest_share_full(&d->dest, s);
+	if (s->connections == 0 && full)
+		dest_share_ask(&d->dest, s, now_us);
+	if (s->connections == 0 && s->enough_until_us <= now_us && !full) {
 		s->starving = true;
 		list_push_tail(&d->relay.starving, &s->kick);
 	} else if (s->connections == 0 || !report_available(d) ||

@@ -131,6 +131,46 @@ static void test_a_lone_site_has_all_that_a_site_may_have(void **state)
 	world_stop();
 }
 
+/* Another worker, which is the test, has none of a site's connections, and then all of them. */
+static void test_workers_give_connections_to_each_other(void **state)
+{
+	struct delivery_conf conf = crowd;
+
+	(void)state;
+	conf.shares = delivery_shares_create();
+	world_start(64, conf);
+	world_host_of(0)->delay_ms = 300;
+	for (int i = 0; i < 200; i++) {
+		mail_for(0);
+		world_step();
+	}
+	world_advance_ms(3000);
+	unsigned slot = world->d->dest.sites[0].route.key.a % DEST_SHARES;
+	assert_int_equal(world->d->dest.connections, 8);
+	conf.shares->wanted[slot] = (unsigned)(world->core.now_us / US_PER_SEC) + 2;
+	for (int i = 0; i < 3000 && world->d->dest.connections == 8; i++)
+		world_step();
+	assert_int_equal(conf.shares->wanted[slot], 0);
+	for (int i = 0; i < 300; i++)
+		world_step();
+	assert_int_equal(world->d->dest.connections, 7);
+	world_advance_ms(2000);
+	assert_int_equal(world->d->dest.connections, 8);
+	all_well(1);
+	world_advance_ms(10000);
+	assert_int_equal(conf.shares->connections[slot], 0);
+	conf.shares->connections[slot] = 8;
+	struct world_message *m = mail_for(0);
+	world_advance_ms(500);
+	assert_int_equal(m->delivered, 0);
+	assert_true(conf.shares->wanted[slot] > world->core.now_us / US_PER_SEC);
+	conf.shares->connections[slot]--;
+	seconds_until_taken(m, 1);
+	world_advance_ms(10000);
+	world_stop();
+	free(conf.shares);
+}
+
 /* Nothing is wrong with the host or the mail. */
 static void test_no_memory_for_a_connection_is_tried_again(void **state)
 {
@@ -304,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_hosts_that_never_say_whether_they_took_it),
 		cmocka_unit_test(test_sites_that_are_busy_give_place),
 		cmocka_unit_test(test_a_lone_site_has_all_that_a_site_may_have),
+		cmocka_unit_test(test_workers_give_connections_to_each_other),
 		cmocka_unit_test(test_no_memory_for_a_connection_is_tried_again),
 		cmocka_unit_test(test_one_more_is_tried_again_by_itself),
 		cmocka_unit_test(test_messages_at_sites_that_hang_give_up_memory),

@@ -215,8 +215,28 @@ static void test_workers_share_the_limit_of_a_site(void **state)
 	assert_false(dest_site_may_connect(&b, t, 0));
 	dest_site_disconnect(&a, s);
 	assert_true(dest_site_may_connect(&b, t, 0));
-	dest_site_disconnect(&a, s);
 	dest_site_disconnect(&b, t);
+	/* One that has none is given one of those that others have. */
+	dest_site_connect(&a, s);
+	dest_site_connect(&a, s);
+	assert_true(dest_share_full(&b, t));
+	assert_false(dest_share_asked(&a, s, 10 * US_PER_SEC));
+	dest_share_ask(&b, t, 10 * US_PER_SEC);
+	assert_true(dest_share_asked(&a, s, 10 * US_PER_SEC));
+	assert_false(dest_share_asked(&a, s, 10 * US_PER_SEC));
+	dest_site_disconnect(&a, s);
+	assert_false(dest_site_may_connect(&a, s, 10 * US_PER_SEC));
+	assert_true(dest_site_may_connect(&b, t, 10 * US_PER_SEC));
+	assert_true(dest_site_may_connect(&a, s, 10 * US_PER_SEC + DEST_ASK_US));
+	/* Not twice in a second, not long after, and not the last one. */
+	dest_share_ask(&b, t, 10 * US_PER_SEC + 1);
+	assert_false(dest_share_asked(&a, s, 10 * US_PER_SEC + 1));
+	dest_share_ask(&b, t, 11 * US_PER_SEC);
+	assert_false(dest_share_asked(&a, s, 20 * US_PER_SEC));
+	dest_share_ask(&b, t, 20 * US_PER_SEC);
+	dest_site_disconnect(&a, s);
+	assert_false(dest_share_asked(&a, s, 20 * US_PER_SEC));
+	dest_site_disconnect(&a, s);
 	assert_int_equal(atomic_load(&shares.connections[77]), 0);
 	dest_fini(&a);
 	dest_fini(&b);
