@@ -14,6 +14,7 @@
 #define STILL_US     (1 * US_PER_SEC) /* chosen: content that moved so long ago goes to the writer */
 #define IDLE_US      (10 * US_PER_SEC) /* chosen: when it is scarce; as Postfix has it under stress */
 #define CROWDED_FROM 8                 /* chosen: sessions are scarce when an eighth is left */
+#define CROWDED_MAX  512u              /* chosen: or so many */
 /* Chosen: below the two minutes that a client waits for 354 (RFC 5321 4.5.3.2.4). */
 #define MEMORY_WAIT_MS (60 * 1000)
 
@@ -111,7 +112,8 @@ static bool look_at(struct smtp_conn *c, bool memory_scarce, bool sessions_scarc
 /* So many more than there may be before they are scarce. */
 static uint32_t sessions_excess(const struct smtp_server *s)
 {
-	uint32_t most = s->conf.sessions_max - MAX(s->conf.sessions_max / CROWDED_FROM, 1u);
+	uint32_t few = MIN(MAX(s->conf.sessions_max / CROWDED_FROM, 1u), CROWDED_MAX);
+	uint32_t most = s->conf.sessions_max - few;
 
 	return s->open > most ? s->open - most : 0;
 }
