@@ -28,7 +28,7 @@ static void idle_arm(struct access_conn *c)
 			MAX(c->server->access->idle_timeout_us, c->server->proto->idle_min_us);
 	if (c->command_us)
 		until = MIN(until, c->command_us + ACCESS_COMMAND_TIMEOUT_US);
-	if (c->stalled)
+	if (c->stalled || c->engine->content_comes)
 		until = MIN(until, now + ACCESS_STALL_TIMEOUT_US);
 	timer_arm(wheel(c), &c->idle, until);
 }

@@ -109,6 +109,7 @@ struct access_engine {
 	bool aborted; /* reset now: a reply cannot be completed */
 	bool hung_up; /* the connection is gone */
 	bool logged_in;
+	bool content_comes; /* the peer is in the middle of a message: it may not rest for long */
 	uint64_t login_delay_us; /* the answer to a login waits so long */
 };
 

@@ -26,8 +26,8 @@ struct access_proto {
 #define ACCESS_STRANGER_US (2 * US_PER_SEC)
 /* A command that is so long that it has a space is to be whole by then; chosen. */
 #define ACCESS_COMMAND_TIMEOUT_US (60 * US_PER_SEC)
-/* A peer that is to read something and takes nothing gets this long; chosen: what waits for it is
- * memory that others need. */
+/* A peer that is to read something and takes nothing, or that is in the middle of a message and
+ * sends nothing, gets this long; chosen: what waits for it is memory that others need. */
 #define ACCESS_STALL_TIMEOUT_US (180 * US_PER_SEC)
 /* Of limits.body_memory, for all sessions: lists of messages, and those with content under way.
  * SMTP lets peers wait when 70 % are used. */

@@ -225,6 +225,7 @@ size_t imap_append_input(struct imap_session *s, struct bytes data)
 {
 	struct imap_append *a = &s->append;
 
+	s->engine.content_comes = a->left > 0;
 	if (a->left == 0)
 		return imap_line_input(s, data);
 	struct bytes b = bytes_first(data, (size_t)MIN(a->left, (uint64_t)data.n));

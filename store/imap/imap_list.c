@@ -121,10 +121,15 @@ static void list_step(struct imap_session *s)
 			l->chunk_at = 0;
 		}
 	}
+	s->names_octets = l->names.bytes;
 	if (l->names.head)
 		return;
 	if (l->end) {
 		imap_finish(s, "OK done");
+		return;
+	}
+	if (!imap_may_grow(s, ACCESS_USE_OUT)) {
+		imap_retry(s);
 		return;
 	}
 	s->u.list = (struct mbox_list_op){

@@ -101,6 +101,8 @@ void imap_command_over(struct imap_session *s)
 	s->continuation = NULL;
 	s->reply_with = NULL;
 	s->idling = s->uid_form = false;
+	s->engine.content_comes = false;
+	s->names_octets = 0;
 	imap_line_reset(s);
 }
 
@@ -298,7 +300,8 @@ static void drain(struct access_engine *e)
 static uint32_t held(const struct access_engine *e)
 {
 	const struct imap_session *s = (const struct imap_session *)(const void *)e;
-	uint64_t octets = (uint64_t)s->rows.n * sizeof(struct imap_row);
+	uint64_t octets =
+		(uint64_t)s->rows.n * sizeof(struct imap_row) + s->copied.bytes + s->names_octets;
 
 	if (s->append.message)
 		octets += s->append.message->body.bytes;

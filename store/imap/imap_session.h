@@ -123,6 +123,7 @@ struct imap_session {
 	char name2[MBOX_NAME_MAX];
 	uint32_t *uids; /* ACCESS_SPACE_UIDS */
 	uint32_t uid_count;
+	uint64_t names_octets; /* of LIST, read and not said yet */
 	struct imap_append append;
 	uint32_t append_uidvalidity, append_uid;
 	struct chain copied; /* COPYUID of the COPY under way */

@@ -547,8 +547,10 @@ static void test_append_streams_large_messages(void **state)
 		assert_memory_equal(sent->messages[sent->count - 1].data, text, n);
 	}
 	/* The connection is lost in the middle: the writer is told to forget the parts. */
+	assert_false(f.engine->content_comes);
 	say(line);
 	fake_talk(&f, text, n / 2, 0);
+	assert_true(f.engine->content_comes);
 	assert_true(f.parts_bytes > 0);
 	fake_hangup(&f);
 	assert_int_equal(f.drops, 1);
