@@ -67,6 +67,7 @@ static void attempt_file(struct delivery *d, struct attempt *a)
 		return;
 	}
 	list_push_tail(&a->site->ready, &a->link);
+	a->ready = true;
 	a->site->ready_n++;
 	relay_kick(d, a->site);
 }
@@ -127,6 +128,7 @@ void attempt_refuse_site(struct delivery *d, struct site *s)
 
 	while ((l = list_pop_head(&s->ready))) {
 		s->ready_n--;
+		list_entry(l, struct attempt, link)->ready = false;
 		list_push_tail(&d->attempts.refused, l);
 	}
 	relay_unblock(d, s);
@@ -139,6 +141,7 @@ struct attempt *attempt_take(struct delivery *d, struct site *s)
 	if (!l)
 		return NULL;
 	struct attempt *a = list_entry(l, struct attempt, link);
+	a->ready = false;
 	s->ready_n--;
 	list_remove(&a->job_link);
 	relay_unblock(d, s);
@@ -219,8 +222,59 @@ void attempt_return(struct delivery *d, struct attempt *a)
 	a->retried = true;
 	list_push_tail(&a->job->attempts, &a->job_link);
 	list_push_head(&a->site->ready, &a->link);
+	a->ready = true;
 	a->site->ready_n++;
 	relay_kick(d, a->site);
+}
+
+/* The attempt that has the node and has not begun; NULL: none. */
+static struct attempt *attempt_of(const struct delivery *d, const struct job *j, uint32_t node)
+{
+	list_for_each(it, &j->attempts)
+	{
+		struct attempt *a = list_entry(it, struct attempt, job_link);
+		if (schedule_list_has(&d->schedule, &a->nodes, node))
+			return a;
+	}
+	return NULL;
+}
+
+/* Nobody is left in it. */
+static void attempt_drop(struct delivery *d, struct attempt *a)
+{
+	struct site *s = a->ready ? a->site : NULL;
+
+	if (s) {
+		s->ready_n--;
+		list_remove(&a->link);
+		if (s->ready_n == 0)
+			relay_unkick(s);
+		relay_unblock(d, s);
+	}
+	attempt_free(d, a);
+}
+
+bool attempt_withdraw(struct delivery *d, uint32_t node)
+{
+	struct schedule_node *n = delivery_node(d, node);
+
+	if (n->state != SCHEDULE_DUE)
+		return false;
+	if (n->backlogged) {
+		backlog_remove(&d->schedule, &delivery_domain(d, node)->backlog, node);
+		job_wake(d, node);
+		job_untie(d, node);
+		return true;
+	}
+	const struct job *j = job_of(d, n);
+	struct attempt *a = j ? attempt_of(d, j, node) : NULL;
+	if (!a)
+		return false;
+	schedule_list_remove(&d->schedule, &a->nodes, node);
+	if (a->nodes.count == 0)
+		attempt_drop(d, a);
+	job_untie(d, node);
+	return true;
 }
 
 void attempt_free(struct delivery *d, struct attempt *a)

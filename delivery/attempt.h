@@ -14,6 +14,7 @@ struct attempt {
 	struct site *site;     /* held; NULL: the domain was refused */
 	struct domain *domain; /* of the first recipient */
 	struct schedule_list nodes;
+	bool ready;    /* on site->ready */
 	bool returned; /* given up by an operator: no connection */
 	bool refused;  /* returned: it is the mailbox that did not take it */
 	bool retried;  /* once begun on a connection that turned out to be dead */
@@ -52,6 +53,9 @@ bool attempt_may_begin(
 	const struct delivery *d, const struct attempt *a, const struct attempt_domains *of);
 /* Back to the head of its site's list. */
 void attempt_return(struct delivery *d, struct attempt *a);
+/* A node that is not to be tried: true, it was DUE and is on no list any more; false, it is on a
+ * connection or at the store, or its row is being read. */
+bool attempt_withdraw(struct delivery *d, uint32_t node);
 /* Over: its nodes are elsewhere. */
 void attempt_free(struct delivery *d, struct attempt *a);
 /* Answer refused attempts while there are reports.  Returns how many. */

@@ -58,6 +58,13 @@ uint32_t backlog_pop(struct schedule *s, struct backlog *b)
 	return node;
 }
 
+void backlog_remove(struct schedule *s, struct backlog *b, uint32_t node)
+{
+	schedule_list_remove(s, &b->bands[band_of(s, node)], node);
+	s->nodes[node].backlogged = 0;
+	b->count--;
+}
+
 void backlog_move(struct schedule *s, struct backlog *b, uint32_t node, int8_t priority)
 {
 	struct schedule_list *from = &b->bands[band_of(s, node)];

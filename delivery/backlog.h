@@ -32,5 +32,7 @@ void backlog_push(struct schedule *s, struct backlog *b, uint32_t node);
 void backlog_push_head(struct schedule *s, struct backlog *b, uint32_t node);
 /* The next one; SCHEDULE_NONE: there is none. */
 uint32_t backlog_pop(struct schedule *s, struct backlog *b);
+/* A node that is in the backlog leaves it. */
+void backlog_remove(struct schedule *s, struct backlog *b, uint32_t node);
 /* A node that is in the backlog changes its priority: it goes behind those that have it. */
 void backlog_move(struct schedule *s, struct backlog *b, uint32_t node, int8_t priority);

@@ -91,18 +91,6 @@ unsigned delivery_domains(const struct delivery *d, uint32_t *from_r, unsigned l
 
 /* ---- a recipient ---- */
 
-static bool on_list(const struct schedule *s, const struct schedule_list *l, uint32_t node)
-{
-	uint32_t steps = 0;
-
-	for (uint32_t i = l->head; i != SCHEDULE_NONE && steps++ < l->count;
-		i = schedule_node(s, i)->next) {
-		if (i == node)
-			return true;
-	}
-	return false;
-}
-
 static bool in_report(const struct report *r, uint32_t node)
 {
 	for (uint32_t i = 0; i < r->count; i++) {
@@ -144,7 +132,7 @@ static enum delivery_place place_of_job(const struct delivery *d, uint32_t node,
 	list_for_each(it, &j->attempts)
 	{
 		const struct attempt *a = list_entry(it, struct attempt, job_link);
-		if (on_list(&d->schedule, &a->nodes, node)) {
+		if (schedule_list_has(&d->schedule, &a->nodes, node)) {
 			*site_r = a->site;
 			return a->site ? DELIVERY_READY : DELIVERY_REFUSED;
 		}

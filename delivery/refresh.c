@@ -200,13 +200,19 @@ static void on_slice(struct op *op)
 
 /* ---- a message that an operator changed ---- */
 
+/* It is not to be tried: the store has it no more, or an operator holds it. */
+static void one_drop(struct delivery *d, uint32_t node)
+{
+	if (node == SCHEDULE_NONE)
+		return;
+	if (delivery_node(d, node)->state == SCHEDULE_WAITING || attempt_withdraw(d, node))
+		delivery_forget(d, node);
+}
+
 static void one_gone(struct delivery *d, uint64_t id)
 {
-	for (uint32_t i = 0; i < MESSAGE_RCPT_MAX; i++) {
-		uint32_t node = schedule_find(&d->schedule, id, i);
-		if (node != SCHEDULE_NONE && delivery_node(d, node)->state == SCHEDULE_WAITING)
-			delivery_forget(d, node);
-	}
+	for (uint32_t i = 0; i < MESSAGE_RCPT_MAX; i++)
+		one_drop(d, schedule_find(&d->schedule, id, i));
 }
 
 /* Due now by an operator's wish: whatever held it back is asked anew. */
@@ -228,8 +234,7 @@ static void one_row(
 	if (!delivery_owns(d, domain))
 		return;
 	if (row->state != QUEUE_SCHEDULED) {
-		if (node != SCHEDULE_NONE && delivery_node(d, node)->state == SCHEDULE_WAITING)
-			delivery_forget(d, node);
+		one_drop(d, node);
 		return;
 	}
 	if (node == SCHEDULE_NONE) {

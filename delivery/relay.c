@@ -50,6 +50,12 @@ void relay_kick(struct delivery *d, struct site *s)
 	list_push_tail(&d->relay.kick, &s->kick);
 }
 
+void relay_unkick(struct site *s)
+{
+	s->starving = false;
+	list_remove(&s->kick);
+}
+
 void relay_unblock(struct delivery *d, struct site *s)
 {
 	bool scarce = jobs_scarce(&d->jobs);

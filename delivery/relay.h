@@ -25,6 +25,8 @@ int relay_init(struct delivery *d, uint32_t max) WARN_UNUSED;
 void relay_fini(struct delivery *d);
 /* Something is ready at the site, or a place became free: looked at in the next poll. */
 void relay_kick(struct delivery *d, struct site *s);
+/* Nothing is ready at the site any more. */
+void relay_unkick(struct site *s);
 /* The site took work off `ready`: domains that waited for room may go on. */
 void relay_unblock(struct delivery *d, struct site *s);
 /* conn reached a host that takes mail. */

@@ -291,3 +291,15 @@ uint32_t schedule_list_pop(struct schedule *s, struct schedule_list *l)
 		schedule_list_remove(s, l, i);
 	return i;
 }
+
+bool schedule_list_has(const struct schedule *s, const struct schedule_list *l, uint32_t i)
+{
+	uint32_t steps = 0;
+
+	for (uint32_t at = l->head; at != SCHEDULE_NONE && steps++ < l->count;
+		at = s->nodes[at].next) {
+		if (at == i)
+			return true;
+	}
+	return false;
+}

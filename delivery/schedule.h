@@ -91,5 +91,6 @@ uint32_t schedule_evict_next(struct schedule *s, uint64_t late_ms, uint32_t *bud
 void schedule_list_push(struct schedule *s, struct schedule_list *l, uint32_t i);
 void schedule_list_push_head(struct schedule *s, struct schedule_list *l, uint32_t i);
 uint32_t schedule_list_pop(struct schedule *s, struct schedule_list *l);
+bool schedule_list_has(const struct schedule *s, const struct schedule_list *l, uint32_t i);
 /* i is on l. */
 void schedule_list_remove(struct schedule *s, struct schedule_list *l, uint32_t i);

@@ -121,6 +121,21 @@ static void test_a_priority_that_changes(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void test_one_leaves_from_the_middle(void **state)
+{
+	uint32_t nodes[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		nodes[i] = add(0);
+	backlog_remove(&s, &b, nodes[1]);
+	assert_false(s.nodes[nodes[1]].backlogged);
+	assert_int_equal(b.count, 2);
+	assert_int_equal(backlog_pop(&s, &b), nodes[0]);
+	assert_int_equal(backlog_pop(&s, &b), nodes[2]);
+	assert_int_equal(backlog_pop(&s, &b), SCHEDULE_NONE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +143,7 @@ int main(void)
 		T(test_the_urgent_go_first_and_nobody_starves),
 		T(test_who_could_not_go_is_still_the_first),
 		T(test_a_priority_that_changes),
+		T(test_one_leaves_from_the_middle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -357,6 +357,34 @@ static void test_operators_hold_release_and_delete(void **state)
 	world_stop();
 }
 
+/* What is in memory and not on a connection is kept from being tried as well. */
+static void test_operators_hold_and_delete_what_is_due(void **state)
+{
+	struct delivery_conf conf = {.site_connections_max = 1};
+	struct world_message *m[40];
+
+	(void)state;
+	world_start(64, conf);
+	world_host("198.18.0.1")->silent = true;
+	for (int i = 0; i < 40; i++) {
+		m[i] = world_message("a@example.net", "x@one.example.org y@twin.example.org");
+		world_hint(m[i], false);
+		world_step();
+	}
+	world_settle();
+	for (int i = 0; i < 40; i++) {
+		m[i]->rcpts[0].held = i % 3 == 0;
+		m[i]->rcpts[0].queued = m[i]->rcpts[1].queued = i % 3 != 1;
+		world_hint_id(m[i]->id);
+		world_settle();
+	}
+	world_host("198.18.0.1")->silent = false;
+	world_settle();
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(m[i]->delivered, i % 3 == 0 ? 1 : i % 3 == 1 ? 0 : 2);
+	world_stop();
+}
+
 static void test_draining_finishes_and_begins_nothing(void **state)
 {
 	struct delivery_conf conf = {.site_connections_max = 1};
@@ -722,6 +750,7 @@ int main(void)
 		cmocka_unit_test(test_a_result_the_store_did_not_take_is_given_again),
 		cmocka_unit_test(test_no_memory_for_a_read_is_tried_again),
 		cmocka_unit_test(test_operators_hold_release_and_delete),
+		cmocka_unit_test(test_operators_hold_and_delete_what_is_due),
 		cmocka_unit_test(test_draining_finishes_and_begins_nothing),
 		cmocka_unit_test(test_failure_is_told_unless_never),
 		cmocka_unit_test(test_success_is_told_where_the_next_hop_will_not),
