@@ -12,6 +12,7 @@
 #define PRESSURE_SCAN 256   /* connections looked at in a lap; chosen: some microseconds */
 #define SHARE_FROM    20    /* percent in use; chosen: as much is used when all goes well */
 #define STALLED_MS    10000 /* chosen: so long a peer may keep us waiting when frames are scarce */
+#define GAP_MS        2000  /* chosen: so long what is missing may be; a few retransmissions */
 #define ORPHANS_FROM  16    /* chosen: when so small a part of the connections is left */
 #define ORPHANS_LAP   16    /* chosen: connections ended in a lap */
 #define ORPHAN_LEAST_MS                                                                            \
@@ -121,6 +122,8 @@ static void look_for_stalled(struct stack *st, struct tcp_conn *c)
 	const struct tcp_conn *victim = st->pressure_victim;
 	uint32_t ms = stalled_ms(c);
 
+	if (c->ooo && stack_ms(st) - tcp_note(c)->gap_ms >= GAP_MS)
+		tcp_reass_drop_ooo(c);
 	if (ms >= STALLED_MS && (!victim || ms > stalled_ms(victim)))
 		st->pressure_victim = c;
 }

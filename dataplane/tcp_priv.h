@@ -212,6 +212,7 @@ struct tcp_note {
 	uint32_t challenge_ms; /* stack milliseconds of the last challenge ACK */
 	uint32_t untaken_ms;   /* the same, since when the application takes nothing of what is
 				* unread; 0: nothing is.  Of an orphan: since when it is one */
+	uint32_t gap_ms;       /* since when nothing came in order, if something waits for it */
 };
 
 /* All that an idle connection takes when all have come; the table's slots are then used to 3/8 at

@@ -111,6 +111,8 @@ static void received(struct tcp_conn *c, uint32_t n)
 {
 	if (unlikely(c->rcv_nxt + n < c->rcv_nxt))
 		tcp_note(c)->in_wraps++;
+	if (unlikely(c->ooo != NULL))
+		tcp_note(c)->gap_ms = stack_ms(c->stack);
 	c->rcv_nxt += n;
 }
 
@@ -233,6 +235,8 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq)
 {
 	struct rte_mbuf **at = &c->ooo, *before = NULL;
 
+	if (!c->ooo)
+		tcp_note(c)->gap_ms = stack_ms(c->stack);
 	m->hash.usr = seq;
 	c->ooo_last = seq;
 	if (!ooo_make_room(c, m))

@@ -204,17 +204,24 @@ static void test_at_85_percent_the_stalled_go(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 3; i++)
 		assert_true(connect_peer(i, &theirs[i]));
-	/* 0 holds nothing, what 1 sent is not taken, 2 does not acknowledge. */
+	/* 0 holds nothing but what came too early, what 1 sent is not taken, 2 does not
+	 * acknowledge. */
 	data(1, theirs[1], 0, 500);
 	assert_int_equal(stream_send(&streams[2], BYTES_LIT("250 ok\r\n")), 8);
 	lone_wait(&l, 5 * US_PER_SEC);
+	struct tcp_conn *c = &l.host.stack->conns[streams[0].id.index];
 	take(scarce, 88);
-	lone_wait(&l, 4 * US_PER_SEC);
+	data(0, theirs[0], 2000, 100);
+	lone_wait(&l, US_PER_SEC);
+	assert_non_null(c->ooo);
+	lone_wait(&l, 2 * US_PER_SEC);
+	assert_null(c->ooo);
+	lone_wait(&l, US_PER_SEC);
 	assert_int_equal(ended, 0);
 	lone_wait(&l, 2 * US_PER_SEC);
 	assert_int_equal(ended, 2);
 	assert_int_equal(reason, STREAM_NO_MEMORY);
-	assert_int_equal(l.host.stack->conns[streams[0].id.index].state, TCP_ESTABLISHED);
+	assert_int_equal(c->state, TCP_ESTABLISHED);
 }
 
 /* Who has been closed and says nothing does not keep others out. */
