@@ -529,6 +529,7 @@ struct account_op {
 	uint64_t quota_bytes;             /* 0: the configuration's; UINT64_MAX: none */
 	uint32_t quota_messages;
 	uint32_t account; /* out */
+	bool over;        /* out: it is enabled, and full */
 };
 
 /* An address that stands for others: "name@domain", or "@domain" for all that the domain has not

@@ -139,8 +139,9 @@ static int limits_change(
 		return writer_acct_put(w, &a);
 	}
 	a.r.state = r->state = op->action == ACCOUNT_DISABLE ? ACCT_DISABLED : ACCT_OK;
-	a.r.over = false; /* the directory is told of the state, and then of this anew */
+	a.r.over = false; /* the directory is told anew: of this with the state */
 	rc = writer_acct_put(w, &a);
+	op->over = a.r.over;
 	if (!rc)
 		rc = db_get(w->txn, w->db, DB_ACCTNAME, name->view, &v);
 	if (rc)
@@ -187,6 +188,7 @@ int writer_apply_account(struct writer *w, struct op *op)
 	struct name name;
 
 	a->account = 0;
+	a->over = false;
 	if (a->action > ACCOUNT_ENABLE || !name_take(&name, a->address) ||
 		(needs_hash && (a->hash.n == 0 || a->hash.n >= PASSWORD_HASH_MAX))) {
 		op->status = -EINVAL;
@@ -206,10 +208,11 @@ void writer_account_committed(struct writer *w, struct op *op)
 		[ACCOUNT_DISABLE] = DIRECTORY_STATE_DISABLED,
 		[ACCOUNT_ADD] = DIRECTORY_STATE_OK,
 		[ACCOUNT_ENABLE] = DIRECTORY_STATE_OK};
+	enum directory_state state = a->over ? DIRECTORY_STATE_FULL : states[a->action];
 	int err = 0;
 
 	if (a->action != ACCOUNT_PASSWORD && a->action != ACCOUNT_QUOTA)
 		err = directory_set(w->store->directory, a->address, a->account,
-			(uint16_t)w->store->shard, states[a->action]);
+			(uint16_t)w->store->shard, state);
 	BUG_ON(err); /* directory_reserve */
 }

@@ -204,6 +204,14 @@ static void test_a_disabled_account(void **state)
 	assert_int_equal(verdict("ann@example.org"), DIRECTORY_OK);
 	assert_int_equal(harness_read(&h, &c.op, STORE_READ_CREDENTIALS), 0);
 	assert_string_equal(c.hash, "$y$j9T$not.a.real.hash");
+	/* One that is full is full when it is back. */
+	assert_int_equal(accept(4000, "ann@example.org", NULL), HANDOFF_OK);
+	assert_int_equal(account("ann@example.org", ACCOUNT_QUOTA, 1000, 0), 0);
+	assert_int_equal(account("ann@example.org", ACCOUNT_DISABLE, 0, 0), 0);
+	assert_int_equal(account("ann@example.org", ACCOUNT_ENABLE, 0, 0), 0);
+	assert_int_equal(verdict("ann@example.org"), DIRECTORY_OVER_QUOTA);
+	assert_int_equal(account("ann@example.org", ACCOUNT_QUOTA, 0, 0), 0);
+	assert_int_equal(verdict("ann@example.org"), DIRECTORY_OK);
 }
 
 /* ---- aliases ---- */
