@@ -227,8 +227,11 @@ static void one_hurry(struct delivery *d, uint32_t node)
 }
 
 static void one_row(
-	struct delivery *d, uint64_t id, struct bytes domain, const struct queue_rcpt_row *row)
+	struct delivery *d, const struct message *m, uint32_t i, const struct queue_rcpt_row *row)
 {
+	uint64_t id = m->id;
+	const struct rcpt *rcpt = message_rcpt(m, i);
+	struct bytes domain = message_rcpt_domain(m, rcpt);
 	uint32_t node = schedule_find(&d->schedule, id, row->rcpt);
 
 	if (!delivery_owns(d, domain))
@@ -246,8 +249,10 @@ static void one_row(
 		}
 		delivery_wait(d, node, row->next_ms);
 	} else {
+		/* To be given back: not tried with what memory has of it, but read anew. */
+		bool back = rcpt->notify & NOTIFY_RETURN && attempt_withdraw(d, node);
 		delivery_prioritise(d, node, row->priority);
-		if (delivery_node(d, node)->state == SCHEDULE_WAITING)
+		if (back || delivery_node(d, node)->state == SCHEDULE_WAITING)
 			delivery_wait(d, node, row->next_ms);
 	}
 	if (row->next_ms <= d->core->now_ms)
@@ -262,7 +267,7 @@ static void one_rows(struct delivery *d, const struct queue_read_op *one)
 	for (const struct chunk *c = one->rows.head; c; c = c->next) {
 		const struct queue_rcpt_row *rows = (const void *)c->data;
 		for (uint32_t k = 0; k < c->n / sizeof(*rows) && i < m->rcpt_count; k++, i++)
-			one_row(d, one->id, message_rcpt_domain(m, message_rcpt(m, i)), &rows[k]);
+			one_row(d, m, i, &rows[k]);
 	}
 }
 

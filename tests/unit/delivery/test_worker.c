@@ -385,6 +385,29 @@ static void test_operators_hold_and_delete_what_is_due(void **state)
 	world_stop();
 }
 
+/* `queue bounce` of mail that waits in memory for a host that hangs. */
+static void test_operators_give_back_what_is_due(void **state)
+{
+	(void)state;
+	world_start(64, plain);
+	world_host("198.18.0.1")->silent = true;
+	struct world_message *m =
+		world_message("a@example.net", "x@one.example.org y@twin.example.org");
+	world_hint(m, false);
+	world_settle();
+	world->notify = NOTIFY_RETURN;
+	world_hint_id(m->id);
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	assert_true(world->bounces > 0);
+	assert_int_equal(m->delivered, 0);
+	world->notify = 0;
+	world_host("198.18.0.1")->silent = false;
+	world_settle();
+	assert_int_equal(m->delivered, 0);
+	world_stop();
+}
+
 static void test_draining_finishes_and_begins_nothing(void **state)
 {
 	struct delivery_conf conf = {.site_connections_max = 1};
@@ -751,6 +774,7 @@ int main(void)
 		cmocka_unit_test(test_no_memory_for_a_read_is_tried_again),
 		cmocka_unit_test(test_operators_hold_release_and_delete),
 		cmocka_unit_test(test_operators_hold_and_delete_what_is_due),
+		cmocka_unit_test(test_operators_give_back_what_is_due),
 		cmocka_unit_test(test_draining_finishes_and_begins_nothing),
 		cmocka_unit_test(test_failure_is_told_unless_never),
 		cmocka_unit_test(test_success_is_told_where_the_next_hop_will_not),
