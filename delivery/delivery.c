@@ -206,11 +206,6 @@ static void on_writer_credit(void *ctx)
 	report_on_credit(ctx);
 }
 
-static void on_reader_credit(void *ctx)
-{
-	content_on_credit(ctx);
-}
-
 static void on_dns_credit(void *ctx)
 {
 	struct delivery *d = ctx;
@@ -222,6 +217,18 @@ static void on_dns_credit(void *ctx)
 		dane_on_credit(d);
 	lookup_on_credit(d);
 	dane_on_credit(d);
+}
+
+static void on_reader_credit(void *ctx)
+{
+	struct delivery *d = ctx;
+
+	/* Each is first in turn, as above. */
+	d->reports_first = !d->reports_first;
+	if (d->reports_first)
+		report_on_read_credit(d);
+	content_on_credit(d);
+	report_on_read_credit(d);
 }
 
 static void channels_attach(struct delivery *d)

@@ -35,6 +35,7 @@ struct delivery {
 	struct reports reports;
 	struct relay relay;
 	struct refresh refresh[STORE_SHARDS_MAX]; /* one per shard */
+	bool reports_first;                       /* when a reader has credits again */
 	bool danes_first;                         /* when the resolver has credits again */
 	struct list readers_waiting;              /* contents without a credit */
 	uint8_t header[16 * 1024];                /* scratch of the bounce */

@@ -7,7 +7,7 @@
 #include "delivery/bounce.h"
 #include "delivery/delivery_priv.h"
 
-#define AGAIN_US  (100 * US_PER_MS) /* no chunks, no credit of a reader */
+#define AGAIN_US  (100 * US_PER_MS) /* no chunks */
 #define FAILED_US US_PER_SEC        /* the store did not take it */
 
 static void on_timer(struct timer *t, uint64_t now_us);
@@ -18,6 +18,7 @@ int reports_init(struct delivery *d, uint32_t max)
 
 	*t = (struct reports){.max = max};
 	list_init(&t->free);
+	list_init(&t->unread);
 	for (unsigned i = 0; i < STORE_SHARDS_MAX; i++)
 		list_init(&t->unsent[i]);
 	t->reports = calloc(max, sizeof(*t->reports));
@@ -504,8 +505,9 @@ static bool bounce_prepare(struct report *r)
 		.max = wants_full(r) ? BOUNCE_FULL_MAX : BOUNCE_HEADER_MAX + MESSAGE_PREFIX_MAX,
 		.relay = true,
 	};
+	/* Later it would find none again: others are quicker. */
 	if (channel_submit(delivery_reader(d, r->job->id), &r->read.op) < 0)
-		again(r, AGAIN_US);
+		list_push_tail(&d->reports.unread, &r->link);
 	return false;
 }
 
@@ -621,6 +623,17 @@ void report_on_credit(struct delivery *d)
 {
 	for (unsigned i = 0; i < d->ch.shard_count; i++)
 		unsent_submit(&d->reports.unsent[i]);
+}
+
+void report_on_read_credit(struct delivery *d)
+{
+	struct list waiting;
+
+	list_init(&waiting);
+	while (!list_empty(&d->reports.unread))
+		list_push_tail(&waiting, list_pop_head(&d->reports.unread));
+	while (!list_empty(&waiting))
+		report_proceed(list_entry(list_pop_head(&waiting), struct report, link));
 }
 
 void report_finish(struct report *r, const struct verdict *v)

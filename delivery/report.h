@@ -43,6 +43,7 @@ struct reports {
 	uint32_t max, used;
 	struct list free;
 	struct list unsent[STORE_SHARDS_MAX]; /* no credit of that shard's writer */
+	struct list unread;                   /* no credit of a reader, for the original */
 };
 
 /* Returns 0 or -ENOMEM. */
@@ -64,3 +65,5 @@ void report_verdict(struct report *r, uint32_t i, const struct verdict *v);
 void report_finish(struct report *r, const struct verdict *v);
 /* The writer has credits again. */
 void report_on_credit(struct delivery *d);
+/* A reader has. */
+void report_on_read_credit(struct delivery *d);

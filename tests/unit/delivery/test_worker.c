@@ -166,6 +166,28 @@ static void test_bounce_of_a_message_that_is_only_in_the_store(void **state)
 	world_stop();
 }
 
+/* One read at a time, and always something to be read for the next attempt. */
+static void test_bounces_have_their_turn_at_the_reader(void **state)
+{
+	struct delivery_conf conf = {.jobs_max = 8};
+
+	(void)state;
+	world_start(1, conf);
+	world_host("198.18.0.1")->rcpt = "550 5.1.1 no such user";
+	for (int i = 0; i < 400; i++) {
+		world_hint_id(world_message(
+			"a@example.net", i == 50 ? "x@one.example.org" : "x@far.example.org")
+				      ->id);
+		world_step();
+	}
+	for (int i = 0; i < 100000 && world_queued() > 100; i++)
+		world_step();
+	assert_int_equal(world->bounces, 1);
+	world_settle();
+	assert_int_equal(world_queued(), 0);
+	world_stop();
+}
+
 static void test_nobody_hears_of_a_lost_report(void **state)
 {
 	(void)state;
@@ -762,6 +784,7 @@ int main(void)
 		cmocka_unit_test(test_a_dead_site_defers_with_the_reason_and_retry_sends),
 		cmocka_unit_test(test_a_refused_recipient_bounces_in_the_same_transaction),
 		cmocka_unit_test(test_bounce_of_a_message_that_is_only_in_the_store),
+		cmocka_unit_test(test_bounces_have_their_turn_at_the_reader),
 		cmocka_unit_test(test_nobody_hears_of_a_lost_report),
 		cmocka_unit_test(test_domains_that_take_no_mail),
 		cmocka_unit_test(test_temporary_refusals_follow_the_retry_table_until_expiry),
