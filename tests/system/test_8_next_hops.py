@@ -2,11 +2,15 @@
 """The relay as a client of other people's servers: Postfix, Exim, OpenSMTPD, Dovecot's LMTP; with
 STARTTLS, and the server's certificate checked where the server manages TLS."""
 
+import contextlib
 import glob
 import os
 import random
 import shutil
 import smtplib
+import socket
+import threading
+import time
 
 from bed import mail, mailservers, proc
 from bed.harness import equal, expect, test
@@ -92,3 +96,53 @@ def dovecot(work):
                    rcpt_options=["NOTIFY=SUCCESS"])
         s.quit()
         proc.wait_for("the report", lambda: "bounce=" in log_text(bed), 20)
+
+
+SINK = "198.18.0.10"  # of a bed
+
+
+class Hanging:
+    """Servers that greet, and that is all: one for each port."""
+
+    def __init__(self, bed, ports):
+        with proc.inside(bed.ns):
+            self.listeners = [socket.create_server((bed.sink_ip, port), backlog=32)
+                              for port in ports]
+        self.taken = []
+        for listener in self.listeners:
+            threading.Thread(target=self.serve, args=(listener,), daemon=True).start()
+
+    def serve(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                self.taken.append(client)
+                client.sendall(b"220 hanging.example.net ESMTP\r\n")
+
+    def close(self):
+        for s in self.listeners + self.taken:
+            s.close()
+
+
+@test("next hops that greet and hang: they hold all connections for seconds, not minutes", seconds=90)
+def hanging(work):
+    sites, ports = range(6), range(3000, 3006)
+    routes = [{"domain": f"hang{i}.example.net", "host": f"{SINK}:{ports[i]}"} for i in sites]
+    limits = {"connections": 8, "site_connections": 4}
+    with Outbound(work, delivery=limits, relay={"routes": routes}) as bed:
+        equal(bed.sink_ip, SINK, "the sink's address")
+        with contextlib.closing(Hanging(bed, ports)) as hang:
+            end = bed.mx(cert="")
+            for _ in range(5):
+                for i in sites:
+                    submit(bed, f"x@hang{i}.example.net")
+            proc.wait_for("all connections to be taken", lambda: len(hang.taken) >= 8, 10)
+            text = submit(bed, bed.far("a"))
+            waits = {m["recipients"][0]["address"]: m["id"] for m in bed.queue()}
+            proc.wait_for("the cause to be told", lambda: [
+                row["cause"] for row in bed.ctl_json("queue", "why", waits[bed.far("a")])]
+                == ["worker-full"], 5)
+            began = time.monotonic()
+            equal(mail.same(text, end.wait(1, 40)[0][1]), None, "content")
+            print(f"{time.monotonic() - began:.1f} s")
+            equal(len(bed.queue()), 30, "what waits for those that hang")
