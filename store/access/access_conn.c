@@ -317,6 +317,7 @@ static void begin_tls(struct access_conn *c)
 
 	c->handshaking = true;
 	c->held = false; /* what the engine has left is TLS's */
+	list_remove(&c->input_node);
 	if (tls_accept(a->tls, a->tls_config, &c->stream) < 0)
 		c->engine->aborted = true; /* no memory */
 }
@@ -362,6 +363,7 @@ static void conn_release(struct access_conn *c)
 static void conn_hangup(struct access_conn *c)
 {
 	c->open = false;
+	list_remove(&c->input_node);
 	if (!c->engine->busy)
 		asking_end(c);
 	timer_cancel(wheel(c), &c->idle);
@@ -439,7 +441,7 @@ static void conn_rounds(struct access_conn *c)
 		runnable_add(c);
 	if (!access_out_bytes(&c->engine->out) && c->engine->ops->wants_input(c->engine))
 		access_out_relax(&c->engine->out);
-	if (c->held && c->engine->ops->wants_input(c->engine)) {
+	if (c->held && list_empty(&c->input_node) && c->engine->ops->wants_input(c->engine)) {
 		c->held = false;
 		stream_resume(&c->stream);
 	}
@@ -485,19 +487,31 @@ static size_t commands_take(struct access_conn *c, struct bytes data)
 	return taken;
 }
 
+static void input_wait(struct access_conn *c)
+{
+	if (list_empty(&c->input_node))
+		list_push_tail(&c->server->inputs, &c->input_node);
+}
+
 static size_t on_data(struct stream *s, struct bytes data)
 {
 	struct access_conn *c = container_of(s, struct access_conn, stream);
-	size_t taken = access_server_turn(c->server) ? commands_take(c, data) : 0;
+	bool may = c->turn || access_server_turn(c->server);
 
+	c->turn = false;
+	if (!may) {
+		c->held = true;
+		input_wait(c);
+		return 0;
+	}
+	size_t taken = commands_take(c, data);
 	c->held = taken < data.n;
+	if (c->held && c->open && c->engine->ops->wants_input(c->engine))
+		input_wait(c);
 	if (taken)
 		idle_arm(c);
-	/* A close from inside on_data would pull the stream from under the stack. */
-	if (taken && c->held && list_empty(&c->run_node))
-		list_push_tail(&c->server->later, &c->run_node);
-	else
-		runnable_add(c);
+	runnable_add(
+		c); /* a close from inside on_data would pull the stream from under the stack */
 	return taken;
 }
 
@@ -596,6 +610,7 @@ void access_conn_open(struct access_conn *c, bool implicit_tls)
 	c->stream.ops = &access_conn_stream_ops;
 	c->open = true;
 	c->opened_us = now_us(c);
+	c->turn = false;
 	c->account = 0;
 	c->command_us = 0;
 	c->stalled = false;

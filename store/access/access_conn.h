@@ -8,9 +8,11 @@
 struct access_conn {
 	struct stream stream;
 	struct access_server *server;
-	struct list node;     /* server's active or free list */
-	struct list run_node; /* sessions to be run in the next lap */
-	struct timer timer;   /* the engine's */
+	struct list node;       /* server's active or free list */
+	struct list run_node;   /* sessions to be run in the next lap */
+	struct list input_node; /* octets wait for their turn */
+	bool turn;              /* it has come */
+	struct timer timer;     /* the engine's */
 	struct timer idle;
 	struct access_waiter waiter;
 	struct access_watch watch;
@@ -49,9 +51,10 @@ struct access_server {
 	bool draining;
 	struct list active, idle; /* conns */
 	struct list runnable;
-	struct list later;         /* had their turn in this lap, behind the others in the next */
+	struct list inputs;        /* conns whose octets wait, first come first served */
 	uint64_t lap_us, spent_us; /* of a lap: when it began, how long sessions ran in it */
 	uint64_t rest_until_us;    /* one ran for so long that the rest of the core is next */
+	uint64_t last_us;          /* the one that took octets last */
 	struct list locks[ACCESS_LOCK_BUCKETS];
 	struct list strangers; /* the oldest first */
 	struct list accounts[ACCESS_LOCK_BUCKETS];
@@ -64,7 +67,7 @@ extern const struct stream_ops access_conn_stream_ops;
 
 /* Bind a free conn to a fresh stream and greet in this lap, or behind the handshake of TLS. */
 void access_conn_open(struct access_conn *c, bool implicit_tls);
-/* May a session run in this lap? */
+/* May octets be taken in this lap that have not waited? */
 bool access_server_turn(struct access_server *s);
 /* One has run for so long. */
 void access_server_spent(struct access_server *s, uint64_t us);

@@ -4,7 +4,8 @@
 #include <rte_malloc.h>
 #include "dataplane/base/clock.h"
 
-#define RUNS_PER_LAP 64 /* sessions run in one lap by the poller; chosen */
+#define RUNS_PER_LAP  64 /* sessions run in one lap by the poller; chosen */
+#define TURNS_PER_LAP 4  /* of those whose octets had to wait; chosen */
 
 static const size_t space_bytes[ACCESS_SPACE_N] = {
 	[ACCESS_SPACE_COMMAND] = ACCESS_COMMAND_BYTES,
@@ -67,32 +68,43 @@ bool access_server_turn(struct access_server *s)
 		s->lap_us = now;
 		s->spent_us = 0;
 	}
-	return s->spent_us < ACCESS_LAP_US && now >= s->rest_until_us;
+	return list_empty(&s->inputs) && s->spent_us < ACCESS_LAP_US && now >= s->rest_until_us;
 }
 
 void access_server_spent(struct access_server *s, uint64_t us)
 {
+	s->last_us = us;
 	s->spent_us += us;
 	if (us > ACCESS_LAP_US)
 		s->rest_until_us = s->access->core->now_us + 2 * us;
 }
 
-/* Whoever had his turn comes behind those that had none. */
-static void later_join(struct access_server *s)
+/* Turns of those whose octets wait: on_data follows in this lap. */
+static unsigned turns_give(struct access_server *s)
 {
-	for (struct list *it; (it = list_pop_head(&s->later));)
-		list_push_tail(&s->runnable, it);
+	/* One, when the last was no short one. */
+	unsigned n = 0, max = s->last_us > ACCESS_LAP_US / TURNS_PER_LAP ? 1 : TURNS_PER_LAP;
+
+	if (s->access->core->now_us < s->rest_until_us)
+		return !list_empty(&s->inputs);
+	for (struct list *it; n < max && (it = list_pop_head(&s->inputs)); n++) {
+		struct access_conn *c = list_entry(it, struct access_conn, input_node);
+		c->turn = true;
+		c->held = false;
+		stream_resume(&c->stream);
+	}
+	return n;
 }
 
-static void batch_run(struct access_server *s, struct list *batch)
+/* What is under way goes on, whatever comes in. */
+static void batch_run(struct list *batch)
 {
-	uint64_t began_us = clock_mono_us();
+	uint64_t until_us = clock_mono_us() + ACCESS_LAP_US;
 
-	for (struct list *it; access_server_turn(s) && (it = list_pop_head(batch));) {
+	for (struct list *it; (it = list_pop_head(batch));) {
 		access_conn_service(list_entry(it, struct access_conn, run_node));
-		uint64_t now_us = clock_mono_us();
-		access_server_spent(s, now_us - began_us);
-		began_us = now_us;
+		if (clock_mono_us() >= until_us)
+			return;
 	}
 }
 
@@ -100,24 +112,23 @@ static unsigned server_poll(void *ctx, uint64_t now_us)
 {
 	struct access_server *s = ctx;
 	struct list batch;
-	unsigned n = 0;
+	unsigned n = 0, turns = turns_give(s);
 
 	(void)now_us;
-	later_join(s);
 	if (list_empty(&s->runnable))
-		return 0;
+		return turns;
 	/* Those that ask for another run meanwhile have it in the next lap. */
 	list_init(&batch);
 	for (struct list *it; n < RUNS_PER_LAP && (it = list_pop_head(&s->runnable)); n++)
 		list_push_tail(&batch, it);
-	batch_run(s, &batch);
+	batch_run(&batch);
 	/* What is left is first in the next lap. */
 	while (!list_empty(&batch)) {
 		struct list *last = batch.prev;
 		list_remove(last);
 		list_push_head(&s->runnable, last);
 	}
-	return n;
+	return n + turns;
 }
 
 static void conns_init(struct access_server *s)
@@ -130,6 +141,7 @@ static void conns_init(struct access_server *s)
 		c->server = s;
 		c->engine = (struct access_engine *)(void *)(c + 1);
 		list_init(&c->run_node);
+		list_init(&c->input_node);
 		list_init(&c->lock_node);
 		list_init(&c->stranger_node);
 		list_init(&c->account_node);
@@ -180,7 +192,7 @@ struct access_server *access_server_create(struct access *a, const struct access
 	list_init(&s->active);
 	list_init(&s->idle);
 	list_init(&s->runnable);
-	list_init(&s->later);
+	list_init(&s->inputs);
 	list_init(&s->strangers);
 	for (unsigned i = 0; i < ACCESS_LOCK_BUCKETS; i++) {
 		list_init(&s->locks[i]);
