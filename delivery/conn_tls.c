@@ -153,6 +153,7 @@ void conn_tls_begin(struct conn *c)
 		err = tls_connect(conf->tls, conf->tls_config, &c->stream, &peer);
 	if (err == 0)
 		return;
+	c->ours = conf->tls && err != -EINVAL;
 	/* A want of ours is no reason to do without. */
 	c->level = MAX(c->level, (uint8_t)TLS_LEVEL_ENCRYPT);
 	smtp_client_give_up(&c->client, err == -EINVAL ? "4.7.5" : "4.3.2",

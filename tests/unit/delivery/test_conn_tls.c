@@ -2,6 +2,7 @@
  * TLS policies of a delivery worker: what each level does with hosts that offer TLS, do not, or
  * fail in the handshake. */
 #include "tests/unit/delivery/unit.h"
+#include <errno.h>
 #include "dataplane/base/rt/eal.h"
 #include "tests/unit/delivery/world.h"
 
@@ -47,6 +48,28 @@ static void test_may_uses_tls_and_resumes(void **state)
 	assert_int_equal(mx1()->tls_trust, TLS_TRUST_NONE);
 	assert_string_equal(mx1()->tls_name, "mx1.example.org");
 	world_stop();
+}
+
+/* Neither host nor mail has failed: again after a second, and not in clear. */
+static void test_no_room_for_a_session_is_tried_again(void **state)
+{
+	(void)state;
+	for (int level = TLS_LEVEL_MAY; level <= TLS_LEVEL_VERIFY; level++) {
+		start((enum tls_level)level);
+		world->tls_error = level == TLS_LEVEL_MAY ? -ENOSPC : -ENOMEM;
+		struct world_message *m = world_message("a@example.net", "x@one.example.org");
+		world_hint(m, false);
+		world_advance_ms(5000);
+		assert_true(m->rcpts[0].queued);
+		assert_int_equal(m->rcpts[0].attempts, 0);
+		assert_in_range(mx1()->connects, 3, 8);
+		assert_int_equal(mx2()->connects, 0);
+		world->tls_error = 0;
+		world_settle();
+		assert_int_equal(m->delivered, 1);
+		assert_int_equal(mx1()->in_clear, 0);
+		world_stop();
+	}
 }
 
 static void test_may_goes_without_where_it_is_not_offered(void **state)
@@ -331,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_may_uses_tls_and_resumes),
+		cmocka_unit_test(test_no_room_for_a_session_is_tried_again),
 		cmocka_unit_test(test_may_goes_without_where_it_is_not_offered),
 		cmocka_unit_test(test_case_09_may_goes_without_when_the_handshake_fails),
 		cmocka_unit_test(test_case_09_encrypt_and_verify_defer),

@@ -319,6 +319,8 @@ int tls_connect(
 
 	(void)tls;
 	(void)config;
+	if (world->tls_error)
+		return world->tls_error;
 	v->handshake = true;
 	v->host->tls_trust = peer->trust;
 	v->host->resumed += peer->ticket != NULL;

@@ -134,6 +134,7 @@ struct world {
 	unsigned dns_held_n;
 	int connect_error;        /* of every connection from now on; 0: none */
 	unsigned connects_failed; /* ... and how many there were */
+	int tls_error;            /* of every tls_connect from now on; 0: none */
 	uint8_t notify, ret;      /* of all recipients and messages from now on */
 	const char *orcpt;
 	bool secure; /* answers of the resolver are validated */
