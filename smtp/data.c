@@ -110,11 +110,11 @@ static void match_name(struct data_decoder *d, struct scan *s)
 /* From the start of a line on, or behind the header from anywhere: pass blocks in which nothing
  * needs a look.  The first octets of the input come behind octets that are not there any more.
  * True: something was passed. */
-static bool skip_clean(struct data_decoder *d, struct scan *s)
+static ALWAYS_INLINE bool skip_clean(struct data_decoder *d, struct scan *s)
 {
 	const uint8_t *from = s->p;
 
-	if (from == s->first)
+	if (from == s->first || s->end - from < DATA_BLOCK)
 		return false;
 	enum data_look look = d->in_header ? DATA_LOOK_HEADER
 			      : d->chunked ? DATA_LOOK_NONE

@@ -11,21 +11,14 @@ void body_charge(struct smtp_conn *c, int32_t chunks)
 	c->charged += (uint32_t)chunks;
 	c->server->peer_chunks[c->bucket] += (uint32_t)chunks;
 	c->server->held += (uint32_t)chunks;
-	if (chunks > 0)
+	if (chunks > 0 && !timer_armed(&c->server->relief_timer))
 		relief_needed(c->server);
-}
-
-/* One that holds next to nothing may always go on: else sessions of one peer that each have a part
- * of their first chunk could wait for each other. */
-bool body_within_share(const struct smtp_conn *c)
-{
-	const struct smtp_server *s = c->server;
-
-	return s->peer_chunks[c->bucket] < s->peer_chunks_max || c->charged < BODY_LEAST;
 }
 
 void body_free_spare(struct smtp_conn *c)
 {
+	if (!c->spare_n)
+		return;
 	chain_free(&c->spare);
 	body_charge(c, -(int32_t)c->spare_n);
 	c->spare_n = 0;

@@ -31,13 +31,6 @@ static void set_deadline(struct smtp_conn *c, uint64_t at_us)
 		timer_arm(wheel(c), &c->timer, at_us);
 }
 
-uint64_t conn_timeout_us(const struct smtp_conn *c)
-{
-	const struct smtp_policy *p = c->session.policy;
-
-	return smtp_session_in_content(&c->session) ? p->data_timeout_us : p->command_timeout_us;
-}
-
 static void restart_deadline(struct smtp_conn *c)
 {
 	c->progress = c->session.progress;

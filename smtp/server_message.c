@@ -107,8 +107,10 @@ static enum reply_id add_rcpt(struct smtp_conn *c, const struct smtp_rcpt *rcpt)
 	if (message_add_rcpt_dsn(m, rcpt->address, rcpt->route, rcpt->account, &rcpt->dsn) < 0)
 		return REPLY_NO_STORAGE;
 	int32_t more = (text && m->text.tail != text) + (records && m->rcpts.tail != records);
-	c->envelope += (uint16_t)more;
-	body_charge(c, more);
+	if (more) {
+		c->envelope += (uint16_t)more;
+		body_charge(c, more);
+	}
 	return REPLY_OK;
 }
 

@@ -20,7 +20,8 @@ static struct peer *peer_of(struct smtp_conn *c)
 
 static bool may(struct smtp_conn *c, enum peer_event event, uint32_t limit)
 {
-	if (limit == 0 || is_free(c))
+	/* One that has a place was not free when it came. */
+	if (limit == 0 || (!c->place && is_free(c)))
 		return true;
 	return peer_may(peer_of(c), event, limit, c->server->core->now_us);
 }

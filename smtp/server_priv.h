@@ -170,7 +170,12 @@ void conn_timer(struct timer *t, uint64_t now_us);
 /* Is it we who keep the peer waiting? */
 bool conn_we_owe(const struct smtp_conn *c);
 /* How long the peer may be silent in the state it is in. */
-uint64_t conn_timeout_us(const struct smtp_conn *c);
+static inline uint64_t conn_timeout_us(const struct smtp_conn *c)
+{
+	const struct smtp_policy *p = c->session.policy;
+
+	return smtp_session_in_content(&c->session) ? p->data_timeout_us : p->command_timeout_us;
+}
 /* 421: it was. */
 void conn_time_out(struct smtp_conn *c);
 /* The verdict that is pending comes at at_us, and not before. */
@@ -232,8 +237,14 @@ void *body_line_get(void *ctx);
 void body_line_put(void *ctx, void *line);
 void body_free_spare(struct smtp_conn *c);
 void body_charge(struct smtp_conn *c, int32_t chunks);
-/* May the session hold more? */
-bool body_within_share(const struct smtp_conn *c);
+/* May the session hold more?  One that holds next to nothing may always go on: else sessions of one
+ * peer that each have a part of their first chunk could wait for each other. */
+static inline bool body_within_share(const struct smtp_conn *c)
+{
+	const struct smtp_server *s = c->server;
+
+	return c->charged < BODY_LEAST || s->peer_chunks[c->bucket] < s->peer_chunks_max;
+}
 
 /* Content into chunks that body_room has taken.  False: there are none left. */
 bool body_append(struct smtp_conn *c, struct bytes run);
