@@ -187,10 +187,10 @@ static void unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
 static void reset_input(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	/* RFC 5961 3.2: only the exact number resets; on the edge, where an ACK may stand, it is
-	 * outside */
+	 * outside, unless something is missing: then the peer may have sent all up to there */
 	if (seg->seq != c->rcv_nxt) {
-		if (seg->seq != c->rcv_adv)
-			tcp_send_challenge(c);
+		if (seg->seq != c->rcv_adv || c->ooo)
+			tcp_challenge_reset(c);
 		return;
 	}
 	/* Both directions are complete, only our application has not read all: as in TIME_WAIT, a
@@ -234,7 +234,7 @@ static void ack_plan(struct tcp_conn *c, uint32_t seq, bool gap_before)
 	c->segs_unacked = (uint8_t)MIN(c->segs_unacked + 1, TCP_ACK_EVERY);
 	if (seq != c->rcv_nxt || gap_before || quick)
 		c->flags |= CF_ACK_NOW;
-	else if (!c->delack_ms)
+	else
 		tcp_ack_delay(c);
 	tcp_conn_dirty(c);
 }

@@ -200,19 +200,32 @@ bool tcp_challenge_allowed(struct stack *st)
 }
 
 /* Once in a while for each connection. */
+static bool challenged_lately(const struct tcp_conn *c)
+{
+	uint32_t last = tcp_note(c)->challenge_ms;
+
+	return last && stack_ms(c->stack) - last < TCP_CHALLENGE_US / US_PER_MS;
+}
+
 void tcp_send_challenge(struct tcp_conn *c)
 {
 	uint32_t now = stack_ms(c->stack);
 
-	struct tcp_note *note = tcp_note(c);
-
-	if (note->challenge_ms && now - note->challenge_ms < TCP_CHALLENGE_US / US_PER_MS)
+	if (challenged_lately(c) || !tcp_challenge_allowed(c->stack))
 		return;
-	if (!tcp_challenge_allowed(c->stack))
-		return;
-	note->challenge_ms = now ? now : 1;
+	tcp_note(c)->challenge_ms = now ? now : 1;
 	counter_inc(CTR_TCP_CHALLENGE_ACKS);
 	tcp_send_ack(c);
+}
+
+void tcp_challenge_reset(struct tcp_conn *c)
+{
+	if (challenged_lately(c)) {
+		tcp_ack_by(c, tcp_note(c)->challenge_ms + TCP_CHALLENGE_US / US_PER_MS);
+		tcp_conn_dirty(c);
+	} else {
+		tcp_send_challenge(c);
+	}
 }
 
 /* A segment without a connection, and what is rare in one. */

@@ -536,6 +536,8 @@ void tcp_send_tail_probe(struct tcp_conn *c);
 void tcp_send_syn(struct tcp_conn *c); /* SYN or SYN-ACK, by state */
 void tcp_send_ack(struct tcp_conn *c);
 void tcp_send_challenge(struct tcp_conn *c);
+/* The same for a RST, which is not said again: when one may not go now it goes later. */
+void tcp_challenge_reset(struct tcp_conn *c);
 /* Has the stack a challenge ACK left? */
 bool tcp_challenge_allowed(struct stack *st);
 /* An octet before the window, without data. */
@@ -561,6 +563,8 @@ void tcp_timer_fire(struct timer *t, uint64_t now_us);
 uint64_t tcp_rto_us(const struct tcp_conn *c);
 /* An ACK goes out within the delay, unless something takes it along before. */
 void tcp_ack_delay(struct tcp_conn *c);
+/* An ACK goes at that time of the stack's milliseconds, or before. */
+void tcp_ack_by(struct tcp_conn *c, uint32_t at_ms);
 /* Restart or stop the retransmission timer by what is in flight. */
 void tcp_timer_rto(struct tcp_conn *c);
 void tcp_timer_persist(struct tcp_conn *c);

@@ -92,12 +92,17 @@ static uint64_t delack_at(const struct tcp_conn *c)
 	return c->stack->now_us + (uint64_t)MAX(left_ms, 0) * US_PER_MS;
 }
 
+void tcp_ack_by(struct tcp_conn *c, uint32_t at_ms)
+{
+	if (!c->delack_ms || (int32_t)(c->delack_ms - at_ms) > 0)
+		c->delack_ms = at_ms ? at_ms : 1;
+}
+
 void tcp_ack_delay(struct tcp_conn *c)
 {
 	uint32_t ms = c->stack->conf.tcp.delack_ms;
-	uint32_t at = stack_ms(c->stack) + (ms ? ms : (uint32_t)(TCP_DELACK_US / US_PER_MS));
 
-	c->delack_ms = at ? at : 1;
+	tcp_ack_by(c, stack_ms(c->stack) + (ms ? ms : (uint32_t)(TCP_DELACK_US / US_PER_MS)));
 }
 
 /* When to ask whether the peer is still there, us; UINT64_MAX: never.  retries counts probes while

@@ -250,6 +250,10 @@ static const struct stream_ops ops = {.on_open = on_open,
 	.on_writable = on_writable,
 	.on_close = on_close};
 
+/* A peer whose last word was lost keeps its connection, and what it holds, no longer than that. */
+static const struct stream_options accepted = {
+	.keepalive_us = 15 * US_PER_SEC, .keepalive_interval_us = 2 * US_PER_SEC};
+
 static struct stream *on_accept(
 	struct listener *l, const struct endpoint *peer, const struct endpoint *local)
 {
@@ -260,7 +264,7 @@ static struct stream *on_accept(
 	(void)local;
 	if (!s)
 		return NULL;
-	s->stream = (struct stream){.ops = &ops};
+	s->stream = (struct stream){.ops = &ops, .options = &accepted};
 	return &s->stream;
 }
 

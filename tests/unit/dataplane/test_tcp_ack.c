@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * ACKs that wait: for a second segment, for the answer that the application has announced. */
+ * ACKs that wait: for a second segment, for the answer that the application has announced, for the
+ * time when there may be another challenge. */
 #include "tests/unit/dataplane/hand.h"
 
 #define SIZE 1000u
@@ -110,6 +111,38 @@ static void test_a_stream_that_is_gone(void **state)
 	assert_int_equal(s.flags & FIN, FIN);
 }
 
+/* Who has reset a connection says nothing more, and what it holds here is wanted. */
+static void test_a_reset_that_may_not_be_asked_about_now_is_later(void **state)
+{
+	(void)state;
+	hand_say(&h, RST, h.snd + 10, 0, BYTES_NONE, BYTES_NONE);
+	expect_ack(0);
+	hand_say(&h, RST, h.snd + 10, 0, BYTES_NONE, BYTES_NONE);
+	hand_silence(&h);
+	segment(0);
+	hand_silence(&h);
+	lone_wait(&h.lone, LATE); /* data is not kept waiting by that */
+	expect_ack(SIZE);
+	hand_say(&h, RST, h.snd + SIZE + 10, 0, BYTES_NONE, BYTES_NONE);
+	hand_silence(&h);
+	lone_wait(&h.lone, 600 * US_PER_MS);
+	expect_ack(SIZE);
+	hand_say(&h, RST, h.snd + SIZE, 0, BYTES_NONE, BYTES_NONE);
+	assert_int_equal(h.closes, 1);
+}
+
+/* All that the window allows was sent, and the first of it has not come. */
+static void test_a_reset_behind_a_full_window_with_a_gap(void **state)
+{
+	(void)state;
+	segment(SIZE);
+	struct seg s = hand_hear(&h);
+	hand_say(&h, RST, s.ack + s.window, 0, BYTES_NONE, BYTES_NONE);
+	expect_ack(0);
+	hand_say(&h, RST, h.snd, 0, BYTES_NONE, BYTES_NONE);
+	assert_int_equal(h.closes, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +154,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_nor_what_a_sender_in_trouble_waits_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_stream_that_is_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_reset_that_may_not_be_asked_about_now_is_later, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_reset_behind_a_full_window_with_a_gap, setup, teardown),
 	};
 
 	hand_start();
