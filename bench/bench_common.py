@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the scripts that measure share."""
 
+import argparse
 import contextlib
 import os
 
@@ -10,6 +11,13 @@ HUGEPAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 
 class Failure(Exception):
     """Something the user should read; no traceback is shown."""
+
+
+def folder(path):
+    """An option's value."""
+    if not os.path.isdir(path):
+        raise argparse.ArgumentTypeError(f"{path}: no such folder")
+    return path
 
 
 @contextlib.contextmanager

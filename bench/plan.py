@@ -10,6 +10,7 @@ from bed import build
 from bed.proc import Failure
 
 import rivals
+from bench_common import folder
 from contest import MTU
 
 SIZES = {"1k": 1000, "10k": 10000, "100k": 100000}
@@ -98,7 +99,7 @@ def options(description, argv=None):
     p = argparse.ArgumentParser(prog="compare", description=description,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", help="build folder, taken as it is (default: build/, brought up to date)")
-    p.add_argument("--disk", help="folder on the disk to be measured (/tmp, when it is on one)")
+    p.add_argument("--disk", type=folder, help="folder on the disk to be measured (/tmp, when it is on one)")
     p.add_argument("--out", help="where results go (build/compare)")
     p.add_argument("--cells", help="names, with commas between")
     p.add_argument("--targets", help=",".join(rivals.ALL) + "; without it all but those that are optional")
