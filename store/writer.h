@@ -170,6 +170,9 @@ int writer_prove(struct writer *w) WARN_UNUSED;
 /* Tries to bring a failed shard back, when it is time. */
 void writer_recover(struct writer *w);
 void writer_publish(struct writer *w, unsigned ops);
+/* How much there is of messages, recipients and accounts, as store_get_info says it: after a
+ * commit, and when one was taken back. */
+void writer_publish_counts(struct writer *w);
 void writer_refuse(struct op *op, enum writer_error why);
 
 /* ---- writer_ops.c: the table of ops ---- */

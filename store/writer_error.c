@@ -136,6 +136,8 @@ static int reopen(struct writer *w)
 	w->moving = (struct writer_moving){0};
 	int rc = -db_reopen(w->db);
 	store_readers_resume(w->store);
+	if (!rc)
+		writer_publish_counts(w);
 	return rc;
 }
 

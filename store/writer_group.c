@@ -363,19 +363,11 @@ bool writer_collect(struct writer *w)
 	return false;
 }
 
-void writer_publish(struct writer *w, unsigned ops)
+void writer_publish_counts(struct writer *w)
 {
 	struct store *s = w->store;
 	MDB_txn *txn;
 
-	counter_add(CTR_STORE_OPS, ops);
-	counter_add(CTR_STORE_MESSAGES, w->messages_done);
-	counter_add(CTR_STORE_BYTES, w->bytes_done);
-	if (ops) {
-		uint32_t mean = atomic_load_explicit(&s->group_mean_milli, memory_order_relaxed);
-		mean = mean - mean / 16 + ops * 1000 / 16;
-		atomic_store_explicit(&s->group_mean_milli, mean, memory_order_relaxed);
-	}
 	if (db_begin(w->db, false, &txn))
 		return;
 	atomic_store_explicit(
@@ -385,6 +377,21 @@ void writer_publish(struct writer *w, unsigned ops)
 	atomic_store_explicit(
 		&s->accounts, db_entries(txn, w->db, DB_ACCTNAME), memory_order_relaxed);
 	db_abort(txn);
+}
+
+void writer_publish(struct writer *w, unsigned ops)
+{
+	struct store *s = w->store;
+
+	counter_add(CTR_STORE_OPS, ops);
+	counter_add(CTR_STORE_MESSAGES, w->messages_done);
+	counter_add(CTR_STORE_BYTES, w->bytes_done);
+	if (ops) {
+		uint32_t mean = atomic_load_explicit(&s->group_mean_milli, memory_order_relaxed);
+		mean = mean - mean / 16 + ops * 1000 / 16;
+		atomic_store_explicit(&s->group_mean_milli, mean, memory_order_relaxed);
+	}
+	writer_publish_counts(w);
 }
 
 /* ---- effects ---- */

@@ -56,6 +56,14 @@ static enum store_health health(void)
 	return info.health;
 }
 
+static uint64_t queued(void)
+{
+	struct store_info info;
+
+	store_get_info(h.store, &info);
+	return info.queued_messages;
+}
+
 static uint64_t last_id;
 
 static int accept_one(void)
@@ -277,8 +285,10 @@ static void fail_and_wait(enum fault_kind kind)
 
 	assert_int_equal(accept_one(), HANDOFF_OK);
 	before = last_id;
+	uint64_t count = queued();
 	fault_arm(kind, EIO, 1, 1);
 	assert_int_equal(accept_one(), HANDOFF_FAILED);
+	assert_int_equal(queued(), count); /* what was refused is not counted either */
 	uint64_t failed = last_id;
 	while (accept_one() != HANDOFF_OK) {
 		assert_true(clock_mono_us() < end);
