@@ -167,10 +167,12 @@ def inside(namespace):
         os.close(there)
 
 
-_shield = {"depth": 0, "pending": None}
+_shield = {"depth": 0, "pending": None, "owner": None}
 
 
 def _on_signal(signo, _frame):
+    if os.getpid() != _shield["owner"]:
+        os._exit(128 + signo)  # a child of ours by fork: cleaning up is not its business
     if _shield["depth"]:
         _shield["pending"] = signo
     else:
@@ -185,6 +187,7 @@ def _leave(signo):
 
 def interruptible():
     """Ctrl-C, SIGTERM and SIGHUP end the program through every finally, and only once."""
+    _shield["owner"] = os.getpid()
     for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signo, _on_signal)
 
