@@ -11,7 +11,7 @@ void body_charge(struct smtp_conn *c, int32_t chunks)
 	c->charged += (uint32_t)chunks;
 	c->server->peer_chunks[c->bucket] += (uint32_t)chunks;
 	c->server->held += (uint32_t)chunks;
-	if (chunks > 0 && !timer_armed(&c->server->relief_timer))
+	if (chunks > 0)
 		relief_needed(c->server);
 }
 

@@ -185,8 +185,14 @@ void conn_drop(struct smtp_conn *c);
 
 /* server_relief.c: what slow peers hold while others wait for it */
 void relief_init(struct smtp_server *s);
+/* Looks at sessions, as long as there is anything to see. */
+void relief_begin(struct smtp_server *s);
 /* Memory was taken, or a session began. */
-void relief_needed(struct smtp_server *s);
+static inline void relief_needed(struct smtp_server *s)
+{
+	if (!timer_armed(&s->relief_timer))
+		relief_begin(s);
+}
 /* Is only an eighth of the sessions left, or less? */
 bool relief_sessions_scarce(const struct smtp_server *s);
 /* The session begins to wait for memory, or goes on. */

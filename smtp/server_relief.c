@@ -137,22 +137,22 @@ static void look(struct smtp_server *s)
 	}
 }
 
+void relief_begin(struct smtp_server *s)
+{
+	if (s->held || sessions_excess(s))
+		timer_arm(&s->core->wheel, &s->relief_timer, s->core->now_us + LOOK_US);
+}
+
 static void on_timer(struct timer *t, uint64_t now_us)
 {
 	struct smtp_server *s = container_of(t, struct smtp_server, relief_timer);
 
+	(void)now_us;
 	look(s);
-	if (s->held || sessions_excess(s))
-		timer_arm(&s->core->wheel, t, now_us + LOOK_US);
+	relief_begin(s);
 }
 
 void relief_init(struct smtp_server *s)
 {
 	timer_init(&s->relief_timer, on_timer);
-}
-
-void relief_needed(struct smtp_server *s)
-{
-	if (!timer_armed(&s->relief_timer) && (s->held || sessions_excess(s)))
-		timer_arm(&s->core->wheel, &s->relief_timer, s->core->now_us + LOOK_US);
 }
